@@ -1,0 +1,36 @@
+# The commands of this project. Each one installs what it needs and may be run on a fresh Debian machine.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+SYSTEM_PACKAGES := qemu-system-x86 qemu-utils fuse3 libfuse3-dev e2fsprogs fdisk rsync gcc pkg-config python3-dev python3-venv
+TEST_PACKAGES := debootstrap xfsprogs btrfs-progs dosfstools mtools ntfs-3g attr acl libcap2-bin
+
+.PHONY: setup demo test lint bench clean
+
+setup: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt Makefile tools/install-debian-packages
+	tools/install-debian-packages $(SYSTEM_PACKAGES)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: setup
+	$(BIN)/python -m demo
+
+test: setup
+	tools/install-debian-packages $(TEST_PACKAGES)
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: setup
+	$(BIN)/python -m bench
+
+clean:
+	rm -rf $(VENV) build ./*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
