@@ -1,0 +1,5 @@
+"""The wire protocol, the same code at both ends of a channel.
+
+From the bottom up: constants, errors, xdr, codec, types, arguments, procedures, framing, events, connection,
+client, pool. Only ``client`` and ``pool`` do input and output; nothing else imports them.
+"""

@@ -1,0 +1,188 @@
+"""Strict XDR (RFC 4506) on xdrlib3, whose gaps it closes.
+
+xdrlib3 packs 2**64+5 as 5, decodes 2**63 as a negative number, takes any non-zero word for True and never looks at
+padding. Here every integer is range-checked, booleans are 0 or 1, padding is zero and every length is checked against
+what is left.
+"""
+
+import struct
+from typing import Final
+
+import xdrlib3
+
+from rpc.errors import LocalProtocolError, RemoteProtocolError
+
+_PADDING: Final = (b"", b"\0\0\0", b"\0\0", b"\0")
+
+
+class Writer:
+    """Encode items one after another; a value out of range raises LocalProtocolError."""
+
+    __slots__ = ("_packer",)
+
+    def __init__(self) -> None:
+        self._packer = xdrlib3.Packer()
+
+    def int32(self, value: int) -> None:
+        """Append a signed 32-bit integer."""
+        if not -0x80000000 <= value <= 0x7FFFFFFF:
+            raise LocalProtocolError(f"{value} does not fit into a signed 32-bit integer")
+        self._packer.pack_int(value)
+
+    def uint32(self, value: int) -> None:
+        """Append an unsigned 32-bit integer."""
+        if not 0 <= value <= 0xFFFFFFFF:
+            raise LocalProtocolError(f"{value} does not fit into an unsigned 32-bit integer")
+        self._packer.pack_uint(value)
+
+    def int64(self, value: int) -> None:
+        """Append a signed 64-bit integer."""
+        if not -(1 << 63) <= value < 1 << 63:
+            raise LocalProtocolError(f"{value} does not fit into a signed 64-bit integer")
+        self._packer.pack_uhyper(value & 0xFFFFFFFFFFFFFFFF)
+
+    def uint64(self, value: int) -> None:
+        """Append an unsigned 64-bit integer."""
+        if not 0 <= value < 1 << 64:
+            raise LocalProtocolError(f"{value} does not fit into an unsigned 64-bit integer")
+        self._packer.pack_uhyper(value)
+
+    def float32(self, value: float) -> None:
+        """Append an IEEE 754 single."""
+        try:
+            self._packer.pack_float(value)
+        except (OverflowError, xdrlib3.ConversionError) as exc:
+            raise LocalProtocolError(f"{value} does not fit into a 32-bit float") from exc
+
+    def boolean(self, value: bool) -> None:
+        """Append a boolean word."""
+        self._packer.pack_uint(1 if value else 0)
+
+    def opaque(self, value: bytes | bytearray | memoryview) -> None:
+        """Append a length word, the bytes and zero padding."""
+        if len(value) > 0xFFFFFFFF:
+            raise LocalProtocolError(f"{len(value)} bytes do not fit behind a 32-bit length")
+        self._packer.pack_bytes(bytes(value))
+
+    def string(self, value: str) -> None:
+        """Append text as UTF-8, surrogate escapes giving back the bytes they stand for."""
+        self.opaque(value.encode("utf-8", "surrogateescape"))
+
+    def fixed_opaque(self, value: bytes, size_bytes: int) -> None:
+        """Append exactly ``size_bytes`` bytes without a length word."""
+        if len(value) != size_bytes:
+            raise LocalProtocolError(f"expected {size_bytes} bytes, not {len(value)}")
+        self._packer.pack_fopaque(size_bytes, value)
+
+    def packed(self, layout: struct.Struct, values: tuple[int, ...]) -> None:
+        """Append integers by a precompiled layout."""
+        try:
+            data = layout.pack(*values)
+        except struct.error as exc:
+            raise LocalProtocolError(f"a field is out of range: {exc}") from exc
+        self._packer.pack_fopaque(layout.size, data)
+
+    def getvalue(self) -> bytes:
+        """Return all that was appended."""
+        return self._packer.get_buffer()
+
+
+class Reader:
+    """Decode items one after another; anything wrong raises RemoteProtocolError."""
+
+    __slots__ = ("_data", "_unpacker")
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._unpacker = xdrlib3.Unpacker(data)
+
+    @property
+    def position(self) -> int:
+        """Offset of the next item."""
+        return self._unpacker.get_position()
+
+    @property
+    def remaining(self) -> int:
+        """Number of bytes not yet consumed."""
+        return len(self._data) - self._unpacker.get_position()
+
+    def int32(self) -> int:
+        """Consume a signed 32-bit integer."""
+        value = self.uint32()
+        return value - 0x100000000 if value & 0x80000000 else value
+
+    def uint32(self) -> int:
+        """Consume an unsigned 32-bit integer."""
+        try:
+            return self._unpacker.unpack_uint()
+        except EOFError as exc:
+            raise self._too_short(4) from exc
+
+    def int64(self) -> int:
+        """Consume a signed 64-bit integer."""
+        value = self.uint64()
+        return value - (1 << 64) if value & (1 << 63) else value
+
+    def uint64(self) -> int:
+        """Consume an unsigned 64-bit integer."""
+        if self.remaining < 8:
+            raise self._too_short(8)
+        return self._unpacker.unpack_uhyper()
+
+    def float32(self) -> float:
+        """Consume an IEEE 754 single."""
+        try:
+            return self._unpacker.unpack_float()
+        except EOFError as exc:
+            raise self._too_short(4) from exc
+
+    def boolean(self) -> bool:
+        """Consume a word that must be 0 or 1."""
+        value = self.uint32()
+        if value > 1:
+            raise RemoteProtocolError(f"{value} is not a boolean")
+        return value == 1
+
+    def opaque(self) -> bytes:
+        """Consume a length word, that many bytes and their zero padding."""
+        return self.fixed_opaque(self.uint32())
+
+    def string(self) -> str:
+        """Consume text; bytes that are not UTF-8 become surrogate escapes."""
+        return self.opaque().decode("utf-8", "surrogateescape")
+
+    def fixed_opaque(self, size_bytes: int) -> bytes:
+        """Consume exactly ``size_bytes`` bytes and their zero padding."""
+        if self.remaining < size_bytes:
+            raise self._too_short(size_bytes)
+        start = self._unpacker.get_position()
+        try:
+            value = self._unpacker.unpack_fopaque(size_bytes)
+        except EOFError as exc:
+            raise self._too_short(size_bytes) from exc
+        if self._data[start + size_bytes : self._unpacker.get_position()] != _PADDING[size_bytes & 3]:
+            raise RemoteProtocolError("padding is missing or not zero")
+        return value
+
+    def count(self, item_min_bytes: int) -> int:
+        """Consume the count of a list of items of at least ``item_min_bytes``; more than fit are not believed."""
+        count = self.uint32()
+        if count * item_min_bytes > self.remaining:
+            raise RemoteProtocolError(f"a list of {count} items cannot fit into {self.remaining} bytes")
+        return count
+
+    def packed(self, layout: struct.Struct) -> tuple[int, ...]:
+        """Consume integers by a precompiled layout."""
+        start = self._unpacker.get_position()
+        if self.remaining < layout.size:
+            raise self._too_short(layout.size)
+        self._unpacker.set_position(start + layout.size)
+        return layout.unpack_from(self._data, start)
+
+    def done(self) -> None:
+        """Insist that nothing is left."""
+        if self.remaining:
+            raise RemoteProtocolError(f"{self.remaining} bytes too many")
+
+    def _too_short(self, wanted: int) -> RemoteProtocolError:
+        return RemoteProtocolError(f"{wanted} bytes wanted, {self.remaining} left")
