@@ -1,4 +1,4 @@
-"""Arguments of the calls: field order is wire order, a default marks an optional argument, whose bits count from the first.
+"""Arguments of the calls: field order is wire order; a default marks an optional argument, bits counted from the first.
 
 Names of calls and fields are libguestfs's (guestfs-procedures.tsv); FileIn and FileOut parameters take no space on the
 wire and have no field here.

@@ -4,20 +4,20 @@ import struct
 from collections.abc import Callable
 from dataclasses import MISSING, Field, dataclass, fields
 from types import NoneType, UnionType
-from typing import Any, Final, Generic, NewType, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Final, Generic, NewType, TypeAlias, TypeVar, get_args, get_origin, overload
 
 from rpc.errors import RemoteProtocolError
 from rpc.xdr import Reader, Writer
 
 T = TypeVar("T")
 
-Int32 = NewType("Int32", int)
-UInt32 = NewType("UInt32", int)
-Int64 = NewType("Int64", int)
-UInt64 = NewType("UInt64", int)
-Char = NewType("Char", str)
+Int32: TypeAlias = Annotated[int, "int32"]
+UInt32: TypeAlias = Annotated[int, "uint32"]
+Int64: TypeAlias = Annotated[int, "int64"]
+UInt64: TypeAlias = Annotated[int, "uint64"]
+Char: TypeAlias = Annotated[str, "char"]
 """One character, sent as its code in a 32-bit integer."""
-LvmUuid = NewType("LvmUuid", str)
+LvmUuid: TypeAlias = Annotated[str, "uuid"]
 """32 ASCII characters without a length word."""
 GuestPath = NewType("GuestPath", bytes)
 """Absolute path in the guest."""
@@ -28,7 +28,7 @@ Mountable = NewType("Mountable", str)
 """A device, or ``btrfsvol:`` device ``/`` subvolume."""
 DeviceOrPath = NewType("DeviceOrPath", bytes)
 MountableOrPath = NewType("MountableOrPath", bytes)
-Pairs = NewType("Pairs", list[tuple[str, str]])
+Pairs: TypeAlias = Annotated[list[tuple[str, str]], "pairs"]
 """A hashtable: keys and values in turn, in an order that may matter."""
 
 
@@ -54,7 +54,7 @@ def _encode_char(writer: Writer, value: Char) -> None:
 
 
 def _decode_char(reader: Reader) -> Char:
-    return Char(chr(reader.int32() & 0xFF))
+    return chr(reader.int32() & 0xFF)
 
 
 def _encode_uuid(writer: Writer, value: LvmUuid) -> None:
@@ -62,7 +62,7 @@ def _encode_uuid(writer: Writer, value: LvmUuid) -> None:
 
 
 def _decode_uuid(reader: Reader) -> LvmUuid:
-    return LvmUuid(reader.fixed_opaque(32).decode("latin-1"))
+    return reader.fixed_opaque(32).decode("latin-1")
 
 
 def _encode_pairs(writer: Writer, pairs: Pairs) -> None:
@@ -76,7 +76,7 @@ def _decode_pairs(reader: Reader) -> Pairs:
     count = reader.count(4)
     if count % 2:
         raise RemoteProtocolError(f"a hashtable of {count} strings has a key without a value")
-    return Pairs([(reader.string(), reader.string()) for _ in range(count // 2)])
+    return [(reader.string(), reader.string()) for _ in range(count // 2)]
 
 
 INT32: Final = Codec(Writer.int32, Reader.int32, 4, 0)
@@ -84,7 +84,7 @@ INT64: Final = Codec(Writer.int64, Reader.int64, 8, 0)
 BOOL: Final = Codec(Writer.boolean, Reader.boolean, 4, False)
 STRING: Final = Codec(Writer.string, Reader.string, 4, "")
 OPAQUE: Final = Codec(Writer.opaque, Reader.opaque, 4, b"")
-PAIRS: Final = Codec(_encode_pairs, _decode_pairs, 4, Pairs([]))
+PAIRS: Final[Codec[Pairs]] = Codec(_encode_pairs, _decode_pairs, 4, [])
 VOID: Final[Codec[None]] = Codec(lambda _writer, _value: None, lambda _reader: None, 0, None)
 
 
@@ -121,8 +121,8 @@ _SCALARS: Final[dict[Any, Codec[Any]]] = {
     UInt32: Codec(Writer.uint32, Reader.uint32, 4, 0),
     Int64: INT64,
     UInt64: Codec(Writer.uint64, Reader.uint64, 8, 0),
-    Char: Codec(_encode_char, _decode_char, 4, Char("\0")),
-    LvmUuid: Codec(_encode_uuid, _decode_uuid, 32, LvmUuid("")),
+    Char: Codec(_encode_char, _decode_char, 4, "\0"),
+    LvmUuid: Codec(_encode_uuid, _decode_uuid, 32, ""),
     float: Codec(Writer.float32, Reader.float32, 4, 0.0),
     bool: BOOL,
     str: STRING,
@@ -146,6 +146,10 @@ def optional_fields(cls: type[Any]) -> tuple[str, ...]:
 _derived: Final[dict[Any, Codec[Any]]] = {}
 
 
+@overload
+def codec_of(annotation: type[T]) -> Codec[T]: ...
+@overload
+def codec_of(annotation: Any) -> Codec[Any]: ...
 def codec_of(annotation: Any) -> Codec[Any]:
     """Return the codec of a scalar kind, ``list[…]``, ``… | None`` or a dataclass; derived once."""
     codec = _derived.get(annotation)
