@@ -1,0 +1,29 @@
+"""What one channel's calls share."""
+
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
+
+from daemon.sysroot import Sysroot
+from rpc import constants
+
+Pieces: TypeAlias = Iterator[bytes | memoryview]
+"""What a FileOut handler yields; pieces longer than a chunk are cut by the server."""
+
+
+class CallError(Exception):
+    """Answer a call with a message and no errno (column N of guestfs-protocol section 5)."""
+
+
+class Session:
+    """State of one channel.
+
+    Attributes:
+        sysroot: where guest paths are resolved.
+        chunk_max_bytes: longest FileOut chunk agreed on.
+        progress: reports (position, total) of the call under way; rate-limited by the server.
+    """
+
+    def __init__(self, sysroot: Sysroot) -> None:
+        self.sysroot = sysroot
+        self.chunk_max_bytes = constants.CHUNK_MAX_BYTES
+        self.progress: Callable[[int, int], None] = lambda _position, _total: None

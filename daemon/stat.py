@@ -1,0 +1,132 @@
+"""Attributes of files: stat(2) and its kin."""
+
+import os
+import stat as modes
+
+from daemon.registry import handles
+from daemon.session import Session
+from rpc import procedures
+from rpc.arguments import FilesizeArgs, InternalLxattrlistArgs, IsFileArgs, PathArgs
+from rpc.types import Statns, Statvfs
+
+_NS = 1_000_000_000
+UNREADABLE = Statns(0, -1, *([0] * 20))
+"""Stands for a name whose attributes could not be read (``internal_lstatnslist``)."""
+
+
+def packed_fields(info: os.stat_result) -> tuple[int, ...]:
+    """Return a stat result as the 22 integers of ``statns``, in wire order."""
+    return (
+        info.st_dev,
+        info.st_ino,
+        info.st_mode,
+        info.st_nlink,
+        info.st_uid,
+        info.st_gid,
+        info.st_rdev,
+        info.st_size,
+        info.st_blksize,
+        info.st_blocks,
+        *divmod(info.st_atime_ns, _NS),
+        *divmod(info.st_mtime_ns, _NS),
+        *divmod(info.st_ctime_ns, _NS),
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+    )
+
+
+@handles(procedures.LSTATNS)
+def lstatns(session: Session, args: PathArgs) -> Statns:
+    """Return the attributes of a file; a link is not followed."""
+    with session.sysroot.entered():
+        return Statns(*packed_fields(os.lstat(args.path)))
+
+
+@handles(procedures.STATNS)
+def statns(session: Session, args: PathArgs) -> Statns:
+    """Return the attributes of a file; links are followed."""
+    with session.sysroot.entered():
+        return Statns(*packed_fields(os.stat(args.path)))
+
+
+@handles(procedures.INTERNAL_LSTATNSLIST)
+def internal_lstatnslist(session: Session, args: InternalLxattrlistArgs) -> list[Statns]:
+    """Return the attributes of names in one directory, in order."""
+    with session.sysroot.entered():
+        os.chdir(args.path)
+        return [_lstat_or_mark(name) for name in args.names]
+
+
+def _lstat_or_mark(name: bytes) -> Statns:
+    try:
+        return Statns(*packed_fields(os.lstat(name)))
+    except OSError:
+        return UNREADABLE
+
+
+@handles(procedures.STATVFS)
+def statvfs(session: Session, args: PathArgs) -> Statvfs:
+    """Return size and use of the filesystem that holds a path."""
+    with session.sysroot.entered():
+        info = os.statvfs(args.path)
+    return Statvfs(
+        info.f_bsize,
+        info.f_frsize,
+        info.f_blocks,
+        info.f_bfree,
+        info.f_bavail,
+        info.f_files,
+        info.f_ffree,
+        info.f_favail,
+        _signed(info.f_fsid),
+        info.f_flag,
+        info.f_namemax,
+    )
+
+
+def _signed(pattern: int) -> int:
+    return pattern - (1 << 64) if pattern >> 63 else pattern
+
+
+def _mode(session: Session, path: bytes, *, follow: bool = False) -> int | None:
+    """Return the mode of a path, None if there is nothing (ENOENT and ENOTDIR)."""
+    try:
+        with session.sysroot.entered():
+            return os.stat(path, follow_symlinks=follow).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+@handles(procedures.EXISTS)
+def exists(session: Session, args: PathArgs) -> bool:
+    """Tell whether something has that name; a dangling link counts."""
+    return _mode(session, args.path) is not None
+
+
+@handles(procedures.IS_FILE)
+def is_file(session: Session, args: IsFileArgs) -> bool:
+    """Tell whether it is a regular file."""
+    return modes.S_ISREG(_mode(session, args.path, follow=bool(args.followsymlinks)) or 0)
+
+
+@handles(procedures.IS_DIR)
+def is_dir(session: Session, args: IsFileArgs) -> bool:
+    """Tell whether it is a directory."""
+    return modes.S_ISDIR(_mode(session, args.path, follow=bool(args.followsymlinks)) or 0)
+
+
+@handles(procedures.IS_SYMLINK)
+def is_symlink(session: Session, args: PathArgs) -> bool:
+    """Tell whether it is a symbolic link."""
+    return modes.S_ISLNK(_mode(session, args.path) or 0)
+
+
+@handles(procedures.FILESIZE)
+def filesize(session: Session, args: FilesizeArgs) -> int:
+    """Return the size of a file in bytes; links are followed."""
+    with session.sysroot.entered():
+        return os.stat(args.file).st_size

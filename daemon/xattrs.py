@@ -1,0 +1,65 @@
+"""Extended attributes."""
+
+import os
+
+from daemon.registry import handles
+from daemon.session import Session
+from rpc import procedures
+from rpc.arguments import GetxattrArgs, InternalLxattrlistArgs, PathArgs
+from rpc.types import Xattr
+
+
+def list_xattrs(path: bytes, *, follow: bool = False) -> list[tuple[bytes, bytes]]:
+    """Return the attributes of a file as (name, value), sorted by name; one that vanishes meanwhile is left out."""
+    pairs = []
+    for name in sorted(map(os.fsencode, os.listxattr(path, follow_symlinks=follow))):
+        try:
+            pairs.append((name, os.getxattr(path, name, follow_symlinks=follow)))
+        except OSError:
+            continue
+    return pairs
+
+
+@handles(procedures.LGETXATTRS)
+def lgetxattrs(session: Session, args: PathArgs) -> list[Xattr]:
+    """Return all attributes of a file; a link is not followed."""
+    with session.sysroot.entered():
+        return [Xattr(*pair) for pair in list_xattrs(args.path)]
+
+
+@handles(procedures.GETXATTRS)
+def getxattrs(session: Session, args: PathArgs) -> list[Xattr]:
+    """Return all attributes of a file; links are followed."""
+    with session.sysroot.entered():
+        return [Xattr(*pair) for pair in list_xattrs(args.path, follow=True)]
+
+
+@handles(procedures.LGETXATTR)
+def lgetxattr(session: Session, args: GetxattrArgs) -> bytes:
+    """Return one attribute of a file; a link is not followed."""
+    with session.sysroot.entered():
+        return os.getxattr(args.path, args.name, follow_symlinks=False)
+
+
+@handles(procedures.GETXATTR)
+def getxattr(session: Session, args: GetxattrArgs) -> bytes:
+    """Return one attribute of a file; links are followed."""
+    with session.sysroot.entered():
+        return os.getxattr(args.path, args.name)
+
+
+@handles(procedures.INTERNAL_LXATTRLIST)
+def internal_lxattrlist(session: Session, args: InternalLxattrlistArgs) -> list[Xattr]:
+    """Return the attributes of names in one directory: per name a marker, then its attributes (section 5.6)."""
+    result = []
+    with session.sysroot.entered():
+        os.chdir(args.path)
+        for name in args.names:
+            try:
+                pairs = list_xattrs(name)
+            except OSError:
+                result.append(Xattr(b"", b""))
+                continue
+            result.append(Xattr(b"", b"%d\0" % len(pairs)))
+            result.extend(Xattr(*pair) for pair in pairs)
+    return result
