@@ -1,0 +1,136 @@
+"""Who is measured: the command that mounts, and the one that unmounts, for each of the four."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from bench import processes
+from bench.image import Workload
+from tests.guests.cache import CACHE_DIRECTORY, run
+
+REPOSITORY: Final = Path(__file__).parent.parent
+PACKAGES: Final = ("debootstrap", "e2fsprogs", "fdisk", "fuse2fs", "fuse3", "guestmount", "rsync")
+GONE_TIMEOUT_S: Final = 60.0
+
+OURS: Final = "guestmount-py"
+THEIRS: Final = "guestmount"
+KERNEL: Final = "kernel"
+
+Command = tuple[str | Path, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """One way to see the files of an image.
+
+    Attributes:
+        name: as on the command line and in the results.
+        mount: builds the command that returns when the mount is ready.
+        unmount: the command that takes the directory as its last argument.
+        version: the command that prints a version.
+        environment: added to ours for all of these.
+    """
+
+    name: str
+    mount: Callable[[Workload, Path], Command]
+    unmount: Command
+    version: Command
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @contextmanager
+    def mounted(self, workload: Workload, directory: Path) -> Iterator[float]:
+        """Mount the workload's partition; afterwards nothing of it is left, whatever happened meanwhile.
+
+        Yields:
+            Seconds until the mount was ready: its files can be seen, not only a command has returned.
+
+        Raises:
+            RuntimeError: a command failed, or the contender's processes did not end after the unmount.
+        """
+        try:
+            start_s = time.perf_counter()
+            self._run(*self.mount(workload, directory))
+            next(directory.iterdir())
+            mount_s = time.perf_counter() - start_s
+            try:
+                yield mount_s
+            finally:
+                self._run(*self.unmount, directory)
+            if not processes.wait_until_gone(GONE_TIMEOUT_S):
+                raise RuntimeError(f"{self.name}: processes left {GONE_TIMEOUT_S:.0f} s after the unmount")
+        finally:
+            if os.path.ismount(directory):
+                run("umount", "--lazy", directory)
+            processes.kill_all()
+
+    def describe(self) -> str:
+        """Return the version, one line."""
+        return self._run(*self.version).strip().splitlines()[0]
+
+    def _run(self, *command: str | Path) -> str:
+        # Output goes to a file: what stays in the background would hold a pipe open for ever.
+        with tempfile.TemporaryFile() as output:
+            finished = subprocess.run(
+                command, env={**os.environ, **self.environment}, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            )
+            output.seek(0)
+            said = output.read().decode(errors="replace").strip()
+        if finished.returncode != 0:
+            raise RuntimeError(f"{self.name}: {' '.join(map(str, command))}: status {finished.returncode}: {said}")
+        return said
+
+
+def install_packages() -> None:
+    """Install what the contenders and the image need, where missing.
+
+    guestmount builds its appliance around the kernel in /boot, so a machine without one there (a container, a guest
+    booted from outside) gets Debian's.
+    """
+    kernel = () if any(Path("/boot").glob("vmlinuz-*")) else ("linux-image-amd64",)
+    subprocess.run([REPOSITORY / "tools/install-debian-packages", *PACKAGES, *kernel], check=True)
+
+
+def _mount_ours(workload: Workload, directory: Path) -> Command:
+    return _python("guestmount_py.cli", "--format=raw", "-a", workload.image, "-m", "/dev/sda1", "--ro", directory)
+
+
+def _mount_theirs(workload: Workload, directory: Path) -> Command:
+    return ("guestmount", "--format=raw", "-a", workload.image, "-m", "/dev/sda1", "--ro", directory)
+
+
+def _mount_fuse2fs(workload: Workload, directory: Path) -> Command:
+    return ("fuse2fs", "-o", f"ro,offset={workload.partition.start_bytes}", workload.image, directory)
+
+
+def _mount_kernel(workload: Workload, directory: Path) -> Command:
+    where = f"offset={workload.partition.start_bytes},sizelimit={workload.partition.size_bytes}"
+    return ("mount", "-t", "ext4", "-o", f"ro,loop,{where}", workload.image, directory)
+
+
+def _python(module: str, *arguments: str | Path) -> Command:
+    return (sys.executable, "-m", module, *arguments)
+
+
+CONTENDERS: Final = (
+    Contender(OURS, _mount_ours, _python("guestmount_py.unmount"), _python("guestmount_py.cli", "--version")),
+    Contender(
+        THEIRS,
+        _mount_theirs,
+        ("guestunmount", "--quiet"),
+        ("guestmount", "--version"),
+        {
+            "LIBGUESTFS_BACKEND": "direct",
+            "LIBGUESTFS_BACKEND_SETTINGS": "force_tcg",
+            "LIBGUESTFS_CACHEDIR": os.fspath(CACHE_DIRECTORY),
+        },
+    ),
+    Contender("fuse2fs", _mount_fuse2fs, ("umount",), ("fuse2fs", "-V")),
+    Contender(KERNEL, _mount_kernel, ("umount",), ("uname", "-sr")),
+)

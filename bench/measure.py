@@ -1,0 +1,147 @@
+"""Run the contenders in turn, row by row, and collect what they took and what they found."""
+
+import statistics
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from types import MappingProxyType
+
+from bench import processes
+from bench.contenders import Contender
+from bench.image import Workload
+from bench.rows import MEMORY_ROWS, MOUNT, PROPORTIONAL, RESIDENT, SESSIONS, Row, Step, drop_page_cache
+from tests.guests.cache import run
+
+
+class Disagreement(Exception):
+    """Two contenders did not see the same files, so their times cannot be compared."""
+
+
+@dataclass(slots=True)
+class Cell:
+    """What was measured of one contender in one row.
+
+    Attributes:
+        samples: one value per measurement, in the row's unit.
+        cpu_s: CPU seconds of the contender's processes by program, summed over the samples.
+    """
+
+    samples: list[float] = field(default_factory=list)
+    cpu_s: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+    @property
+    def value(self) -> float:
+        """The median: what a usual run takes, undisturbed by one that met a busy machine."""
+        return statistics.median(self.samples)
+
+
+@dataclass(slots=True)
+class Table:
+    """Everything measured, by row name and contender name."""
+
+    cells: dict[str, dict[str, Cell]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(Cell)))
+    found: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    def add(self, row: Row, contender: str, value: float, cpu_s: Mapping[str, float] = MappingProxyType({})) -> None:
+        """Add one sample."""
+        cell = self.cells[row.name][contender]
+        cell.samples.append(value)
+        for program, used_s in cpu_s.items():
+            cell.cpu_s[program] += used_s
+        print(f"  {contender}: {row.name} {value:.2f} {row.unit}", file=sys.stderr, flush=True)
+
+    def agree(self, row: Row, contender: str, found: str) -> None:
+        """Compare with what the first contender found.
+
+        Raises:
+            Disagreement: it is not the same.
+        """
+        first, expected = self.found.setdefault(row.name, (contender, found))
+        if found != expected:
+            raise Disagreement(f"{row.name}: {contender} found {found}, but {first} found {expected}")
+
+
+def measure(workload: Workload, contenders: Sequence[Contender], rows: AbstractSet[Row], rounds: int) -> Table:
+    """Measure the wanted rows of all contenders.
+
+    Time rows are measured once per round, the contenders next to each other, so that a machine which is slow for a
+    while is slow for all of them. Memory is measured once, at the end of a mount that has done all the work.
+
+    Args:
+        workload: what to mount.
+        contenders: whom to measure.
+        rows: which rows are wanted.
+        rounds: how many samples each row gets; "mount" gets one from every mount.
+    """
+    table = Table()
+    for contender in contenders:
+        # Unmeasured: the first launch of an appliance builds it.
+        with _session(workload, contender):
+            pass
+    sessions: list[Sequence[Step]] = [steps for steps in SESSIONS if any(step.row in rows for step in steps)]
+    if MOUNT in rows and not sessions:
+        sessions = [()]
+    for steps in sessions * rounds:
+        for contender in contenders:
+            _time(workload, contender, steps, rows, table)
+    if rows & MEMORY_ROWS:
+        for contender in contenders:
+            _weigh(workload, contender, rows, table)
+    return table
+
+
+def _time(
+    workload: Workload, contender: Contender, steps: Sequence[Step], rows: AbstractSet[Row], table: Table
+) -> None:
+    drop_page_cache()
+    with _session(workload, contender) as session:
+        if MOUNT in rows:
+            table.add(MOUNT, contender.name, session.mount_s, processes.cpu_s())
+        for step in steps:
+            if step.cold:
+                drop_page_cache()
+            before = processes.cpu_s()
+            outcome = step.work(session.mounted, session.scratch)
+            used = {program: used_s - before.get(program, 0.0) for program, used_s in processes.cpu_s().items()}
+            table.agree(step.row, contender.name, outcome.found)
+            if step.row in rows:
+                table.add(step.row, contender.name, outcome.seconds, used)
+
+
+def _weigh(workload: Workload, contender: Contender, rows: AbstractSet[Row], table: Table) -> None:
+    with _session(workload, contender) as session:
+        for step in chain.from_iterable(SESSIONS):
+            step.work(session.mounted, session.scratch)
+        held = processes.memory()
+    for row, value in ((RESIDENT, held.resident_mib), (PROPORTIONAL, held.proportional_mib)):
+        if row in rows:
+            table.add(row, contender.name, value)
+
+
+@dataclass(frozen=True, slots=True)
+class _Session:
+    """One mount: where it is, an empty directory in memory to write to, and how long mounting took."""
+
+    mounted: Path
+    scratch: Path
+    mount_s: float
+
+
+@contextmanager
+def _session(workload: Workload, contender: Contender) -> Iterator[_Session]:
+    with tempfile.TemporaryDirectory(prefix="guestmount-py-bench-", dir="/var/tmp") as name:
+        mounted, scratch = Path(name, "mounted"), Path(name, "scratch")
+        mounted.mkdir()
+        scratch.mkdir()
+        run("mount", "-t", "tmpfs", "-o", "size=1g", "bench", scratch)
+        try:
+            with contender.mounted(workload, mounted) as mount_s:
+                yield _Session(mounted, scratch, mount_s)
+        finally:
+            run("umount", "--lazy", scratch)

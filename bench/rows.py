@@ -1,0 +1,148 @@
+"""What is measured: the rows of the table, and the work each of them times."""
+
+import hashlib
+import os
+import stat
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from bench.image import BIG_FILE, SMALL_FILES
+
+SAMPLE_BYTES: Final = 64 << 10
+SAMPLE_EVERY_BYTES: Final = 48 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table; less is better in all of them."""
+
+    name: str
+    title: str
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How long a piece of work took, and what it found: the latter must be the same for every contender."""
+
+    seconds: float
+    found: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Work that is timed for a row.
+
+    Attributes:
+        row: where the time goes.
+        cold: the page cache is dropped before.
+        work: takes the mounted directory and an empty one to write to.
+    """
+
+    row: Row
+    cold: bool
+    work: Callable[[Path, Path], Outcome]
+
+
+def _find(mounted: Path, scratch: Path) -> Outcome:
+    seconds, said = _timed(mounted, "find . -ls | wc -l")
+    return Outcome(seconds, f"{int(said)} entries")
+
+
+def _read(mounted: Path, scratch: Path) -> Outcome:
+    seconds, said = _timed(mounted, f"dd if={BIG_FILE} of=/dev/null bs=1M 2>&1")
+    return Outcome(
+        seconds, f"{said.splitlines()[-1].split()[0]} bytes, samples {_digest_of_samples(mounted / BIG_FILE)}"
+    )
+
+
+def _tar(mounted: Path, scratch: Path) -> Outcome:
+    # Not `tar -cf /dev/null`: GNU tar notices, and reads nothing.
+    seconds, said = _timed(mounted, f"tar -cf - {SMALL_FILES} | wc -c")
+    return Outcome(seconds, f"{int(said)} bytes")
+
+
+def _rsync(mounted: Path, scratch: Path) -> Outcome:
+    seconds, _ = _timed(mounted, f"rsync -a usr '{scratch}/'")
+    return Outcome(seconds, f"tree {digest_of_tree(scratch)}")
+
+
+MOUNT: Final = Row("mount", "time to mounted", "s")
+FIND_COLD: Final = Row("find-cold", "`find -ls`, cold", "s")
+FIND_WARM: Final = Row("find-warm", "`find -ls`, warm", "s")
+READ: Final = Row("read", "reading a 768 MiB file, cold", "s")
+TAR: Final = Row("tar", "`tar` of 10 000 small files, cold", "s")
+RSYNC: Final = Row("rsync", "`rsync -a` of /usr, cold", "s")
+RESIDENT: Final = Row("resident", "resident memory after all of it", "MiB")
+PROPORTIONAL: Final = Row("proportional", "proportional memory after all of it", "MiB")
+
+ROWS: Final = (MOUNT, FIND_COLD, FIND_WARM, READ, TAR, RSYNC, RESIDENT, PROPORTIONAL)
+MEMORY_ROWS: Final = frozenset({RESIDENT, PROPORTIONAL})
+
+# Each inner tuple runs on a mount of its own, so that no row profits from what another has cached.
+SESSIONS: Final = (
+    (Step(FIND_COLD, cold=True, work=_find), Step(FIND_WARM, cold=False, work=_find)),
+    (Step(READ, cold=True, work=_read),),
+    (Step(TAR, cold=True, work=_tar),),
+    (Step(RSYNC, cold=True, work=_rsync),),
+)
+
+
+def drop_page_cache() -> None:
+    """Make the kernel forget every clean page, dentry and inode (proc(5), /proc/sys/vm/drop_caches)."""
+    os.sync()
+    Path("/proc/sys/vm/drop_caches").write_text("3\n")
+
+
+def digest_of_tree(top: Path) -> str:
+    """Digest names, types, modes, owners, mtimes, link targets and contents of everything below a directory.
+
+    The mtimes count in whole seconds: fuse2fs knows no more.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(_walk(top)):
+        status = path.lstat()
+        facts = (status.st_mode, status.st_uid, status.st_gid, int(status.st_mtime))
+        digest.update(os.fsencode(path.relative_to(top)) + repr(facts).encode())
+        if stat.S_ISLNK(status.st_mode):
+            digest.update(os.fsencode(path.readlink()))
+        elif stat.S_ISREG(status.st_mode):
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]
+
+
+def _walk(directory: Path) -> Iterator[Path]:
+    for path in directory.iterdir():
+        yield path
+        if path.is_dir() and not path.is_symlink():
+            yield from _walk(path)
+
+
+def _digest_of_samples(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for offset_bytes in range(0, path.stat().st_size, SAMPLE_EVERY_BYTES):
+            digest.update(os.pread(file.fileno(), SAMPLE_BYTES, offset_bytes))
+    return digest.hexdigest()[:16]
+
+
+def _timed(directory: Path, script: str) -> tuple[float, str]:
+    """Run a shell script in a directory; any failing part of a pipeline fails the bench."""
+    start_s = time.perf_counter()
+    finished = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", script],
+        cwd=directory,
+        env={**os.environ, "LC_ALL": "C"},
+        capture_output=True,
+        text=True,
+    )
+    seconds = time.perf_counter() - start_s
+    if finished.returncode != 0:
+        raise RuntimeError(
+            f"{script}: status {finished.returncode}: {finished.stderr.strip() or finished.stdout.strip()}"
+        )
+    return seconds, finished.stdout

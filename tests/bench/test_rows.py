@@ -1,0 +1,22 @@
+from pathlib import Path
+
+from bench.rows import digest_of_tree
+
+
+def test_digest_of_tree_notices_names_contents_modes_and_targets(tmp_path: Path) -> None:
+    (tmp_path / "below").mkdir()
+    file = tmp_path / "below" / "file"
+    file.write_bytes(b"one")
+    link = tmp_path / "link"
+    link.symlink_to("below")
+    digests = [digest_of_tree(tmp_path), digest_of_tree(tmp_path)]
+    assert digests[0] == digests[1]
+
+    file.chmod(0o600)
+    digests.append(digest_of_tree(tmp_path))
+    file.rename(tmp_path / "below" / "other")
+    digests.append(digest_of_tree(tmp_path))
+    link.unlink()
+    link.symlink_to("elsewhere")
+    digests.append(digest_of_tree(tmp_path))
+    assert len(set(digests)) == len(digests) - 1
