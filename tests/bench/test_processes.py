@@ -8,8 +8,8 @@ PROGRAM = """
     from bench import processes
 
     processes.become_subreaper()
-    detached = 'setsid sh -c "echo up; read never <&3" &'
-    with subprocess.Popen(["sh", "-c", "exec 3<&0; " + detached * 2], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as shell:
+    script = "exec 3<&0; " + 2 * "setsid sh -c 'echo up; read never <&3' & "
+    with subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as shell:
         assert shell.stdout.readline() + shell.stdout.readline() == b"up\\nup\\n"
         shell.wait()
         assert len(list(processes.descendants(os.getpid()))) == 2
