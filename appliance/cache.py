@@ -1,0 +1,109 @@
+"""Where built appliances are kept, by content; one builder at a time."""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from appliance.config import ApplianceFiles
+from appliance.packages import PACKAGES_FILE, Log, PackageList
+from appliance.root_image import daemon_sources
+from rpc.errors import ImageError
+
+_UNUSED_S: Final = 14 * 24 * 3600.0
+_FILES: Final = ("kernel", "initrd", "root")
+
+
+def cache_directory(environment: Mapping[str, str] = os.environ) -> Path:
+    """Return LIBGUESTFS_CACHEDIR, else XDG_CACHE_HOME, else ~/.cache, with ``guestmount-py`` below."""
+    base = environment.get("LIBGUESTFS_CACHEDIR") or environment.get("XDG_CACHE_HOME")
+    return Path(base or Path.home() / ".cache") / "guestmount-py"
+
+
+def content_key(packages: PackageList) -> str:
+    """Return what an appliance's content depends on, as a short hash: packages, builder, scripts and daemon."""
+    digest = hashlib.sha256(packages.distribution.encode())
+    here = PACKAGES_FILE.parent
+    sources = [PACKAGES_FILE, here / "init", here / "initrd-init"]
+    sources += [here / f"{name}.py" for name in ("packages", "tree", "kernel", "initrd", "root_image")]
+    for directory in daemon_sources().values():
+        sources += sorted(directory.rglob("*.py"))
+    for source in sources:
+        data = source.read_bytes()
+        digest.update(f"{source.name} {len(data)} ".encode() + data)
+    return digest.hexdigest()[:16]
+
+
+def tree_key(packages: PackageList) -> str:
+    """Return what an unpacked tree's content depends on, as a short hash."""
+    here = PACKAGES_FILE.parent
+    digest = hashlib.sha256(repr(packages).encode())
+    digest.update((here / "packages.py").read_bytes() + (here / "tree.py").read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def files_in(directory: Path) -> ApplianceFiles | None:
+    """Return the appliance in a directory, None if it is not complete."""
+    if not all((directory / name).is_file() for name in (*_FILES, "README.fixed")):
+        return None
+    return ApplianceFiles(kernel=directory / "kernel", initrd=directory / "initrd", root=directory / "root")
+
+
+def make_private(directory: Path) -> None:
+    """Create the cache directory, for its user only.
+
+    Raises:
+        ImageError: it cannot be created or written.
+    """
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as exc:
+        raise _unwritable(directory, exc) from exc
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise _unwritable(directory, PermissionError(13, os.strerror(13)))
+
+
+def _unwritable(directory: Path, exc: OSError) -> ImageError:
+    return ImageError(
+        f"cannot keep the appliance in {directory}: {exc.strerror}: "
+        "set LIBGUESTFS_CACHEDIR to a directory you can write"
+    )
+
+
+@asynccontextmanager
+async def build_lock(directory: Path, log: Log) -> AsyncIterator[None]:
+    """Hold the one lock of the builders; wait, and say so, while another process has it."""
+    try:
+        descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as exc:
+        raise _unwritable(directory, exc) from exc
+    try:
+        told = False
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not told:
+                    log("another process is building the appliance; waiting for it")
+                    told = True
+                await trio.sleep(0.2)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def prune(directory: Path, keep: set[str]) -> None:
+    """Remove what killed builders left, and appliances and trees not used for two weeks; call with the lock held."""
+    for path in directory.iterdir():
+        abandoned = path.name.startswith("building-")
+        built = path.name.startswith(("appliance-", "tree-", "packages-"))
+        if abandoned or (built and path.name not in keep and time.time() - path.stat().st_mtime > _UNUSED_S):
+            shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,85 @@
+"""What an appliance is asked to be."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
+
+from rpc.errors import UsageError
+
+Accelerator: TypeAlias = Literal["auto", "kvm", "tcg"]
+
+MEMORY_MIB: Final = 512
+MEMORY_MIN_MIB: Final = 256
+"""libguestfs's minimum."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drive:
+    """One image to attach, read-only.
+
+    Attributes:
+        format: what the user says it is; None means: find out, and trust nothing the image says of other files.
+        blocksize_bytes: sector size shown to the guest, 512 or 4096; None for qemu's default.
+    """
+
+    path: Path
+    format: str | None = None
+    blocksize_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplianceFiles:
+    """What qemu boots."""
+
+    kernel: Path
+    initrd: Path
+    root: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplianceConfig:
+    """How to launch.
+
+    Attributes:
+        channel_count: conversations with the daemon, each served by a process of its own.
+        launch_timeout_s: longest time until the daemon's launch word.
+        append: further words of the kernel command line.
+    """
+
+    drives: tuple[Drive, ...]
+    memory_mib: int = MEMORY_MIB
+    smp: int = 1
+    channel_count: int = 4
+    accelerator: Accelerator = "auto"
+    launch_timeout_s: float = 1200.0
+    verbose: bool = False
+    append: str = ""
+    qemu: str = "qemu-system-x86_64"
+
+
+def config_from_environment(
+    drives: tuple[Drive, ...], *, verbose: bool, environment: Mapping[str, str] = os.environ
+) -> ApplianceConfig:
+    """Return a configuration that honours libguestfs's variables.
+
+    LIBGUESTFS_HV, LIBGUESTFS_MEMSIZE, LIBGUESTFS_APPEND, LIBGUESTFS_BACKEND_SETTINGS (force_tcg, force_kvm).
+    """
+    memory = environment.get("LIBGUESTFS_MEMSIZE", str(MEMORY_MIB))
+    if not memory.isdecimal() or int(memory) < MEMORY_MIN_MIB:
+        raise UsageError(f"LIBGUESTFS_MEMSIZE={memory}: give a number of MiB, at least {MEMORY_MIN_MIB}")
+    settings = environment.get("LIBGUESTFS_BACKEND_SETTINGS", "").split(":")
+    accelerator: Accelerator = "auto"
+    if "force_tcg" in settings:
+        accelerator = "tcg"
+    elif "force_kvm" in settings:
+        accelerator = "kvm"
+    return ApplianceConfig(
+        drives=drives,
+        memory_mib=int(memory),
+        accelerator=accelerator,
+        verbose=verbose,
+        append=environment.get("LIBGUESTFS_APPEND", ""),
+        qemu=environment.get("LIBGUESTFS_HV") or environment.get("LIBGUESTFS_QEMU") or "qemu-system-x86_64",
+    )

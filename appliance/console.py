@@ -1,0 +1,39 @@
+"""The appliance's serial console: passed on, and its last lines kept for errors."""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+import trio
+
+_KEPT_LINES: Final = 20
+_LINE_MAX_BYTES: Final = 500
+_NOISE: Final = ("SeaBIOS", "Booting from", "\x1b")
+
+
+class Console:
+    """Keep the end of what the console says."""
+
+    def __init__(self, sink: Callable[[bytes], None]) -> None:
+        self._sink = sink
+        self._lines: deque[bytes] = deque(maxlen=_KEPT_LINES)
+        self._partial = b""
+
+    async def pump(self, stream: trio.lowlevel.FdStream) -> None:
+        """Take everything the stream says until it ends."""
+        async with stream:
+            async for data in stream:
+                self.feed(bytes(data))
+
+    def feed(self, data: bytes) -> None:
+        """Take a piece of output."""
+        self._sink(data)
+        *lines, self._partial = (self._partial + data).split(b"\n")
+        self._partial = self._partial[-_LINE_MAX_BYTES:]
+        self._lines.extend(line[:_LINE_MAX_BYTES] for line in lines)
+
+    @property
+    def tail(self) -> list[str]:
+        """Return the last lines, without the firmware's."""
+        lines = [line.decode("utf-8", "replace").strip() for line in (*self._lines, self._partial)]
+        return [line for line in lines if line and not any(noise in line for noise in _NOISE)]

@@ -1,0 +1,189 @@
+"""Launch an appliance: CONFIG → LAUNCHING → READY, and back to CONFIG when qemu has gone."""
+
+import os
+import socket
+import uuid
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from appliance.accelerator import choose_accelerator
+from appliance.config import ApplianceConfig, ApplianceFiles
+from appliance.console import Console
+from appliance.drives import CheckedDrive, check_drive, make_overlay, overlay_directory
+from appliance.packages import Log
+from appliance.qemu_args import qemu_arguments
+from appliance.qemu_process import QemuProcess
+from appliance.state import Event, State, StateMachine
+from rpc.client import Channel, open_channel
+from rpc.errors import ConnectionLost, ImageError, LaunchError, LaunchTimeout, RemoteProtocolError
+
+_EXT_MAGIC_AT: Final = 0x438
+_EXT_UUID_AT: Final = 0x468
+
+
+class Appliance:
+    """A launched appliance.
+
+    Attributes:
+        machine: its state; READY until qemu has gone.
+        gone: set when qemu has gone.
+        channels: conversations with the daemon, whose launch word was received on each.
+    """
+
+    def __init__(self, process: QemuProcess, console: Console, machine: StateMachine) -> None:
+        self.machine: Final = machine
+        self.channels: tuple[Channel, ...] = ()
+        self.gone: Final = trio.Event()
+        self._process = process
+        self.console: Final = console
+
+    @property
+    def pid(self) -> int:
+        """Return qemu's process id."""
+        return self._process.pid
+
+    @property
+    def console_tail(self) -> str:
+        """Return the console's last lines in one line."""
+        return " | ".join(self.console.tail[-3:])
+
+    async def wait(self) -> int:
+        """Wait until qemu has gone; return its exit status, negative for a signal."""
+        return await self._process.wait()
+
+    async def watch(self) -> None:
+        """Follow qemu to its end."""
+        await self._process.wait()
+        self.machine.fire(Event.EXIT)
+        self.gone.set()
+
+
+@asynccontextmanager
+async def launch(
+    config: ApplianceConfig,
+    files: ApplianceFiles,
+    *,
+    log: Log,
+    console: Callable[[bytes], None],
+    machine: StateMachine | None = None,
+) -> AsyncIterator[Appliance]:
+    """Own a launched appliance; at the end it has powered off, or was killed, and nothing of it is left.
+
+    Cancellation: the appliance is ended first. Must be called in the main thread (see ``QemuProcess``).
+
+    Raises:
+        DriveError: an image cannot be attached.
+        LaunchError: qemu is missing or ended, with the console's last lines; LaunchTimeout: the daemon stayed silent.
+    """
+    machine = machine or StateMachine()
+    drives = [await check_drive(drive) for drive in config.drives]
+    accelerator = await choose_accelerator(config, files, log)
+    try:
+        async with AsyncExitStack() as stack:
+            appliance, streams = await _start(config, files, drives, accelerator, machine, console, stack)
+            channels = [await stack.enter_async_context(open_channel(stream)) for stream in streams]
+            appliance.channels = tuple(channels)
+            await _await_launch_words(appliance, config, machine)
+            yield appliance
+    except BaseExceptionGroup as group:
+        raise _lone_leaf(group) from group
+
+
+async def _start(
+    config: ApplianceConfig,
+    files: ApplianceFiles,
+    drives: Sequence[CheckedDrive],
+    accelerator: str,
+    machine: StateMachine,
+    console: Callable[[bytes], None],
+    stack: AsyncExitStack,
+) -> tuple[Appliance, list[trio.SocketStream]]:
+    """Start qemu; the stack then owns it, its watchers and our ends of the channels."""
+    nursery = await stack.enter_async_context(trio.open_nursery())
+    with ExitStack() as inherited:  # what qemu gets, and we then close
+        overlays = []
+        with overlay_directory() as directory:
+            for drive in drives:
+                overlays.append(await make_overlay(drive, directory))
+                inherited.callback(os.close, overlays[-1])
+        streams, channel_fds = [], []
+        for _ in range(config.channel_count):
+            ours, theirs = socket.socketpair()
+            inherited.enter_context(theirs)
+            channel_fds.append(theirs.fileno())
+            stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
+            streams.append(await stack.enter_async_context(stream))
+        argv = qemu_arguments(
+            config,
+            files,
+            accelerator=accelerator,
+            root_uuid=root_uuid(files.root),
+            channel_fds=channel_fds,
+            drives=list(zip(drives, overlays, strict=True)),
+        )
+        output, console_write = os.pipe2(os.O_CLOEXEC)
+        inherited.callback(os.close, console_write)
+        with ExitStack() as undo:
+            undo.callback(os.close, output)
+            process = QemuProcess([config.qemu, *argv], [*overlays, *channel_fds], console_write)
+            undo.pop_all()
+    stack.callback(process.close)
+    machine.fire(Event.START)
+    appliance = Appliance(process, Console(console), machine)
+    nursery.start_soon(appliance.console.pump, trio.lowlevel.FdStream(output))
+    nursery.start_soon(appliance.watch)
+    stack.push_async_callback(_end, process, streams)
+    return appliance, streams
+
+
+async def _end(process: QemuProcess, streams: Sequence[trio.SocketStream]) -> None:
+    """Hang up, which makes the guest power off, and see qemu to its end, whatever is being cancelled."""
+    with trio.CancelScope(shield=True):
+        for stream in streams:
+            await trio.aclose_forcefully(stream)
+        await process.end()
+
+
+async def _await_launch_words(appliance: Appliance, config: ApplianceConfig, machine: StateMachine) -> None:
+    try:
+        with trio.fail_after(config.launch_timeout_s):
+            for channel in appliance.channels:
+                await channel.wait_launch()
+    except trio.TooSlowError as exc:
+        tail = appliance.console_tail
+        raise LaunchTimeout(f"the appliance said nothing within {config.launch_timeout_s:g} s: {tail}") from exc
+    except (ConnectionLost, RemoteProtocolError) as exc:
+        with trio.move_on_after(5):
+            status = await appliance.wait()
+            await appliance.gone.wait()
+            raise LaunchError(f"qemu ended with status {status}: {appliance.console_tail}") from exc
+        raise LaunchError(f"the appliance hung up while it started: {appliance.console_tail}") from exc
+    machine.fire(Event.LAUNCH_WORD)
+
+
+def root_uuid(root: Path) -> str:
+    """Return the UUID in the superblock of an ext2, ext3 or ext4 image.
+
+    Raises:
+        ImageError: it is no such image.
+    """
+    with suppress(OSError), root.open("rb") as file:
+        start = file.read(_EXT_UUID_AT + 16)
+        if start[_EXT_MAGIC_AT : _EXT_MAGIC_AT + 2] == b"\x53\xef" and len(start) == _EXT_UUID_AT + 16:
+            return str(uuid.UUID(bytes=start[_EXT_UUID_AT:]))
+    raise ImageError(f"{root}: not an ext2 image: the appliance is damaged; remove it and it is built anew")
+
+
+def _lone_leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the one error in a group; the nursery here runs only watchers, so there is no second one to lose."""
+    leaf: BaseException = group
+    while isinstance(leaf, BaseExceptionGroup) and len(leaf.exceptions) == 1:
+        leaf = leaf.exceptions[0]
+    return leaf
+
+
+__all__ = ["Appliance", "State", "launch", "root_uuid"]

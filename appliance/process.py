@@ -1,0 +1,42 @@
+"""Run a host program and wait for it."""
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import trio
+
+
+class ProgramFailed(Exception):
+    """A program ended with a status other than 0, or is not there; the text is its last line of output."""
+
+
+async def run_program(argv: Sequence[str | Path], *, timeout_s: float = 600.0, cwd: Path | None = None) -> str:
+    """Run a program to its end and return its output.
+
+    Cancellation: the program is killed and waited for.
+
+    Raises:
+        ProgramFailed: it is missing, failed or did not end in time.
+    """
+    name = Path(argv[0]).name
+    try:
+        with trio.fail_after(timeout_s):
+            done = await trio.run_process(
+                [str(word) for word in argv],
+                capture_stdout=True,
+                stderr=subprocess.STDOUT,
+                stdin=b"",
+                check=False,
+                cwd=cwd,
+                env=None,
+            )
+    except FileNotFoundError as exc:
+        raise ProgramFailed(f"{name} is not installed") from exc
+    except trio.TooSlowError as exc:
+        raise ProgramFailed(f"{name} did not end within {timeout_s:.0f} s") from exc
+    output = done.stdout.decode("utf-8", "replace")
+    if done.returncode:
+        lines = [line for line in output.strip().splitlines() if line]
+        raise ProgramFailed(f"{name}: {lines[-1]}" if lines else f"{name} ended with status {done.returncode}")
+    return output

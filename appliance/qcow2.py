@@ -1,0 +1,85 @@
+"""What a qcow2 header says, read without trusting it (qemu: docs/interop/qcow2.txt)."""
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from rpc.errors import DriveError
+
+MAGIC: Final = b"QFI\xfb"
+_HEADER: Final = struct.Struct(">4sIQIIQIIQQIIQQQQII")
+_DATA_FILE_BIT: Final = 1 << 2
+_OFFSET_MASK: Final = (1 << 56) - (1 << 9)
+
+
+@dataclass(frozen=True, slots=True)
+class Qcow2Header:
+    """The fields that matter here, checked for plausibility."""
+
+    refers_elsewhere: bool
+    """It names a backing file or an external data file."""
+    cluster_bits: int
+    refcount_table_offset: int
+    refcount_table_bytes: int
+    refcount_bits: int
+
+
+def read_header(path: Path) -> Qcow2Header:
+    """Return a qcow2 image's header.
+
+    Raises:
+        DriveError: it is cut short or makes no sense.
+    """
+    with path.open("rb") as file:
+        data = file.read(_HEADER.size)
+    if len(data) < _HEADER.size:
+        raise DriveError(f"{path}: truncated qcow2 image: even its header is cut short: copy the image again")
+    fields = _HEADER.unpack(data)
+    version, backing_offset, cluster_bits, table_offset, table_clusters = (fields[i] for i in (1, 2, 4, 9, 10))
+    incompatible = fields[13] if version >= 3 else 0
+    refcount_order = fields[16] if version >= 3 else 4
+    if not 9 <= cluster_bits <= 21 or refcount_order > 6 or version not in (2, 3):
+        raise DriveError(f"{path}: damaged qcow2 header: run 'qemu-img check' on it")
+    return Qcow2Header(
+        refers_elsewhere=backing_offset != 0 or bool(incompatible & _DATA_FILE_BIT),
+        cluster_bits=cluster_bits,
+        refcount_table_offset=table_offset,
+        refcount_table_bytes=table_clusters << cluster_bits,
+        refcount_bits=1 << refcount_order,
+    )
+
+
+def check_complete(path: Path, header: Qcow2Header) -> None:
+    """Insist that the file reaches to the last cluster that the refcounts say is in use.
+
+    Raises:
+        DriveError: it does not, so it was truncated.
+    """
+    size_bytes = path.stat().st_size
+    with path.open("rb") as file:
+        end = _highest_used_offset(file, header, size_bytes)
+    if end is None or end >= size_bytes:
+        raise DriveError(f"{path}: truncated qcow2 image: it ends at byte {size_bytes}, in use is more: copy it again")
+
+
+def _highest_used_offset(file: BinaryIO, header: Qcow2Header, size_bytes: int) -> int | None:
+    """Return where the highest cluster in use begins; None if the file is too short to tell."""
+    if header.refcount_table_offset + header.refcount_table_bytes > size_bytes:
+        return None
+    file.seek(header.refcount_table_offset)
+    table = file.read(header.refcount_table_bytes)
+    for index in range(len(table) // 8 - 1, -1, -1):
+        block_offset = int.from_bytes(table[index * 8 : index * 8 + 8], "big") & _OFFSET_MASK
+        if not block_offset:
+            continue
+        file.seek(block_offset)
+        block = file.read(1 << header.cluster_bits)
+        used_bytes = len(block.rstrip(b"\0"))
+        if len(block) < 1 << header.cluster_bits:
+            return None
+        if used_bytes:
+            entries = (1 << header.cluster_bits) * 8 // header.refcount_bits
+            cluster = index * entries + (used_bytes * 8 - 1) // header.refcount_bits
+            return cluster << header.cluster_bits
+    return 0
