@@ -196,9 +196,7 @@ def _validator(number: int) -> Validator:
 
 def _without_fillers(args: Any, names: tuple[str, ...], bitmask: int) -> Any:
     """Return the arguments with None for every optional one whose bit is clear."""
-    from dataclasses import replace
-
-    return replace(args, **{name: None for bit, name in enumerate(names) if not bitmask >> bit & 1})
+    return args._replace(**{name: None for bit, name in enumerate(names) if not bitmask >> bit & 1})
 
 
 def _text(exc: Exception) -> str:

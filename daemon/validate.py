@@ -1,12 +1,11 @@
 """Checks of a call's arguments by their kind, before its handler runs (guestfs-protocol section 3.6, steps 6 and 7)."""
 
 from collections.abc import Callable
-from dataclasses import fields, replace
 from typing import Any, Final
 
 from daemon.devices import checked_device
 from daemon.session import CallError, Session
-from rpc.codec import Device, DeviceOrPath, FileName, GuestPath, Mountable
+from rpc.codec import Device, DeviceOrPath, FileName, GuestPath, Mountable, field_kinds
 from rpc.procedures import Procedure
 
 
@@ -48,7 +47,7 @@ class Validator:
 
     def __init__(self, procedure: Procedure[Any, Any]) -> None:
         own = procedure.name in _OWN_CHECKS
-        kinds = [(item.name, item.type) for item in fields(procedure.args)]
+        kinds = field_kinds(procedure.args).items()
         self._checks = [(name, _CHECKS[kind]) for name, kind in kinds if kind in _CHECKS and not own]
         self._needs_mount = any(kind is GuestPath for _, kind in kinds)
 
@@ -62,4 +61,4 @@ class Validator:
                 changed[name] = checked
         if self._needs_mount and not session.sysroot.is_mounted():
             raise CallError("nothing is mounted; mount a filesystem first")
-        return replace(args, **changed) if changed else args
+        return args._replace(**changed) if changed else args

@@ -4,8 +4,7 @@ Names of calls and fields are libguestfs's (guestfs-procedures.tsv); FileIn and 
 wire and have no field here.
 """
 
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from rpc.codec import (
     Device,
@@ -20,50 +19,43 @@ from rpc.codec import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class NoArgs:
+class NoArgs(NamedTuple):
     """Carry nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class PathArgs:
+class PathArgs(NamedTuple):
     """Carry the one path that many calls take."""
 
     path: GuestPath
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceArgs:
+class DeviceArgs(NamedTuple):
     """Carry the one device that many calls take."""
 
     device: Device
 
 
-@dataclass(frozen=True, slots=True)
-class MountableArgs:
+class MountableArgs(NamedTuple):
     """Carry the one mountable that many calls take."""
 
     mountable: Mountable
 
 
-@dataclass(frozen=True, slots=True)
-class MountArgs:
+class MountArgs(NamedTuple):
     """Carry the arguments of ``mount``, ``mount_ro``."""
 
     mountable: Mountable
     mountpoint: str
 
 
-@dataclass(frozen=True, slots=True)
-class AugDefvarArgs:
+class AugDefvarArgs(NamedTuple):
     """Carry the arguments of ``aug_defvar``."""
 
     name: str
     expr: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class AugDefnodeArgs:
+class AugDefnodeArgs(NamedTuple):
     """Carry the arguments of ``aug_defnode``."""
 
     name: str
@@ -71,24 +63,21 @@ class AugDefnodeArgs:
     val: str
 
 
-@dataclass(frozen=True, slots=True)
-class ChmodArgs:
+class ChmodArgs(NamedTuple):
     """Carry the arguments of ``chmod``."""
 
     mode: Int32
     path: GuestPath
 
 
-@dataclass(frozen=True, slots=True)
-class IsFileArgs:
+class IsFileArgs(NamedTuple):
     """Carry the arguments of ``is_file``, ``is_dir``."""
 
     path: GuestPath
     followsymlinks: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class UmountArgs:
+class UmountArgs(NamedTuple):
     """Carry the arguments of ``umount``."""
 
     pathordevice: DeviceOrPath
@@ -96,23 +85,20 @@ class UmountArgs:
     lazyunmount: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class UploadArgs:
+class UploadArgs(NamedTuple):
     """Carry the arguments of ``upload``, ``download``."""
 
     remotefilename: DeviceOrPath
 
 
-@dataclass(frozen=True, slots=True)
-class ChecksumArgs:
+class ChecksumArgs(NamedTuple):
     """Carry the arguments of ``checksum``."""
 
     csumtype: str
     path: GuestPath
 
 
-@dataclass(frozen=True, slots=True)
-class TarOutArgs:
+class TarOutArgs(NamedTuple):
     """Carry the arguments of ``tar_out``."""
 
     directory: str
@@ -124,8 +110,7 @@ class TarOutArgs:
     acls: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class MountOptionsArgs:
+class MountOptionsArgs(NamedTuple):
     """Carry the arguments of ``mount_options``."""
 
     options: str
@@ -133,8 +118,7 @@ class MountOptionsArgs:
     mountpoint: str
 
 
-@dataclass(frozen=True, slots=True)
-class MountVfsArgs:
+class MountVfsArgs(NamedTuple):
     """Carry the arguments of ``mount_vfs``."""
 
     options: str
@@ -143,24 +127,21 @@ class MountVfsArgs:
     mountpoint: str
 
 
-@dataclass(frozen=True, slots=True)
-class DebugArgs:
+class DebugArgs(NamedTuple):
     """Carry the arguments of ``debug``."""
 
     subcmd: str
     extraargs: list[str]
 
 
-@dataclass(frozen=True, slots=True)
-class VgActivateArgs:
+class VgActivateArgs(NamedTuple):
     """Carry the arguments of ``vg_activate``."""
 
     activate: bool
     volgroups: list[str]
 
 
-@dataclass(frozen=True, slots=True)
-class MknodArgs:
+class MknodArgs(NamedTuple):
     """Carry the arguments of ``mknod``."""
 
     mode: Int32
@@ -169,22 +150,19 @@ class MknodArgs:
     path: GuestPath
 
 
-@dataclass(frozen=True, slots=True)
-class UmaskArgs:
+class UmaskArgs(NamedTuple):
     """Carry the arguments of ``umask``."""
 
     mask: Int32
 
 
-@dataclass(frozen=True, slots=True)
-class ReaddirArgs:
+class ReaddirArgs(NamedTuple):
     """Carry the arguments of ``readdir``, ``ls0``, ``internal_readdir``."""
 
     dir: GuestPath
 
 
-@dataclass(frozen=True, slots=True)
-class LsetxattrArgs:
+class LsetxattrArgs(NamedTuple):
     """Carry the arguments of ``lsetxattr``."""
 
     xattr: str
@@ -193,39 +171,34 @@ class LsetxattrArgs:
     path: GuestPath
 
 
-@dataclass(frozen=True, slots=True)
-class LremovexattrArgs:
+class LremovexattrArgs(NamedTuple):
     """Carry the arguments of ``lremovexattr``."""
 
     xattr: str
     path: GuestPath
 
 
-@dataclass(frozen=True, slots=True)
-class LnArgs:
+class LnArgs(NamedTuple):
     """Carry the arguments of ``ln``, ``ln_s``."""
 
     target: str
     linkname: GuestPath
 
 
-@dataclass(frozen=True, slots=True)
-class Find0Args:
+class Find0Args(NamedTuple):
     """Carry the arguments of ``find0``."""
 
     directory: GuestPath
 
 
-@dataclass(frozen=True, slots=True)
-class TruncateSizeArgs:
+class TruncateSizeArgs(NamedTuple):
     """Carry the arguments of ``truncate_size``."""
 
     path: GuestPath
     size: Int64
 
 
-@dataclass(frozen=True, slots=True)
-class UtimensArgs:
+class UtimensArgs(NamedTuple):
     """Carry the arguments of ``utimens``."""
 
     path: GuestPath
@@ -235,16 +208,14 @@ class UtimensArgs:
     mtnsecs: Int64
 
 
-@dataclass(frozen=True, slots=True)
-class MkdirModeArgs:
+class MkdirModeArgs(NamedTuple):
     """Carry the arguments of ``mkdir_mode``."""
 
     path: GuestPath
     mode: Int32
 
 
-@dataclass(frozen=True, slots=True)
-class LchownArgs:
+class LchownArgs(NamedTuple):
     """Carry the arguments of ``lchown``."""
 
     owner: Int32
@@ -252,48 +223,42 @@ class LchownArgs:
     path: GuestPath
 
 
-@dataclass(frozen=True, slots=True)
-class InternalLxattrlistArgs:
+class InternalLxattrlistArgs(NamedTuple):
     """Carry the arguments of ``internal_lxattrlist``, ``internal_readlinklist``, ``internal_lstatnslist``."""
 
     path: GuestPath
     names: list[FileName]
 
 
-@dataclass(frozen=True, slots=True)
-class PreadArgs:
+class PreadArgs(NamedTuple):
     """Carry the arguments of ``pread``."""
 
     path: GuestPath
-    count: Int32
+    count: Int32  # type: ignore[assignment]  # hides tuple.count
     offset: Int64
 
 
-@dataclass(frozen=True, slots=True)
-class FilesizeArgs:
+class FilesizeArgs(NamedTuple):
     """Carry the arguments of ``filesize``."""
 
     file: GuestPath
 
 
-@dataclass(frozen=True, slots=True)
-class ChecksumDeviceArgs:
+class ChecksumDeviceArgs(NamedTuple):
     """Carry the arguments of ``checksum_device``."""
 
     csumtype: str
     device: Device
 
 
-@dataclass(frozen=True, slots=True)
-class InternalWriteArgs:
+class InternalWriteArgs(NamedTuple):
     """Carry the arguments of ``internal_write``."""
 
     path: GuestPath
     content: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class PwriteArgs:
+class PwriteArgs(NamedTuple):
     """Carry the arguments of ``pwrite``."""
 
     path: GuestPath
@@ -301,16 +266,14 @@ class PwriteArgs:
     offset: Int64
 
 
-@dataclass(frozen=True, slots=True)
-class UploadOffsetArgs:
+class UploadOffsetArgs(NamedTuple):
     """Carry the arguments of ``upload_offset``."""
 
     remotefilename: DeviceOrPath
     offset: Int64
 
 
-@dataclass(frozen=True, slots=True)
-class DownloadOffsetArgs:
+class DownloadOffsetArgs(NamedTuple):
     """Carry the arguments of ``download_offset``."""
 
     remotefilename: DeviceOrPath
@@ -318,8 +281,7 @@ class DownloadOffsetArgs:
     size: Int64
 
 
-@dataclass(frozen=True, slots=True)
-class PwriteDeviceArgs:
+class PwriteDeviceArgs(NamedTuple):
     """Carry the arguments of ``pwrite_device``."""
 
     device: Device
@@ -327,24 +289,21 @@ class PwriteDeviceArgs:
     offset: Int64
 
 
-@dataclass(frozen=True, slots=True)
-class PreadDeviceArgs:
+class PreadDeviceArgs(NamedTuple):
     """Carry the arguments of ``pread_device``."""
 
     device: Device
-    count: Int32
+    count: Int32  # type: ignore[assignment]  # hides tuple.count
     offset: Int64
 
 
-@dataclass(frozen=True, slots=True)
-class LvmCanonicalLvNameArgs:
+class LvmCanonicalLvNameArgs(NamedTuple):
     """Carry the arguments of ``lvm_canonical_lv_name``."""
 
     lvname: str
 
 
-@dataclass(frozen=True, slots=True)
-class MkfsArgs:
+class MkfsArgs(NamedTuple):
     """Carry the arguments of ``mkfs``."""
 
     fstype: str
@@ -356,59 +315,51 @@ class MkfsArgs:
     label: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class GetxattrArgs:
+class GetxattrArgs(NamedTuple):
     """Carry the arguments of ``getxattr``, ``lgetxattr``."""
 
     path: GuestPath
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class MdDetailArgs:
+class MdDetailArgs(NamedTuple):
     """Carry the arguments of ``md_detail``, ``md_stat``."""
 
     md: Device
 
 
-@dataclass(frozen=True, slots=True)
-class BtrfsSubvolumeListArgs:
+class BtrfsSubvolumeListArgs(NamedTuple):
     """Carry the arguments of ``btrfs_subvolume_list``."""
 
     fs: MountableOrPath
 
 
-@dataclass(frozen=True, slots=True)
-class XfsInfoArgs:
+class XfsInfoArgs(NamedTuple):
     """Carry the arguments of ``xfs_info``."""
 
     pathordevice: DeviceOrPath
 
 
-@dataclass(frozen=True, slots=True)
-class RenameArgs:
+class RenameArgs(NamedTuple):
     """Carry the arguments of ``rename``."""
 
     oldpath: GuestPath
     newpath: GuestPath
 
 
-@dataclass(frozen=True, slots=True)
-class InternalFeatureAvailableArgs:
+class InternalFeatureAvailableArgs(NamedTuple):
     """Carry the arguments of ``internal_feature_available``."""
 
     group: str
 
 
-@dataclass(frozen=True, slots=True)
-class InspectGetMajorVersionArgs:
+class InspectGetMajorVersionArgs(NamedTuple):
     """Carry the arguments of ``inspect_get_major_version``, ``inspect_get_mountpoints``."""
 
     root: Mountable
 
 
-@dataclass(frozen=True, slots=True)
-class CryptsetupOpenArgs:
+class CryptsetupOpenArgs(NamedTuple):
     """Carry the arguments of ``cryptsetup_open``."""
 
     device: Device
@@ -418,16 +369,14 @@ class CryptsetupOpenArgs:
     crypttype: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class HelloArgs:
+class HelloArgs(NamedTuple):
     """Carry the arguments of ``hello``: what the client speaks and the longest FileOut chunk it takes."""
 
     version: UInt32
     chunk_max_bytes: UInt32
 
 
-@dataclass(frozen=True, slots=True)
-class ReadFilesArgs:
+class ReadFilesArgs(NamedTuple):
     """Carry the arguments of ``read_files``: names in one directory and the most bytes wanted of each."""
 
     path: GuestPath

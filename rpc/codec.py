@@ -1,12 +1,27 @@
-"""Codecs: how a value of one type is laid out on the wire, derived from a dataclass's annotations."""
+"""Codecs: how a value of one type is laid out on the wire, derived from the annotations of a named tuple.
+
+Structures and arguments are named tuples, not dataclasses: the daemon creates ninety such classes each time the
+appliance boots, under emulation, where a frozen dataclass costs six times as much.
+"""
 
 import struct
 from collections.abc import Callable
-from dataclasses import MISSING, Field, dataclass, fields
 from types import NoneType, UnionType
-from typing import Annotated, Any, Final, Generic, NewType, TypeAlias, TypeVar, get_args, get_origin, overload
+from typing import (
+    Annotated,
+    Any,
+    Final,
+    Generic,
+    NamedTuple,
+    NewType,
+    TypeAlias,
+    TypeVar,
+    get_args,
+    get_origin,
+    overload,
+)
 
-from rpc.errors import RemoteProtocolError
+from rpc.errors import LocalProtocolError, RemoteProtocolError
 from rpc.xdr import Reader, Writer
 
 T = TypeVar("T")
@@ -18,7 +33,7 @@ UInt64: TypeAlias = Annotated[int, "uint64"]
 Char: TypeAlias = Annotated[str, "char"]
 """One character, sent as its code in a 32-bit integer."""
 LvmUuid: TypeAlias = Annotated[str, "uuid"]
-"""32 ASCII characters without a length word."""
+"""32 characters of one byte each, without a length word."""
 GuestPath = NewType("GuestPath", bytes)
 """Absolute path in the guest."""
 FileName = NewType("FileName", bytes)
@@ -31,9 +46,10 @@ MountableOrPath = NewType("MountableOrPath", bytes)
 Pairs: TypeAlias = Annotated[list[tuple[str, str]], "pairs"]
 """A hashtable: keys and values in turn, in an order that may matter."""
 
+_UUID_BYTES: Final = 32
 
-@dataclass(frozen=True, slots=True)
-class Codec(Generic[T]):
+
+class Codec(NamedTuple, Generic[T]):
     """One type's layout.
 
     Attributes:
@@ -50,19 +66,28 @@ class Codec(Generic[T]):
 
 
 def _encode_char(writer: Writer, value: Char) -> None:
-    writer.int32(ord(value))
+    code = ord(value)
+    if code > 0xFF:
+        raise LocalProtocolError(f"{value!r} is not a character of one byte")
+    writer.int32(code)
 
 
 def _decode_char(reader: Reader) -> Char:
-    return chr(reader.int32() & 0xFF)
+    code = reader.uint32()
+    if code > 0xFF:
+        raise RemoteProtocolError(f"{code} is not the code of a character of one byte")
+    return chr(code)
 
 
 def _encode_uuid(writer: Writer, value: LvmUuid) -> None:
-    writer.fixed_opaque(value.encode("latin-1"), 32)
+    try:
+        writer.fixed_opaque(value.encode("latin-1"), _UUID_BYTES)
+    except UnicodeEncodeError as exc:
+        raise LocalProtocolError(f"{value!r} is not a UUID") from exc
 
 
 def _decode_uuid(reader: Reader) -> LvmUuid:
-    return reader.fixed_opaque(32).decode("latin-1")
+    return reader.fixed_opaque(_UUID_BYTES).decode("latin-1")
 
 
 def _encode_pairs(writer: Writer, pairs: Pairs) -> None:
@@ -83,7 +108,7 @@ INT32: Final = Codec(Writer.int32, Reader.int32, 4, 0)
 INT64: Final = Codec(Writer.int64, Reader.int64, 8, 0)
 BOOL: Final = Codec(Writer.boolean, Reader.boolean, 4, False)
 STRING: Final = Codec(Writer.string, Reader.string, 4, "")
-OPAQUE: Final = Codec(Writer.opaque, Reader.opaque, 4, b"")
+OPAQUE: Final[Codec[bytes]] = Codec(Writer.opaque, Reader.opaque, 4, b"")
 PAIRS: Final[Codec[Pairs]] = Codec(_encode_pairs, _decode_pairs, 4, [])
 VOID: Final[Codec[None]] = Codec(lambda _writer, _value: None, lambda _reader: None, 0, None)
 
@@ -122,7 +147,7 @@ _SCALARS: Final[dict[Any, Codec[Any]]] = {
     Int64: INT64,
     UInt64: Codec(Writer.uint64, Reader.uint64, 8, 0),
     Char: Codec(_encode_char, _decode_char, 4, "\0"),
-    LvmUuid: Codec(_encode_uuid, _decode_uuid, 32, ""),
+    LvmUuid: Codec(_encode_uuid, _decode_uuid, _UUID_BYTES, "\0" * _UUID_BYTES),
     float: Codec(Writer.float32, Reader.float32, 4, 0.0),
     bool: BOOL,
     str: STRING,
@@ -138,9 +163,15 @@ _SCALARS: Final[dict[Any, Codec[Any]]] = {
 _LETTERS: Final[dict[Any, str]] = {Int32: "i", UInt32: "I", Int64: "q", UInt64: "Q"}
 
 
+def field_kinds(cls: type[Any]) -> dict[str, Any]:
+    """Return the fields of a structure or of arguments, in wire order, with their annotations."""
+    kinds: dict[str, Any] = cls.__annotations__
+    return kinds
+
+
 def optional_fields(cls: type[Any]) -> tuple[str, ...]:
     """Name the optional arguments, the fields with a default, in the order of their bits in ``optargs_bitmask``."""
-    return tuple(item.name for item in fields(cls) if item.default is not MISSING)
+    return tuple(cls._field_defaults)
 
 
 _derived: Final[dict[Any, Codec[Any]]] = {}
@@ -151,7 +182,7 @@ def codec_of(annotation: type[T]) -> Codec[T]: ...
 @overload
 def codec_of(annotation: Any) -> Codec[Any]: ...
 def codec_of(annotation: Any) -> Codec[Any]:
-    """Return the codec of a scalar kind, ``list[…]``, ``… | None`` or a dataclass; derived once."""
+    """Return the codec of a scalar kind, ``list[…]``, ``… | None`` or a named tuple; derived once."""
     codec = _derived.get(annotation)
     if codec is None:
         codec = _derived[annotation] = _derive(annotation)
@@ -174,41 +205,42 @@ def _without_none(annotation: Any) -> Any:
 
 
 def _integer_layout(cls: type[Any]) -> struct.Struct | None:
-    letters = [_LETTERS.get(item.type) for item in fields(cls)]
-    return struct.Struct(">" + "".join(map(str, letters))) if letters and all(letters) else None
+    letters = [_LETTERS.get(kind, "") for kind in field_kinds(cls).values()]
+    return struct.Struct(">" + "".join(letters)) if letters and all(letters) and not optional_fields(cls) else None
 
 
-def _packed_codec(cls: type[T], layout: struct.Struct) -> Codec[T]:
-    """Lay out a dataclass of integers only by one precompiled struct."""
-    names = tuple(item.name for item in fields(cls))  # type: ignore[arg-type]
+def _packed_codec(cls: Any, layout: struct.Struct) -> Codec[Any]:
+    """Lay out a named tuple of integers only by one precompiled struct."""
 
-    def encode(writer: Writer, value: T) -> None:
-        writer.packed(layout, tuple([getattr(value, name) for name in names]))
+    def encode(writer: Writer, value: tuple[int, ...]) -> None:
+        writer.packed(layout, value)
 
-    def decode(reader: Reader) -> T:
-        return cls(*reader.packed(layout))
+    def decode(reader: Reader) -> Any:
+        return cls._make(reader.packed(layout))
 
-    return Codec(encode, decode, layout.size, cls(*(0 for _ in names)))
-
-
-def _sequence_codec(cls: type[T]) -> Codec[T]:
-    """Lay out a dataclass field after field; an optional argument not given is sent as its filler."""
-    parts = tuple((item.name, _field_codec(item)) for item in fields(cls))  # type: ignore[arg-type]
-
-    def encode(writer: Writer, value: T) -> None:
-        for name, codec in parts:
-            codec.encode(writer, getattr(value, name))
-
-    def decode(reader: Reader) -> T:
-        return cls(*[codec.decode(reader) for _, codec in parts])
-
-    return Codec(encode, decode, sum(codec.min_bytes for _, codec in parts), cls(*(codec.blank for _, codec in parts)))
+    return Codec(encode, decode, layout.size, cls(*(0 for _ in field_kinds(cls))))
 
 
-def _field_codec(item: Field[Any]) -> Codec[Any]:
-    if item.default is MISSING:
-        return codec_of(item.type)
-    inner = codec_of(_without_none(item.type))
+def _sequence_codec(cls: Any) -> Codec[Any]:
+    """Lay out a named tuple field after field; an optional argument not given is sent as its filler."""
+    optargs = optional_fields(cls)
+    kinds = field_kinds(cls).items()
+    parts = [_optional_argument(kind) if name in optargs else codec_of(kind) for name, kind in kinds]
+    encoders = tuple(codec.encode for codec in parts)
+    decoders = tuple(codec.decode for codec in parts)
+
+    def encode(writer: Writer, values: tuple[Any, ...]) -> None:
+        for encode_field, value in zip(encoders, values, strict=True):
+            encode_field(writer, value)
+
+    def decode(reader: Reader) -> Any:
+        return cls._make([decode_field(reader) for decode_field in decoders])
+
+    return Codec(encode, decode, sum(codec.min_bytes for codec in parts), cls(*(codec.blank for codec in parts)))
+
+
+def _optional_argument(kind: Any) -> Codec[Any]:
+    inner = codec_of(_without_none(kind))
 
     def encode(writer: Writer, value: Any) -> None:
         inner.encode(writer, inner.blank if value is None else value)

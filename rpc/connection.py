@@ -1,7 +1,8 @@
 """One channel's conversation without its input and output: bytes in, events out; calls in, bytes out.
 
-Each side goes through the phases of one call. ``_RECEIVES`` says which unit may come in which phase (guestfs-protocol
-sections 2.6 and 3), ``_advance`` and the sending methods how a phase changes. Any error finishes the connection.
+Each end goes through the phases of one call. ``_TRANSITIONS``, the same for both ends, says which signal either end may
+send in which phase, and the phase after it (guestfs-protocol sections 2.6, 3.1 to 3.5). What we send against it is a
+LocalProtocolError; what the peer sends against it is a RemoteProtocolError and finishes the connection.
 """
 
 from enum import Enum, auto
@@ -10,17 +11,7 @@ from typing import Any, Final
 from rpc import constants, framing
 from rpc.errno_names import errno_name
 from rpc.errors import LocalProtocolError, RemoteProtocolError
-from rpc.events import (
-    NEED_DATA,
-    CancelWord,
-    Chunk,
-    Event,
-    EventOrNeed,
-    Header,
-    Launch,
-    Message,
-    Progress,
-)
+from rpc.events import NEED_DATA, CancelWord, Event, EventOrNeed, Header, Launch
 from rpc.procedures import Procedure, Transfer
 from rpc.xdr import Writer
 
@@ -39,47 +30,86 @@ class Phase(Enum):
     """The launch word is still to come."""
     IDLE = auto()
     CALLED = auto()
-    """A call is out and its reply is to come."""
+    """A call is out, its file if any is complete, and its reply is to come."""
     UPLOADING = auto()
     """FileIn chunks go from client to daemon."""
     DOWNLOADING = auto()
     """FileOut chunks go from daemon to client."""
     FINISHED = auto()
-    """The peer or we broke the protocol."""
+    """The peer broke the protocol."""
 
 
-_L, _M, _C, _P, _X = Launch, Message, Chunk, Progress, CancelWord
-_RECEIVES: Final[dict[Role, dict[Phase, frozenset[type[Event]]]]] = {
-    Role.CLIENT: {
-        Phase.STARTING: frozenset({_L, _P}),
-        Phase.IDLE: frozenset({_P, _X}),
-        Phase.CALLED: frozenset({_M, _P, _X}),
-        Phase.UPLOADING: frozenset({_P, _X}),
-        Phase.DOWNLOADING: frozenset({_C, _P}),
-        Phase.FINISHED: frozenset(),
+class Signal(Enum):
+    """What an end sends, as far as it matters to the phase."""
+
+    LAUNCH = auto()
+    CALL = auto()
+    UPLOAD_CALL = auto()
+    """A FileIn call. The daemon takes it for CALL until it has looked at the procedure, see ``begin_upload``."""
+    REPLY = auto()
+    STREAM_REPLY = auto()
+    """The ok reply to a FileOut call."""
+    CHUNK = auto()
+    END = auto()
+    """An end chunk or a cancel chunk."""
+    CANCEL = auto()
+    PROGRESS = auto()
+
+
+_C, _D = Role.CLIENT, Role.DAEMON
+_TRANSITIONS: Final[dict[Phase, dict[tuple[Role, Signal], Phase]]] = {
+    Phase.STARTING: {
+        (_D, Signal.PROGRESS): Phase.STARTING,
+        (_D, Signal.LAUNCH): Phase.IDLE,
     },
-    Role.DAEMON: {
-        Phase.STARTING: frozenset(),
-        Phase.IDLE: frozenset({_M, _X}),
-        Phase.CALLED: frozenset({_X}),
-        Phase.UPLOADING: frozenset({_C, _X}),
-        Phase.DOWNLOADING: frozenset({_X}),
-        Phase.FINISHED: frozenset(),
+    Phase.IDLE: {
+        (_C, Signal.CALL): Phase.CALLED,
+        (_C, Signal.UPLOAD_CALL): Phase.UPLOADING,
+        (_C, Signal.CANCEL): Phase.IDLE,  # crossed with the end chunk
+        (_D, Signal.CANCEL): Phase.IDLE,
+        (_D, Signal.PROGRESS): Phase.IDLE,
     },
+    Phase.CALLED: {
+        (_D, Signal.REPLY): Phase.IDLE,
+        (_D, Signal.STREAM_REPLY): Phase.DOWNLOADING,
+        (_D, Signal.PROGRESS): Phase.CALLED,
+        (_D, Signal.CANCEL): Phase.CALLED,  # crossed with the end chunk
+        (_C, Signal.CANCEL): Phase.CALLED,
+    },
+    Phase.UPLOADING: {
+        (_C, Signal.CHUNK): Phase.UPLOADING,
+        (_C, Signal.END): Phase.CALLED,
+        (_C, Signal.CANCEL): Phase.UPLOADING,  # skipped, see capture 051
+        (_D, Signal.CANCEL): Phase.UPLOADING,
+        (_D, Signal.PROGRESS): Phase.UPLOADING,
+    },
+    Phase.DOWNLOADING: {
+        (_D, Signal.CHUNK): Phase.DOWNLOADING,
+        (_D, Signal.END): Phase.IDLE,
+        (_D, Signal.PROGRESS): Phase.DOWNLOADING,
+        (_C, Signal.CANCEL): Phase.DOWNLOADING,
+    },
+    Phase.FINISHED: {},
 }
+_CHUNKS_COME: Final = {Role.CLIENT: Phase.DOWNLOADING, Role.DAEMON: Phase.UPLOADING}
 
 
 class Connection:
-    """One side of a conversation.
+    """One end of a conversation.
 
-    Sending methods return the bytes to send and advance the phase. The daemon's side hands calls out undecoded, because
-    the order of the checks on them (section 3.6) is the daemon's business; the client's side checks header and serial.
+    Sending methods return the bytes to send and advance the phase. The daemon's end hands calls out undecoded, because
+    the order of the checks on them (section 3.6) is the daemon's business; the client's end checks header and serial
+    of replies, and is stricter than libguestfs: a reply to another call finishes the connection.
+
+    Attributes:
+        chunk_max_bytes: longest chunk that either end may send; ``hello`` can raise it.
     """
 
     def __init__(self, role: Role) -> None:
         self.role: Final = role
         self.phase = Phase.STARTING
         self.chunk_max_bytes = constants.CHUNK_MAX_BYTES
+        self._peer: Final = Role.DAEMON if role is Role.CLIENT else Role.CLIENT
         self._buffer = framing.FrameBuffer()
         self._serial = constants.FIRST_SERIAL - 1
         self._procedure: Procedure[Any, Any] | None = None
@@ -98,110 +128,105 @@ class Connection:
             unit = self._buffer.next_unit()
             if unit is None:
                 return NEED_DATA
-            event = self._event(*unit)
-            if type(event) not in _RECEIVES[self.role][self.phase]:
-                raise RemoteProtocolError(f"{type(event).__name__} came in phase {self.phase.name}")
-            self._advance(event)
+            event, signal = self._event(*unit)
+            phase = _TRANSITIONS[self.phase].get((self._peer, signal))
+            if phase is None:
+                raise RemoteProtocolError(f"the {self._peer.name.lower()} sent {signal.name} in {self.phase.name}")
         except RemoteProtocolError:
             self.phase = Phase.FINISHED
             raise
+        self.phase = phase
         return event
 
-    def _event(self, word: int, frame: bytes) -> Event:
+    def _event(self, word: int, frame: memoryview) -> tuple[Event, Signal]:
         if word == constants.LAUNCH:
-            return Launch()
+            return Launch(), Signal.LAUNCH
         if word == constants.CANCEL:
-            return CancelWord()
+            return CancelWord(), Signal.CANCEL
         if word == constants.PROGRESS:
-            return framing.decode_progress(frame)
-        carries_chunks = Phase.DOWNLOADING if self.role is Role.CLIENT else Phase.UPLOADING
-        if self.phase is carries_chunks:
-            return framing.decode_chunk(frame, self.chunk_max_bytes)
-        return framing.decode_message(frame)
+            return framing.decode_progress(frame), Signal.PROGRESS
+        if self.phase is _CHUNKS_COME[self.role]:
+            chunk = framing.decode_chunk(frame, self.chunk_max_bytes)
+            return chunk, Signal.END if chunk.is_last else Signal.CHUNK
+        message = framing.decode_message(frame)
+        return message, Signal.CALL if self.role is Role.DAEMON else self._reply_signal(message.header)
 
-    def _advance(self, event: Event) -> None:
-        if isinstance(event, Launch):
-            self.phase = Phase.IDLE
-        elif isinstance(event, Message):
-            self.phase = self._after_reply(event.header) if self.role is Role.CLIENT else Phase.CALLED
-        elif isinstance(event, Chunk) and event.is_last:
-            self.phase = Phase.IDLE if self.role is Role.CLIENT else Phase.CALLED
-
-    def _after_reply(self, header: Header) -> Phase:
+    def _reply_signal(self, header: Header) -> Signal:
         procedure = self._procedure
         if procedure is None:
             raise RemoteProtocolError("a reply came without a call")
         expected = Header.reply(procedure.number, self._serial, header.status)
-        if (header.prog, header.vers, header.proc, header.direction, header.serial) != expected[:5]:
+        if header[:5] != expected[:5]:
             raise RemoteProtocolError(f"the reply to {procedure.name} has the wrong header {header}")
-        streams = procedure.transfer is Transfer.FILE_OUT and header.status == constants.STATUS_OK
-        return Phase.DOWNLOADING if streams else Phase.IDLE
+        streams = procedure.transfer is Transfer.FILE_OUT and header.status != constants.STATUS_ERROR
+        return Signal.STREAM_REPLY if streams else Signal.REPLY
 
     def send_launch(self) -> bytes:
         """Say that the daemon is ready."""
-        self._require(Role.DAEMON, Phase.STARTING)
-        self.phase = Phase.IDLE
+        self._advance(Signal.LAUNCH)
         return framing.LAUNCH_WORD
 
     def send_call(self, procedure: Procedure[Any, Any], args: Any, size_hint_bytes: int = 0) -> bytes:
-        """Start a call."""
-        self._require(Role.CLIENT, Phase.IDLE)
+        """Start a call. Arguments that do not fit raise LocalProtocolError and leave the connection as it was."""
         writer = Writer()
         procedure.args_codec.encode(writer, args)
-        bitmask = 0
-        for bit, name in enumerate(procedure.optargs):
-            if getattr(args, name) is not None:
-                bitmask |= 1 << bit
+        bitmask = sum(1 << bit for bit, name in enumerate(procedure.optargs) if getattr(args, name) is not None)
         serial = (self._serial + 1) & 0xFFFFFFFF
         header = Header.call(procedure.number, serial, size_hint_bytes, bitmask)
-        message = framing.encode_message(header, writer.getvalue())
+        message = framing.encode_message(header, writer.parts())
+        self._advance(Signal.UPLOAD_CALL if procedure.transfer is Transfer.FILE_IN else Signal.CALL)
         self._serial, self._procedure = serial, procedure
-        self.phase = Phase.UPLOADING if procedure.transfer is Transfer.FILE_IN else Phase.CALLED
         return message
 
     def begin_upload(self) -> None:
         """Expect FileIn chunks: the call just received announces them."""
-        self._require(Role.DAEMON, Phase.CALLED)
+        if self.role is not Role.DAEMON or self.phase is not Phase.CALLED:
+            raise LocalProtocolError(f"no upload can begin in phase {self.phase.name}")
         self.phase = Phase.UPLOADING
 
     def send_chunk(self, data: bytes | memoryview) -> bytes:
         """Send a piece of a file."""
-        self._require_sending_chunks()
         if not 0 < len(data) <= self.chunk_max_bytes:
             raise LocalProtocolError(f"a chunk of {len(data)} bytes; 1 to {self.chunk_max_bytes} are allowed")
+        self._advance(Signal.CHUNK)
         return framing.encode_chunk(data)
 
     def send_end(self, *, cancelled: bool = False) -> bytes:
         """End the chunks: the file is complete, or the transfer is given up."""
-        self._require_sending_chunks()
-        self.phase = Phase.CALLED if self.role is Role.CLIENT else Phase.IDLE
+        self._advance(Signal.END)
         return framing.CANCEL_CHUNK if cancelled else framing.END_CHUNK
 
     def send_cancel_word(self) -> bytes:
         """Ask the peer to stop its chunks."""
-        receiving = Phase.DOWNLOADING if self.role is Role.CLIENT else Phase.UPLOADING
-        self._require(self.role, receiving)
+        if self.phase is not _CHUNKS_COME[self.role]:
+            raise LocalProtocolError(f"there is nothing to cancel in phase {self.phase.name}")
+        self._advance(Signal.CANCEL)
         return framing.CANCEL_WORD
 
     def send_reply(self, header: Header, body: bytes, *, streams: bool = False) -> bytes:
         """Answer a call; ``streams`` if FileOut chunks follow. A body that is too long raises LocalProtocolError."""
-        self._require(Role.DAEMON, Phase.CALLED)
-        message = framing.encode_message(Header.reply(header.proc, header.serial, constants.STATUS_OK), body)
-        self.phase = Phase.DOWNLOADING if streams else Phase.IDLE
-        return message
+        return self._reply(header, [body], Signal.STREAM_REPLY if streams else Signal.REPLY)
+
+    def send_result(self, header: Header, procedure: Procedure[Any, Any], result: Any) -> bytes:
+        """Answer a call with its result. One that does not fit raises LocalProtocolError; then an error can be sent."""
+        writer = Writer()
+        procedure.result.encode(writer, result)
+        return self._reply(header, writer.parts(), Signal.REPLY)
 
     def send_error(self, proc: int, serial: int, errno: int, text: str) -> bytes:
         """Answer a call with an error; text beyond the protocol's limit is cut."""
-        self._require(Role.DAEMON, Phase.CALLED)
-        writer = Writer()
-        writer.string(errno_name(errno))
-        writer.opaque(text.encode("utf-8", "surrogateescape")[: constants.ERROR_MESSAGE_MAX_BYTES])
-        self.phase = Phase.IDLE
-        return framing.encode_message(Header.reply(proc, serial, constants.STATUS_ERROR), writer.getvalue())
+        self._advance(Signal.REPLY)
+        header = Header.reply(proc, serial, constants.STATUS_ERROR)
+        return framing.encode_message(header, framing.encode_error(errno_name(errno), text))
 
-    def _require(self, role: Role, phase: Phase) -> None:
-        if self.role is not role or self.phase is not phase:
-            raise LocalProtocolError(f"{self.role.name} cannot do this in phase {self.phase.name}")
+    def _reply(self, call: Header, parts: list[bytes | bytearray | memoryview], signal: Signal) -> bytes:
+        message = framing.encode_message(Header.reply(call.proc, call.serial, constants.STATUS_OK), parts)
+        self._advance(signal)
+        return message
 
-    def _require_sending_chunks(self) -> None:
-        self._require(self.role, Phase.UPLOADING if self.role is Role.CLIENT else Phase.DOWNLOADING)
+    def _advance(self, signal: Signal) -> None:
+        """Go on to the phase after a signal of ours."""
+        phase = _TRANSITIONS[self.phase].get((self.role, signal))
+        if phase is None:
+            raise LocalProtocolError(f"the {self.role.name.lower()} cannot send {signal.name} in {self.phase.name}")
+        self.phase = phase

@@ -1,6 +1,5 @@
 """What arrives on a channel: the events of a connection."""
 
-from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
 
 from rpc import constants
@@ -42,18 +41,15 @@ class Header(NamedTuple):
         return cls(constants.PROGRAM, constants.VERSION, proc, constants.DIRECTION_REPLY, serial, 0, 0, status)
 
 
-@dataclass(frozen=True, slots=True)
 class Launch:
     """The daemon is ready."""
 
 
-@dataclass(frozen=True, slots=True)
 class CancelWord:
     """The peer wants the transfer under way to stop."""
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(NamedTuple):
     """How far a long call is; 0 of 1 repeatedly means "alive, end unknown"."""
 
     proc: int
@@ -62,16 +58,14 @@ class Progress:
     total: int
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """A call or a reply: the header and the body behind it, not yet decoded."""
 
     header: Header
-    body: bytes
+    body: bytes | memoryview
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(NamedTuple):
     """A piece of a file; no data means the end, ``cancelled`` that the sender gave up."""
 
     data: bytes
@@ -83,12 +77,12 @@ class Chunk:
         return self.cancelled or not self.data
 
 
-class _NeedData:
+class NeedData:
     """Type of NEED_DATA."""
 
 
-NEED_DATA: Final = _NeedData()
+NEED_DATA: Final = NeedData()
 """Returned instead of an event when more bytes must be received first."""
 
 Event: TypeAlias = Launch | CancelWord | Progress | Message | Chunk
-EventOrNeed: TypeAlias = Event | _NeedData
+EventOrNeed: TypeAlias = Event | NeedData

@@ -1,28 +1,35 @@
-"""Results that come in thousands, decoded by precompiled structs: the same bytes as the codecs, many times faster.
+"""What comes in thousands, decoded by precompiled structs: the same values as the derived codecs, many times faster.
 
-Every length and count is checked before it is used; anything wrong raises RemoteProtocolError.
+Two kinds: codecs of list results for the table of calls, and iterators over the records of FileOut chunks. Every
+length, count and padding is checked before it is used; anything wrong raises RemoteProtocolError.
 """
 
 import struct
-from collections.abc import Iterator
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, Final, NamedTuple, TypeVar
 
+from rpc.codec import Codec, FileName, codec_of, list_of
 from rpc.errors import RemoteProtocolError
-from rpc.types import Dirent, Xattr
+from rpc.types import Dirent, Statns, Xattr
+from rpc.xdr import PADDING, Reader
 
-_WORD: Final = struct.Struct(">I")
-_DIRENT_HEAD: Final = struct.Struct(">qiI")
+T = TypeVar("T")
+
 STATNS: Final = struct.Struct(">22q")
-_PADDING: Final = (b"", b"\0\0\0", b"\0\0", b"\0")
+"""``Statns`` on the wire."""
+_WORD: Final = struct.Struct(">I")
+_TWO_WORDS: Final = struct.Struct(">II")
+_THREE_WORDS: Final = struct.Struct(">III")
+_DIRENT_HEAD: Final = struct.Struct(">qI")
 
 
 class RawEntry(NamedTuple):
-    """One ``DirectoryEntry`` with its parts still packed: 22 x i64 attributes at ``stat_offset`` of the data."""
+    """One ``DirectoryEntry`` with its attributes still packed, at ``stat_offset`` of the data it came in."""
 
-    name: bytes
+    name: FileName
     stat_offset: int
     target: bytes
-    xattrs: tuple[tuple[bytes, bytes], ...] | None
+    xattrs: tuple[Xattr, ...] | None
     """None if they could not be listed."""
 
 
@@ -30,84 +37,110 @@ def _opaque(data: bytes, offset: int) -> tuple[bytes, int]:
     """Return the opaque item at ``offset`` and where the next item begins."""
     start = offset + 4
     end = start + _WORD.unpack_from(data, offset)[0]
-    padding = _PADDING[(end - start) & 3]
+    padding = PADDING[(end - start) & 3]
     stop = end + len(padding)
     if stop > len(data) or data[end:stop] != padding:
         raise RemoteProtocolError("an item is cut short or its padding is not zero")
     return data[start:end], stop
 
 
-def decode_directory_entries(data: bytes) -> Iterator[RawEntry]:
-    """Yield the whole ``DirectoryEntry`` records that a chunk holds."""
+def _file_name(data: bytes, offset: int) -> tuple[FileName, int]:
+    name, offset = _opaque(data, offset)
+    if not name or b"/" in name or b"\0" in name:
+        raise RemoteProtocolError(f"{name!r} is not the name of a file")
+    return FileName(name), offset
+
+
+def _xattr(data: bytes, offset: int) -> tuple[Xattr, int]:
+    name, offset = _opaque(data, offset)
+    value, offset = _opaque(data, offset)
+    return Xattr(name, value), offset
+
+
+def _dirent(data: bytes, offset: int) -> tuple[Dirent, int]:
+    ino, ftyp = _DIRENT_HEAD.unpack_from(data, offset)
+    if ftyp > 0xFF:
+        raise RemoteProtocolError(f"{ftyp} is not the code of a character of one byte")
+    name, offset = _file_name(data, offset + _DIRENT_HEAD.size)
+    return Dirent(ino, chr(ftyp), name), offset
+
+
+def _directory_entry(data: bytes, offset: int) -> tuple[RawEntry, int]:
+    name, stat_offset = _file_name(data, offset)
+    target_bytes, listed, count = _THREE_WORDS.unpack_from(data, stat_offset + STATNS.size)
+    target = b""
+    offset = stat_offset + STATNS.size + _THREE_WORDS.size
+    if target_bytes:
+        target, offset = _opaque(data, stat_offset + STATNS.size)
+        listed, count = _TWO_WORDS.unpack_from(data, offset)
+        offset += _TWO_WORDS.size
+    if not count and listed == 1:
+        return RawEntry(name, stat_offset, target, ()), offset
+    if listed > 1 or (count and not listed) or count * 8 > len(data) - offset:
+        raise RemoteProtocolError(f"a list of {count} extended attributes, listed {listed}")
+    xattrs = []
+    for _ in range(count):
+        xattr, offset = _xattr(data, offset)
+        xattrs.append(xattr)
+    return RawEntry(name, stat_offset, target, tuple(xattrs) if listed else None), offset
+
+
+def _file_content(data: bytes, offset: int) -> tuple[bytes | None, int]:
+    (complete,) = _WORD.unpack_from(data, offset)
+    content, offset = _opaque(data, offset + _WORD.size)
+    if complete > 1 or (content and not complete):
+        raise RemoteProtocolError(f"a content of {len(content)} bytes, complete {complete}")
+    return content if complete else None, offset
+
+
+def _records(data: bytes, decode: Callable[[bytes, int], tuple[T, int]]) -> Iterator[T]:
     offset = 0
     try:
         while offset < len(data):
-            name, stat_offset = _opaque(data, offset)
-            target, offset = _opaque(data, stat_offset + STATNS.size)
-            listed, count = struct.unpack_from(">II", data, offset)
-            offset += 8
-            if listed > 1 or (count and not listed) or count * 8 > len(data) - offset:
-                raise RemoteProtocolError(f"a list of {count} extended attributes, listed {listed}")
-            pairs = []
-            for _ in range(count):
-                attribute, offset = _opaque(data, offset)
-                value, offset = _opaque(data, offset)
-                pairs.append((attribute, value))
-            yield RawEntry(name, stat_offset, target, tuple(pairs) if listed else None)
+            record, offset = decode(data, offset)
+            yield record
     except struct.error as exc:
-        raise RemoteProtocolError("a directory entry is cut short") from exc
+        raise RemoteProtocolError("a record is cut short") from exc
+
+
+def decode_directory_entries(data: bytes) -> Iterator[RawEntry]:
+    """Yield the whole ``DirectoryEntry`` records that a chunk of ``list_directory`` holds."""
+    return _records(data, _directory_entry)
 
 
 def decode_file_contents(data: bytes) -> Iterator[bytes | None]:
     """Yield what the whole ``FileContent`` records of a chunk hold; None for one that is not complete."""
-    offset = 0
-    try:
-        while offset < len(data):
-            complete = _WORD.unpack_from(data, offset)[0]
-            if complete > 1:
-                raise RemoteProtocolError(f"{complete} is not a boolean")
-            content, offset = _opaque(data, offset + 4)
-            yield content if complete else None
-    except struct.error as exc:
-        raise RemoteProtocolError("a file's content is cut short") from exc
+    return _records(data, _file_content)
 
 
 def decode_dirents(data: bytes) -> Iterator[Dirent]:
     """Yield the whole ``dirent`` structs that a chunk of ``internal_readdir`` holds."""
-    offset = 0
-    try:
-        while offset < len(data):
-            ino, ftyp, _ = _DIRENT_HEAD.unpack_from(data, offset)
-            name, offset = _opaque(data, offset + 12)
-            yield Dirent(ino, chr(ftyp & 0xFF), name)  # type: ignore[arg-type]
-    except struct.error as exc:
-        raise RemoteProtocolError("a directory entry is cut short") from exc
+    return _records(data, _dirent)
 
 
-def decode_statns_list(body: bytes) -> list[tuple[int, ...]]:
-    """Return the attributes that a ``statns[]`` result holds, as tuples in wire order."""
-    count = _count(body, STATNS.size)
-    return [STATNS.unpack_from(body, 4 + index * STATNS.size) for index in range(count)]
+def _list_codec(item: type[T], item_min_bytes: int, decode_item: Callable[[bytes, int], tuple[T, int]]) -> Codec[Any]:
+    def decode(reader: Reader) -> list[T]:
+        count = reader.count(item_min_bytes)
+        data = reader.rest()
+        items = []
+        offset = 0
+        try:
+            for _ in range(count):
+                value, offset = decode_item(data, offset)
+                items.append(value)
+        except struct.error as exc:
+            raise RemoteProtocolError("a list is cut short") from exc
+        reader.skip(offset)
+        return items
+
+    return list_of(codec_of(item))._replace(decode=decode)
 
 
-def decode_xattr_list(body: bytes) -> list[Xattr]:
-    """Return the attributes that an ``xattr[]`` result holds."""
-    offset = 4
-    result = []
-    try:
-        for _ in range(_count(body, 8)):
-            name, offset = _opaque(body, offset)
-            value, offset = _opaque(body, offset)
-            result.append(Xattr(name, value))
-    except struct.error as exc:
-        raise RemoteProtocolError("an extended attribute is cut short") from exc
-    return result
+def _decode_statns_list(reader: Reader) -> list[Statns]:
+    count = reader.count(STATNS.size)
+    return [Statns._make(row) for row in STATNS.iter_unpack(reader.fixed_opaque(count * STATNS.size))]
 
 
-def _count(body: bytes, item_min_bytes: int) -> int:
-    if len(body) < 4:
-        raise RemoteProtocolError("a list without a count")
-    (count,) = _WORD.unpack_from(body)
-    if count * item_min_bytes > len(body) - 4:
-        raise RemoteProtocolError(f"a list of {count} items cannot fit into {len(body)} bytes")
-    return int(count)
+STATNS_LIST: Final[Codec[list[Statns]]] = list_of(codec_of(Statns))._replace(decode=_decode_statns_list)
+DIRENT_LIST: Final[Codec[list[Dirent]]] = _list_codec(Dirent, 16, _dirent)
+XATTR_LIST: Final[Codec[list[Xattr]]] = _list_codec(Xattr, 8, _xattr)

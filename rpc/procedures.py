@@ -3,9 +3,8 @@
 A row never changes its number; calls are only added. ``BY_NUMBER`` and ``BY_NAME`` index the table.
 """
 
-from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from rpc.arguments import (
     AugDefnodeArgs,
@@ -103,9 +102,9 @@ from rpc.codec import (
     list_of,
     optional_fields,
 )
+from rpc.hot import DIRENT_LIST, STATNS_LIST, XATTR_LIST
 from rpc.types import (
     Btrfssubvolume,
-    Dirent,
     Hello,
     IntBool,
     InternalMountable,
@@ -117,7 +116,6 @@ from rpc.types import (
     Statns,
     Statvfs,
     Utsname,
-    Xattr,
     Xfsinfo,
 )
 
@@ -133,13 +131,12 @@ class Transfer(Enum):
     FILE_OUT = auto()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Procedure(Generic[ArgsT, RetT]):
+class Procedure(NamedTuple, Generic[ArgsT, RetT]):
     """One call.
 
     Attributes:
         number: never reused; from 10000 on it is an extension of ours.
-        args: dataclass of the arguments; its field kinds drive the daemon's checks.
+        args: named tuple of the arguments; its field kinds drive the daemon's checks.
         result: layout of an ok reply's body.
         mutates: the call changes the guest.
     """
@@ -200,9 +197,9 @@ PING_DAEMON: Final = Procedure(number=92, name="ping_daemon", args=NoArgs, resul
 VG_ACTIVATE: Final = Procedure(number=104, name="vg_activate", args=VgActivateArgs, result=VOID, mutates=True)
 MKNOD: Final = Procedure(number=133, name="mknod", args=MknodArgs, result=VOID, mutates=True)
 UMASK: Final = Procedure(number=137, name="umask", args=UmaskArgs, result=INT32)
-READDIR: Final = Procedure(number=138, name="readdir", args=ReaddirArgs, result=list_of(codec_of(Dirent)))
-GETXATTRS: Final = Procedure(number=141, name="getxattrs", args=GetxattrsArgs, result=list_of(codec_of(Xattr)))
-LGETXATTRS: Final = Procedure(number=142, name="lgetxattrs", args=LgetxattrsArgs, result=list_of(codec_of(Xattr)))
+READDIR: Final = Procedure(number=138, name="readdir", args=ReaddirArgs, result=DIRENT_LIST)
+GETXATTRS: Final = Procedure(number=141, name="getxattrs", args=GetxattrsArgs, result=XATTR_LIST)
+LGETXATTRS: Final = Procedure(number=142, name="lgetxattrs", args=LgetxattrsArgs, result=XATTR_LIST)
 LSETXATTR: Final = Procedure(number=144, name="lsetxattr", args=LsetxattrArgs, result=VOID, mutates=True)
 LREMOVEXATTR: Final = Procedure(number=146, name="lremovexattr", args=LremovexattrArgs, result=VOID, mutates=True)
 MOUNTPOINTS: Final = Procedure(number=147, name="mountpoints", args=NoArgs, result=PAIRS)
@@ -217,7 +214,7 @@ UTIMENS: Final = Procedure(number=201, name="utimens", args=UtimensArgs, result=
 MKDIR_MODE: Final = Procedure(number=202, name="mkdir_mode", args=MkdirModeArgs, result=VOID, mutates=True)
 LCHOWN: Final = Procedure(number=203, name="lchown", args=LchownArgs, result=VOID, mutates=True)
 INTERNAL_LXATTRLIST: Final = Procedure(
-    number=205, name="internal_lxattrlist", args=InternalLxattrlistArgs, result=list_of(codec_of(Xattr))
+    number=205, name="internal_lxattrlist", args=InternalLxattrlistArgs, result=XATTR_LIST
 )
 INTERNAL_READLINKLIST: Final = Procedure(
     number=206, name="internal_readlinklist", args=InternalReadlinklistArgs, result=list_of(OPAQUE)
@@ -280,7 +277,7 @@ INTERNAL_PARSE_MOUNTABLE: Final = Procedure(
 STATNS: Final = Procedure(number=421, name="statns", args=StatnsArgs, result=codec_of(Statns))
 LSTATNS: Final = Procedure(number=422, name="lstatns", args=LstatnsArgs, result=codec_of(Statns))
 INTERNAL_LSTATNSLIST: Final = Procedure(
-    number=423, name="internal_lstatnslist", args=InternalLstatnslistArgs, result=list_of(codec_of(Statns))
+    number=423, name="internal_lstatnslist", args=InternalLstatnslistArgs, result=STATNS_LIST
 )
 INTERNAL_FEATURE_AVAILABLE: Final = Procedure(
     number=458, name="internal_feature_available", args=InternalFeatureAvailableArgs, result=INT32

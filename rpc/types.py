@@ -1,12 +1,11 @@
 """Structures that results are made of (guestfs-protocol section 4.5): field order is wire order."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from rpc.codec import Char, FileName, Int32, Int64, LvmUuid, UInt32, UInt64
 
 
-@dataclass(frozen=True, slots=True)
-class Statns:
+class Statns(NamedTuple):
     """Attributes of one file as lstat(2) gives them, 22 x i64 = 176 bytes.
 
     ``st_mode`` has the type bits, ``st_blocks`` counts 512 bytes, ``st_rdev`` is Linux's 64-bit dev_t.
@@ -37,8 +36,7 @@ class Statns:
     st_spare6: Int64
 
 
-@dataclass(frozen=True, slots=True)
-class Statvfs:
+class Statvfs(NamedTuple):
     """Size and use of a filesystem as statvfs(3) gives them."""
 
     bsize: Int64
@@ -54,8 +52,7 @@ class Statvfs:
     namemax: Int64
 
 
-@dataclass(frozen=True, slots=True)
-class Dirent:
+class Dirent(NamedTuple):
     """One name in a directory; ``ftyp`` is one of ``bcdflrsu?``."""
 
     ino: Int64
@@ -63,16 +60,14 @@ class Dirent:
     name: FileName
 
 
-@dataclass(frozen=True, slots=True)
-class Xattr:
+class Xattr(NamedTuple):
     """One extended attribute. In ``internal_lxattrlist`` an empty name marks the next file (section 5.6)."""
 
     attrname: bytes
     attrval: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Partition:
+class Partition(NamedTuple):
     """One partition; ``part_end`` is its last byte, inclusive."""
 
     part_num: Int32
@@ -81,8 +76,7 @@ class Partition:
     part_size: Int64
 
 
-@dataclass(frozen=True, slots=True)
-class InternalMountable:
+class InternalMountable(NamedTuple):
     """A mountable taken apart: ``im_type`` is 0 device, 1 btrfs volume, 2 path."""
 
     im_type: Int32
@@ -90,8 +84,7 @@ class InternalMountable:
     im_volume: str
 
 
-@dataclass(frozen=True, slots=True)
-class Utsname:
+class Utsname(NamedTuple):
     """The appliance's kernel as uname(2) names it."""
 
     uts_sysname: str
@@ -100,8 +93,7 @@ class Utsname:
     uts_machine: str
 
 
-@dataclass(frozen=True, slots=True)
-class Hello:
+class Hello(NamedTuple):
     """Answer of ``hello``: the extensions this daemon has and the longest FileOut chunk it will send."""
 
     version: UInt32
@@ -109,8 +101,7 @@ class Hello:
     extensions: list[str]
 
 
-@dataclass(frozen=True, slots=True)
-class DirectoryEntry:
+class DirectoryEntry(NamedTuple):
     """One record of ``list_directory``.
 
     Attributes:
@@ -128,16 +119,14 @@ class DirectoryEntry:
     xattrs: list[Xattr]
 
 
-@dataclass(frozen=True, slots=True)
-class FileContent:
+class FileContent(NamedTuple):
     """One record of ``read_files``; not ``complete`` means: not a regular file, too long, or unreadable."""
 
     complete: bool
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Mdstat:
+class Mdstat(NamedTuple):
     """One member of an MD array; ``mdstat_flags`` are letters such as F (failed)."""
 
     mdstat_device: str
@@ -145,8 +134,7 @@ class Mdstat:
     mdstat_flags: str
 
 
-@dataclass(frozen=True, slots=True)
-class LvmPv:
+class LvmPv(NamedTuple):
     """One LVM physical volume as ``pvs`` reports it."""
 
     pv_name: str
@@ -165,8 +153,7 @@ class LvmPv:
     pv_mda_free: Int64
 
 
-@dataclass(frozen=True, slots=True)
-class LvmVg:
+class LvmVg(NamedTuple):
     """One LVM volume group as ``vgs`` reports it."""
 
     vg_name: str
@@ -190,8 +177,7 @@ class LvmVg:
     vg_mda_free: Int64
 
 
-@dataclass(frozen=True, slots=True)
-class LvmLv:
+class LvmLv(NamedTuple):
     """One LVM logical volume as ``lvs`` reports it; percentages are -1.0 where they do not apply."""
 
     lv_name: str
@@ -212,8 +198,7 @@ class LvmLv:
     modules: str
 
 
-@dataclass(frozen=True, slots=True)
-class Btrfssubvolume:
+class Btrfssubvolume(NamedTuple):
     """One btrfs subvolume."""
 
     btrfssubvolume_id: UInt64
@@ -221,16 +206,14 @@ class Btrfssubvolume:
     btrfssubvolume_path: str
 
 
-@dataclass(frozen=True, slots=True)
-class IntBool:
+class IntBool(NamedTuple):
     """Answer of ``aug_defnode``."""
 
     i: Int32
     b: Int32
 
 
-@dataclass(frozen=True, slots=True)
-class Xfsinfo:
+class Xfsinfo(NamedTuple):
     """Geometry of an XFS filesystem."""
 
     xfs_mntpoint: str

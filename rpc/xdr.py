@@ -2,26 +2,31 @@
 
 xdrlib3 packs 2**64+5 as 5, decodes 2**63 as a negative number, takes any non-zero word for True and never looks at
 padding. Here every integer is range-checked, booleans are 0 or 1, padding is zero and every length is checked against
-what is left.
+its limit and against what is left, before anything is allocated.
 """
 
 import struct
-from typing import Final
+from typing import Any, Final, cast
 
 import xdrlib3
 
 from rpc.errors import LocalProtocolError, RemoteProtocolError
 
-_PADDING: Final = (b"", b"\0\0\0", b"\0\0", b"\0")
+PADDING: Final = (b"", b"\0\0\0", b"\0\0", b"\0")
+"""What fills an item up to a multiple of four bytes, by its length modulo four."""
+_NO_LIMIT_BYTES: Final = 0xFFFFFFFF
+_COPIED_BYTES: Final = 4096
+"""A longer opaque value is not copied into the packer, but joined once, with the message."""
 
 
 class Writer:
     """Encode items one after another; a value out of range raises LocalProtocolError."""
 
-    __slots__ = ("_packer",)
+    __slots__ = ("_packer", "_parts")
 
     def __init__(self) -> None:
         self._packer = xdrlib3.Packer()
+        self._parts: list[bytes | bytearray | memoryview] = []
 
     def int32(self, value: int) -> None:
         """Append a signed 32-bit integer."""
@@ -62,14 +67,23 @@ class Writer:
         """Append a length word, the bytes and zero padding."""
         if len(value) > 0xFFFFFFFF:
             raise LocalProtocolError(f"{len(value)} bytes do not fit behind a 32-bit length")
-        self._packer.pack_bytes(bytes(value))
+        if len(value) <= _COPIED_BYTES:
+            self._packer.pack_bytes(bytes(value))
+        else:
+            self._packer.pack_uint(len(value))
+            self._parts += (self._packer.get_buffer(), value, PADDING[len(value) & 3])
+            self._packer.reset()
 
     def string(self, value: str) -> None:
         """Append text as UTF-8, surrogate escapes giving back the bytes they stand for."""
-        self.opaque(value.encode("utf-8", "surrogateescape"))
+        try:
+            data = value.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError as exc:
+            raise LocalProtocolError(f"{value!r} is neither Unicode text nor escaped bytes") from exc
+        self.opaque(data)
 
     def fixed_opaque(self, value: bytes, size_bytes: int) -> None:
-        """Append exactly ``size_bytes`` bytes without a length word."""
+        """Append exactly ``size_bytes`` bytes and zero padding, without a length word."""
         if len(value) != size_bytes:
             raise LocalProtocolError(f"expected {size_bytes} bytes, not {len(value)}")
         self._packer.pack_fopaque(size_bytes, value)
@@ -82,9 +96,13 @@ class Writer:
             raise LocalProtocolError(f"a field is out of range: {exc}") from exc
         self._packer.pack_fopaque(layout.size, data)
 
+    def parts(self) -> list[bytes | bytearray | memoryview]:
+        """Return all that was appended, in pieces to be joined."""
+        return [*self._parts, self._packer.get_buffer()]
+
     def getvalue(self) -> bytes:
         """Return all that was appended."""
-        return self._packer.get_buffer()
+        return b"".join(self.parts())
 
 
 class Reader:
@@ -92,9 +110,9 @@ class Reader:
 
     __slots__ = ("_data", "_unpacker")
 
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._unpacker = xdrlib3.Unpacker(data)
+    def __init__(self, data: bytes | memoryview) -> None:
+        self._data = memoryview(data)
+        self._unpacker = xdrlib3.Unpacker(cast("Any", self._data))  # slices and struct.unpack are all it does with it
 
     @property
     def position(self) -> int:
@@ -116,7 +134,7 @@ class Reader:
         try:
             return self._unpacker.unpack_uint()
         except EOFError as exc:
-            raise self._too_short(4) from exc
+            raise RemoteProtocolError("an integer is cut short") from exc
 
     def int64(self) -> int:
         """Consume a signed 64-bit integer."""
@@ -125,16 +143,17 @@ class Reader:
 
     def uint64(self) -> int:
         """Consume an unsigned 64-bit integer."""
-        if self.remaining < 8:
-            raise self._too_short(8)
-        return self._unpacker.unpack_uhyper()
+        try:
+            return self._unpacker.unpack_uhyper()
+        except EOFError as exc:
+            raise RemoteProtocolError("an integer is cut short") from exc
 
     def float32(self) -> float:
         """Consume an IEEE 754 single."""
         try:
             return self._unpacker.unpack_float()
         except EOFError as exc:
-            raise self._too_short(4) from exc
+            raise RemoteProtocolError("a float is cut short") from exc
 
     def boolean(self) -> bool:
         """Consume a word that must be 0 or 1."""
@@ -143,26 +162,29 @@ class Reader:
             raise RemoteProtocolError(f"{value} is not a boolean")
         return value == 1
 
-    def opaque(self) -> bytes:
-        """Consume a length word, that many bytes and their zero padding."""
-        return self.fixed_opaque(self.uint32())
+    def opaque(self, max_bytes: int = _NO_LIMIT_BYTES) -> bytes:
+        """Consume a length word of at most ``max_bytes``, that many bytes and their zero padding."""
+        size_bytes = self.uint32()
+        if size_bytes > max_bytes:
+            raise RemoteProtocolError(f"an item of {size_bytes} bytes, {max_bytes} are allowed")
+        return self.fixed_opaque(size_bytes)
 
-    def string(self) -> str:
-        """Consume text; bytes that are not UTF-8 become surrogate escapes."""
-        return self.opaque().decode("utf-8", "surrogateescape")
+    def string(self, max_bytes: int = _NO_LIMIT_BYTES) -> str:
+        """Consume text of at most ``max_bytes``; bytes that are not UTF-8 become surrogate escapes."""
+        return self.opaque(max_bytes).decode("utf-8", "surrogateescape")
 
     def fixed_opaque(self, size_bytes: int) -> bytes:
         """Consume exactly ``size_bytes`` bytes and their zero padding."""
-        if self.remaining < size_bytes:
-            raise self._too_short(size_bytes)
         start = self._unpacker.get_position()
-        try:
-            value = self._unpacker.unpack_fopaque(size_bytes)
-        except EOFError as exc:
-            raise self._too_short(size_bytes) from exc
-        if self._data[start + size_bytes : self._unpacker.get_position()] != _PADDING[size_bytes & 3]:
-            raise RemoteProtocolError("padding is missing or not zero")
-        return value
+        end = start + size_bytes
+        padding = PADDING[size_bytes & 3]
+        stop = end + len(padding)
+        if stop > len(self._data):
+            raise RemoteProtocolError(f"an item of {size_bytes} bytes is cut short")
+        if self._data[end:stop] != padding:
+            raise RemoteProtocolError("padding is not zero")
+        self._unpacker.set_position(stop)
+        return bytes(self._data[start:end])
 
     def count(self, item_min_bytes: int) -> int:
         """Consume the count of a list of items of at least ``item_min_bytes``; more than fit are not believed."""
@@ -175,14 +197,22 @@ class Reader:
         """Consume integers by a precompiled layout."""
         start = self._unpacker.get_position()
         if self.remaining < layout.size:
-            raise self._too_short(layout.size)
+            raise RemoteProtocolError("a structure is cut short")
         self._unpacker.set_position(start + layout.size)
         return layout.unpack_from(self._data, start)
 
+    def rest(self) -> bytes:
+        """Return what is left without consuming it, for decoders of their own."""
+        return bytes(self._data[self._unpacker.get_position() :])
+
+    def skip(self, size_bytes: int) -> None:
+        """Consume bytes that a decoder of its own has taken from ``rest``."""
+        self._unpacker.set_position(self._unpacker.get_position() + size_bytes)
+
     def done(self) -> None:
-        """Insist that nothing is left."""
+        """Insist that nothing is left.
+
+        Bodies of calls and replies are not held to that: the protocol lets newer ends append to them (section 3.6).
+        """
         if self.remaining:
             raise RemoteProtocolError(f"{self.remaining} bytes too many")
-
-    def _too_short(self, wanted: int) -> RemoteProtocolError:
-        return RemoteProtocolError(f"{wanted} bytes wanted, {self.remaining} left")
