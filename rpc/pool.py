@@ -14,46 +14,86 @@ ArgsT = TypeVar("ArgsT")
 RetT = TypeVar("RetT")
 
 
+class _Waiter:
+    """A task that waits for a channel of its kind."""
+
+    def __init__(self, *, for_transfer: bool) -> None:
+        self.for_transfer = for_transfer
+        self.channel: Channel | None = None
+        self.served = trio.Event()
+
+
 class ChannelPool:
     """Spread calls over channels; the first one takes no transfers if there are others, so calls never wait for one.
 
-    Invariant: a channel is in ``_idle`` or lent to exactly one task.
+    Whoever waits longest gets the next channel that suits. A channel that is lost drops out; when none is left, or none
+    suits, everybody gets ConnectionLost.
+
+    Invariant: a channel is idle, lent to exactly one task, or lost; none that is idle suits anyone who waits.
     """
 
     def __init__(self, channels: Sequence[Channel]) -> None:
-        self._idle = list(channels)
         self._first = channels[0]
-        self._single = len(channels) == 1
-        self._waiting = trio.lowlevel.ParkingLot()
+        self._alive = list(channels)
+        self._idle = list(channels)
+        self._waiting: list[_Waiter] = []
 
     async def call(self, procedure: Procedure[ArgsT, RetT], args: ArgsT) -> RetT:
         """Make a call on a free channel; see ``Channel.call``."""
-        channel = await self._borrow(for_transfer=False)
-        with self._returned(channel):
+        with self._returned(await self._borrow(for_transfer=False)) as channel:
             return await channel.call(procedure, args)
 
     @asynccontextmanager
     async def download(self, procedure: Procedure[ArgsT, None], args: ArgsT) -> AsyncIterator[AsyncIterator[bytes]]:
         """Make a FileOut call on a free channel; see ``Channel.download``."""
-        channel = await self._borrow(for_transfer=True)
-        with self._returned(channel):
+        with self._returned(await self._borrow(for_transfer=True)) as channel:
             async with channel.download(procedure, args) as pieces:
                 yield pieces
 
+    def _suits(self, channel: Channel, *, for_transfer: bool) -> bool:
+        return not for_transfer or channel is not self._first or len(self._alive) == 1
+
     async def _borrow(self, *, for_transfer: bool) -> Channel:
-        while True:
-            if self._first.is_lost:
-                raise ConnectionLost("the appliance went away")
-            for position, channel in enumerate(self._idle):
-                if not for_transfer or self._single or channel is not self._first:
-                    return self._idle.pop(position)
-            await self._waiting.park()
+        if not self._alive:
+            raise ConnectionLost("the appliance went away")
+        for channel in self._idle:
+            if self._suits(channel, for_transfer=for_transfer):
+                self._idle.remove(channel)
+                return channel
+        waiter = _Waiter(for_transfer=for_transfer)
+        self._waiting.append(waiter)
+        try:
+            await waiter.served.wait()
+        except trio.Cancelled:
+            if waiter.channel is None:
+                self._waiting.remove(waiter)
+            else:
+                self._give_back(waiter.channel)
+            raise
+        if waiter.channel is None:
+            raise ConnectionLost("the appliance went away")
+        return waiter.channel
 
     @contextmanager
-    def _returned(self, channel: Channel) -> Iterator[None]:
+    def _returned(self, channel: Channel) -> Iterator[Channel]:
         try:
-            yield
+            yield channel
         finally:
-            if not channel.is_lost:
-                self._idle.insert(0, channel) if channel is self._first else self._idle.append(channel)
-            self._waiting.unpark_all()
+            self._give_back(channel)
+
+    def _give_back(self, channel: Channel) -> None:
+        if channel.is_lost:
+            self._alive.remove(channel)
+        else:
+            self._idle.insert(0 if channel is self._first else len(self._idle), channel)
+        still_waiting = []
+        for waiter in self._waiting:
+            suiting = (idle for idle in self._idle if self._suits(idle, for_transfer=waiter.for_transfer))
+            waiter.channel = next(suiting, None)
+            if waiter.channel is not None:
+                self._idle.remove(waiter.channel)
+            if waiter.channel is not None or not self._alive:
+                waiter.served.set()
+            else:
+                still_waiting.append(waiter)
+        self._waiting = still_waiting

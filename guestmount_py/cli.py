@@ -1,0 +1,151 @@
+"""guestmount-py's command line: options in guestmount's order-sensitive way, errors as one line and an exit status."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from appliance.config import Drive
+from guestmount_py import VERSION
+from guestmount_py.config import BLOCKSIZES, GuestMount, MountConfig
+from rpc.errors import GuestmountError, UsageError
+
+_EPILOG: Final = """\
+The mount is read-only. The program returns when the mount is ready; 'guestunmount-py DIRECTORY' ends it.
+
+Exit status: 0 the mount is ready (with --no-fork: it was unmounted), 1 something failed, 2 the command line was wrong.
+Every failure is one line on standard error: what failed, on what, what to do.
+"""
+_FUSE_HELP: Final = """\
+-o allow_other           let other users use the mount, under the guest's permissions
+-o allow_root            the same for root only
+-o default_permissions   let the kernel check the guest's permissions for everyone
+-o fsname=NAME           the name in df and findmnt, by default the first image
+-o OPTION                any other option of mount.fuse3(8)
+"""
+_LATER: Final = {
+    "--connect": "remote libvirt",
+    "--domain": "libvirt domains",
+    "--inspector": "inspection",
+    "--key": "encrypted disks",
+    "--keys-from-stdin": "encrypted disks",
+    "--echo-keys": "encrypted disks",
+    "--live": "live access",
+    "--rw": "writing",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}: see 'guestmount-py --help'")
+
+
+class _AddDrive(argparse.Action):
+    """Take the format and block size in force where ``-a`` stands."""
+
+    def __call__(self, _parser: object, namespace: argparse.Namespace, value: Any, _option: str | None = None) -> None:
+        drive = Drive(path=_image_path(value), format=namespace.format, blocksize_bytes=namespace.blocksize)
+        namespace.drives = (*namespace.drives, drive)
+
+
+def _image_path(name: str) -> Path:
+    scheme, separator, rest = name.partition("://")
+    if not separator or not scheme.isalnum():
+        return Path(name)
+    if scheme != "file":
+        raise UsageError(f"-a {name}: {scheme} images are not supported yet: give a local file")
+    return Path(rest)
+
+
+class _Later(argparse.Action):
+    def __call__(self, _parser: object, _namespace: object, _value: object, option: str | None = None) -> None:
+        long_name = next(name for name in self.option_strings if name.startswith("--"))
+        raise UsageError(f"{option}: {_LATER[long_name]}: not supported yet")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of guestmount-py's options."""
+    parser = _Parser(
+        prog="guestmount-py",
+        usage="%(prog)s -a IMAGE [-a IMAGE ...] -m DEVICE[:MOUNTPOINT[:OPTIONS[:FSTYPE]]] [-m ...] [options] DIRECTORY",
+        description="Mount the filesystems inside a virtual machine's disk on a local directory.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("directory", metavar="DIRECTORY", type=Path, nargs="?", help="where to mount")
+    add("-a", "--add", metavar="IMAGE", action=_AddDrive, help="add a disk image or file: URI; the first is /dev/sda")
+    add("--format", metavar="FORMAT", nargs="?", default=None, help="format of the images that follow; = alone: detect")
+    add("--blocksize", metavar="512|4096", nargs="?", type=int, choices=BLOCKSIZES, help="sector size of what follows")
+    add("-m", "--mount", metavar="DEV", action="append", default=[], help="mount DEV[:MOUNTPOINT[:OPTIONS[:FSTYPE]]]")
+    add("-r", "--ro", action="store_true", help="mount read-only (the default, and the only way so far)")
+    add("-o", "--option", metavar="OPTION", action="append", default=[], help="FUSE option, see --fuse-help")
+    add("--dir-cache-timeout", metavar="N", type=int, help="accepted and ignored: a read-only mount never changes")
+    add("--no-fork", action="store_true", help="stay in the foreground")
+    add("--pid-file", metavar="FILE", type=Path, help="write the process id; removed when the appliance is gone")
+    add("--fd", metavar="N", type=int, help="write a byte to this descriptor when the mount is ready")
+    add("-n", "--no-sync", action="store_true", help="accepted and ignored")
+    add("--selinux", action="store_true", help="accepted and ignored")
+    add("-v", "--verbose", action="store_true", help="log more, with the appliance's console")
+    add("-x", "--trace", action="store_true", help="log every call to the daemon")
+    add("-V", "--version", action="version", version=f"%(prog)s {VERSION}")
+    add("--fuse-help", action="store_true", help="list the FUSE options and exit")
+    add("-c", "--connect", action=_Later, metavar="URI", help="not supported yet")
+    add("-d", "--domain", action=_Later, metavar="NAME", help="not supported yet")
+    add("-i", "--inspector", action=_Later, nargs=0, help="not supported yet")
+    add("-w", "--rw", action=_Later, nargs=0, help="not supported yet")
+    add("--key", action=_Later, metavar="SELECTOR", help="not supported yet")
+    for name in ("--keys-from-stdin", "--echo-keys", "--live"):
+        add(name, action=_Later, nargs=0, help="not supported yet")
+    parser.set_defaults(drives=())
+    return parser
+
+
+def parse(arguments: Sequence[str]) -> MountConfig:
+    """Return what the command line asks for.
+
+    Raises:
+        UsageError: it makes no sense.
+    """
+    options = build_parser().parse_args(arguments)
+    if options.fuse_help:
+        sys.stdout.write(_FUSE_HELP)
+        raise SystemExit(0)
+    if not options.drives:
+        raise UsageError("no disk image: give one with -a")
+    if not options.mount:
+        raise UsageError("nothing to mount: give a device with -m, such as -m /dev/sda1")
+    if options.directory is None:
+        raise UsageError("no directory to mount on: give one as the last argument")
+    return MountConfig(
+        drives=options.drives,
+        mounts=tuple(GuestMount.parse(text) for text in options.mount),
+        mountpoint=options.directory,
+        fuse_options=tuple(word for text in options.option for word in text.split(",") if word),
+        foreground=options.no_fork,
+        pid_file=options.pid_file,
+        ready_fd=options.fd,
+        verbose=options.verbose,
+        trace=options.trace,
+    )
+
+
+def main() -> int:
+    """Run guestmount-py; return its exit status."""
+    try:
+        config = parse(sys.argv[1:])
+        from guestmount_py.daemonize import run_mount
+
+        return run_mount(config)
+    except GuestmountError as exc:
+        sys.stderr.write(f"guestmount-py: {exc}\n")
+        return exc.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("guestmount-py: interrupted\n")
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,62 @@
+"""What a mount is asked to be, checked."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from appliance.config import Drive
+from rpc.errors import UsageError
+
+BLOCKSIZES: Final = (512, 4096)
+
+
+@dataclass(frozen=True, slots=True)
+class GuestMount:
+    """One ``-m DEV[:MOUNTPOINT[:OPTIONS[:FSTYPE]]]``."""
+
+    device: str
+    mountpoint: bytes = b"/"
+    options: str = ""
+    fstype: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> "GuestMount":
+        """Take the option's value apart.
+
+        Raises:
+            UsageError: the device or the mount point is not absolute.
+        """
+        device, mountpoint, options, fstype = [*text.split(":", 3), "", "", ""][:4]
+        if not device.startswith("/dev/"):
+            raise UsageError(f"-m {text}: {device or 'an empty name'} is no device: devices are /dev/sda1, /dev/sdb …")
+        mountpoint = mountpoint or "/"
+        if not mountpoint.startswith("/"):
+            raise UsageError(f"-m {text}: the mount point {mountpoint} in the guest must begin with /")
+        return cls(device, mountpoint.encode("utf-8", "surrogateescape"), options, fstype)
+
+    @property
+    def read_only_options(self) -> str:
+        """Return the mount options with ``ro`` among them."""
+        words = [word for word in self.options.split(",") if word]
+        return ",".join(words if "ro" in words else ["ro", *words])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MountConfig:
+    """One run of guestmount-py.
+
+    Attributes:
+        fuse_options: words of ``-o``.
+        ready_fd: ``--fd``: gets a byte when the mount is ready (as libguestfs's hidden option does for tests).
+        trace: ``-x``: log every call.
+    """
+
+    drives: tuple[Drive, ...]
+    mounts: tuple[GuestMount, ...]
+    mountpoint: Path
+    fuse_options: tuple[str, ...] = ()
+    foreground: bool = False
+    pid_file: Path | None = None
+    ready_fd: int | None = None
+    verbose: bool = False
+    trace: bool = False

@@ -1,0 +1,144 @@
+"""Run a mount in the background: the parent returns when the mount is ready, or says what failed."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from guestmount_py.config import MountConfig
+from guestmount_py.log import log_path, logger, open_log
+from guestmount_py.mount import serve_mount
+from rpc.errors import GuestmountError
+
+_LINE: Final = b"L"
+_READY: Final = b"R"
+_EXIT: Final = b"X"
+
+
+def run_mount(config: MountConfig) -> int:
+    """Mount in the foreground, or in a child; return the exit status.
+
+    The child is forked before trio and qemu start: qemu's life is bound to the thread that starts it.
+    """
+    if config.foreground:
+        return _run(config, echo=True, report=_write_line, ready=lambda: None)
+    read_end, write_end = os.pipe2(os.O_CLOEXEC)
+    child = os.fork()
+    if child == 0:
+        os.close(read_end)
+        os._exit(_child(config, write_end))
+    os.close(write_end)
+    with os.fdopen(read_end, "rb") as messages:
+        return _parent(child, messages.readline)
+
+
+def _parent(child: int, next_message: Callable[[], bytes]) -> int:
+    """Pass the child's lines on until it is ready or has ended."""
+    try:
+        while message := next_message():
+            if message[:1] == _READY:
+                return 0
+            _write_line(message[1:].decode("utf-8", "surrogateescape").rstrip("\n"))
+    except KeyboardInterrupt:
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGTERM)
+        raise
+    _, status = os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    if code < 0:
+        _write_line(f"killed by signal {-code} before the mount was ready")
+    return code if code > 0 else 1
+
+
+def _write_line(text: str) -> None:
+    sys.stderr.write(f"guestmount-py: {text}\n")
+    sys.stderr.flush()
+
+
+def _child(config: MountConfig, write_end: int) -> int:
+    """Serve the mount, detached; until it is ready what it has to say goes to the parent."""
+
+    def tell(kind: bytes, text: str = "") -> None:
+        with suppress(BrokenPipeError):
+            os.write(write_end, kind + text.replace("\n", " ").encode("utf-8", "surrogateescape") + b"\n")
+
+    def ready() -> None:
+        null = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (0, 1, 2):
+            os.dup2(null, descriptor)
+        os.close(null)
+        tell(_READY)
+        os.close(write_end)
+
+    os.setsid()
+    config = _absolute(config)
+    os.chdir("/")
+    return _run(config, echo=False, report=lambda text: tell(_LINE, text), ready=ready)
+
+
+def _absolute(config: MountConfig) -> MountConfig:
+    from dataclasses import replace
+
+    return replace(
+        config,
+        drives=tuple(replace(drive, path=drive.path.absolute()) for drive in config.drives),
+        mountpoint=config.mountpoint.absolute(),
+        pid_file=config.pid_file.absolute() if config.pid_file else None,
+    )
+
+
+def _run(config: MountConfig, *, echo: bool, report: Callable[[str], None], ready: Callable[[], None]) -> int:
+    """Serve the mount and turn what goes wrong into one line and an exit status."""
+    log_file: Path | None = None
+    is_ready = False
+
+    def on_ready() -> None:
+        nonlocal is_ready
+        is_ready = True
+        if config.pid_file:
+            config.pid_file.write_text(f"{os.getpid()}\n")
+        if config.ready_fd is not None:
+            os.write(config.ready_fd, b"\n")
+        ready()
+
+    def tell(text: str) -> None:
+        logger.info("%s", text)
+        if not is_ready:
+            report(text)
+
+    try:
+        log_file = log_path(config.mountpoint)
+        open_log(log_file, verbose=config.verbose, trace=config.trace, echo=echo and config.verbose)
+        if config.verbose:
+            report(f"the log of this mount is {log_file}")
+        trio.run(_serve, config, log_file, tell, on_ready)
+    except GuestmountError as exc:
+        logger.error("%s", exc)
+        if not is_ready:
+            report(str(exc))
+        return exc.exit_code
+    except OSError as exc:
+        logger.exception("failed")
+        if not is_ready:
+            report(f"{exc.filename or 'the system'}: {exc.strerror or exc}")
+        return 1
+    except Exception:
+        logger.exception("this is a bug")
+        if not is_ready:
+            report(f"an error of its own, please report it: see {log_file}")
+        return 1
+    finally:
+        if config.pid_file and is_ready:
+            config.pid_file.unlink(missing_ok=True)
+    return 0
+
+
+async def _serve(
+    config: MountConfig, log_file: Path, tell: Callable[[str], None], on_ready: Callable[[], None]
+) -> None:
+    await serve_mount(config, log_file=log_file, report=tell, ready=on_ready)

@@ -1,0 +1,70 @@
+"""Directory listings, kept while there is room: a read-only mount's never grow old."""
+
+import sys
+from collections import OrderedDict
+from typing import Final
+
+import trio
+
+from guestmount_py.guest import Entry, Guest
+from guestmount_py.inodes import Inode
+
+CAPACITY_BYTES: Final = 96 << 20
+_ENTRY_BYTES: Final = 260
+"""Python's objects for one entry, beside the listing's own bytes."""
+
+
+class Listing:
+    """One directory's entries, in the order the guest gave them."""
+
+    def __init__(self, entries: list[Entry]) -> None:
+        self.entries: Final = entries
+        self.by_name: Final = {entry.name: entry for entry in entries}
+        pieces = {id(entry.data): len(entry.data) for entry in entries}
+        self.cost_bytes: Final = sum(pieces.values()) + len(entries) * _ENTRY_BYTES + sys.getsizeof(self.by_name)
+
+
+class DirectoryCache:
+    """Listings by inode, least recently used ones dropped.
+
+    Two tasks that want the same directory share one call. No await stands between a reply and its insertion.
+    """
+
+    def __init__(self, guest: Guest, capacity_bytes: int = CAPACITY_BYTES) -> None:
+        self._guest = guest
+        self._capacity_bytes = capacity_bytes
+        self._listings: OrderedDict[Inode, Listing] = OrderedDict()
+        self._underway: dict[Inode, trio.Event] = {}
+        self._used_bytes = 0
+
+    def cached(self, inode: Inode) -> Listing | None:
+        """Return a listing that is here."""
+        listing = self._listings.get(inode)
+        if listing is not None:
+            self._listings.move_to_end(inode)
+        return listing
+
+    async def listing(self, inode: Inode, path: bytes) -> Listing:
+        """Return a directory's listing, asking the guest if it is not here; raises what the guest raises."""
+        while True:
+            listing = self.cached(inode)
+            if listing is not None:
+                return listing
+            event = self._underway.get(inode)
+            if event is None:
+                return await self._fetch(inode, path)
+            await event.wait()
+
+    async def _fetch(self, inode: Inode, path: bytes) -> Listing:
+        event = self._underway[inode] = trio.Event()
+        try:
+            listing = Listing(await self._guest.list_directory(path))
+            self._listings[inode] = listing
+            self._used_bytes += listing.cost_bytes
+            while self._used_bytes > self._capacity_bytes and len(self._listings) > 1:
+                _, dropped = self._listings.popitem(last=False)
+                self._used_bytes -= dropped.cost_bytes
+            return listing
+        finally:
+            del self._underway[inode]
+            event.set()

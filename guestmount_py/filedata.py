@@ -1,0 +1,86 @@
+"""File contents: which way a read goes."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import trio
+
+from guestmount_py.dircache import DirectoryCache
+from guestmount_py.guest import Guest
+from guestmount_py.inodes import Inode, InodeTable, Node
+from guestmount_py.segments import SegmentCache
+from guestmount_py.small_files import SMALL_MAX_BYTES, SmallFiles
+
+_NEAR_BYTES: Final = 512 * 1024
+"""The kernel sends a reader's requests side by side, so they come a little out of order."""
+_RANDOM_READ_BYTES: Final = 128 * 1024
+
+
+@dataclass(slots=True)
+class _OpenFile:
+    inode: Inode
+    size_bytes: int
+    expected_offset: int = 0
+    """Where a reader in order would go on."""
+    in_order_bytes: int = 0
+
+
+class FileData:
+    """Open files and the three ways to read them: small with their neighbours, in order by segments, else pread."""
+
+    def __init__(self, guest: Guest, inodes: InodeTable, directories: DirectoryCache, nursery: trio.Nursery) -> None:
+        self._guest = guest
+        self._inodes = inodes
+        self._directories = directories
+        self._segments = SegmentCache(guest, nursery)
+        self._small = SmallFiles(guest, inodes)
+        self._files: dict[int, _OpenFile] = {}
+        self._next_handle = 1
+
+    def open(self, node: Node) -> int:
+        """Return a new file handle; the node stays known to the kernel while it is open."""
+        handle = self._next_handle
+        self._next_handle += 1
+        self._files[handle] = _OpenFile(node.inode, node.entry.fields[7])
+        return handle
+
+    def close(self, handle: int) -> None:
+        """Give a file handle back."""
+        file = self._files.pop(handle)
+        if not any(other.inode == file.inode for other in self._files.values()):
+            self._segments.forget(file.inode)
+
+    async def read(self, handle: int, offset: int, count: int) -> bytes:
+        """Return part of a file; shorter only at its end. Raises what the guest raises."""
+        file = self._files[handle]
+        count = min(count, file.size_bytes - offset)
+        if count <= 0:
+            return b""
+        if file.size_bytes <= SMALL_MAX_BYTES:
+            data = await self._read_small(file)
+            if data is not None:
+                return data[offset : offset + count]
+        elif self._is_in_order(file, offset, count):
+            path = self._inodes.path(file.inode)
+            return await self._segments.read(file.inode, path, file.size_bytes, offset, count)
+        return await self._guest.pread(self._inodes.path(file.inode), count, offset)
+
+    async def _read_small(self, file: _OpenFile) -> bytes | None:
+        data = self._small.take(file.inode)
+        if data is not None or not self._guest.extended:
+            return data
+        directory = self._inodes.get(file.inode).parent
+        listing = self._directories.cached(directory)
+        if listing is None:
+            return None
+        return await self._small.read(file.inode, directory, self._inodes.path(directory), listing)
+
+    def _is_in_order(self, file: _OpenFile, offset: int, count: int) -> bool:
+        """Tell whether a read goes on about where the last ones ended, and did so for a while."""
+        distance = offset - file.expected_offset
+        if -_NEAR_BYTES <= distance <= _NEAR_BYTES:
+            file.in_order_bytes += count
+        else:
+            file.in_order_bytes = 0
+        file.expected_offset = max(file.expected_offset, offset + count) if distance >= -_NEAR_BYTES else offset + count
+        return file.in_order_bytes > _RANDOM_READ_BYTES or (offset == 0 and file.in_order_bytes > 0)

@@ -1,0 +1,120 @@
+"""The inode table: which guest file each inode number means, and how often the kernel knows it."""
+
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final, NewType
+
+from guestmount_py.guest import Entry
+
+Inode = NewType("Inode", int)
+ROOT: Final = Inode(1)
+_INDEX_SHIFT: Final = 48
+_INDEX_COUNT: Final = 1 << 15
+_MOVED: Final = _INDEX_COUNT - 1
+"""Index for what cannot keep its number: the guest's inode 1, which is the root's here."""
+
+
+@dataclass(slots=True)
+class Node:
+    """One inode the kernel knows.
+
+    Attributes:
+        parent, name: where it was found first; other hard links lead to the same node.
+        lookup_count: how many references the kernel has.
+    """
+
+    inode: Inode
+    parent: Inode
+    entry: Entry
+    lookup_count: int = 0
+    children: int = field(default=0)
+    """Nodes whose ``parent`` this is; it stays, for their paths, until they have gone."""
+
+
+class InodeTable:
+    """Nodes by inode number.
+
+    Inode numbers are the guest's, moved only to be unique: files of the filesystem at the root keep theirs, those of
+    the n-th other device have n in the bits from 48 on, and the root is 1. A device met only later (a btrfs subvolume)
+    gets an index from the path where it was met, so that it is the same in the next mount.
+
+    Invariant: a node is in the table while its lookup count or its number of children is positive; the root always.
+    """
+
+    def __init__(self, root: Entry, devices: Iterable[int]) -> None:
+        self._nodes: dict[Inode, Node] = {ROOT: Node(ROOT, ROOT, root, lookup_count=1)}
+        self._indexes: dict[int, int] = {}
+        for device in (root.fields[0], *devices):
+            self._indexes.setdefault(device, len(self._indexes))
+        self._root_key: Final = (root.fields[0], root.fields[1])
+
+    def number(self, entry: Entry, parent: Inode) -> Inode:
+        """Return the inode number of an entry of a directory."""
+        device, guest_inode = entry.fields[:2]
+        if (device, guest_inode) == self._root_key:
+            return ROOT
+        index = self._indexes.get(device)
+        if index is None:
+            index = self._indexes[device] = self._free_index(self.path(parent) + b"/" + entry.name)
+        if guest_inode >> _INDEX_SHIFT:
+            return Inode(guest_inode)
+        number = index << _INDEX_SHIFT | guest_inode
+        return Inode(number if number != ROOT else _MOVED << _INDEX_SHIFT | guest_inode)
+
+    def _free_index(self, path: bytes) -> int:
+        taken = set(self._indexes.values())
+        index = zlib.crc32(path) % (_MOVED - 1) + 1
+        while index in taken:
+            index = index % (_MOVED - 1) + 1
+        return index
+
+    def get(self, inode: int) -> Node:
+        """Return a node; KeyError if the kernel does not know it."""
+        return self._nodes[Inode(inode)]
+
+    def find(self, inode: Inode) -> Node | None:
+        """Return a node if it is known."""
+        return self._nodes.get(inode)
+
+    def remember(self, entry: Entry, parent: Inode) -> Node:
+        """Count one lookup of a directory's entry and return its node."""
+        inode = self.number(entry, parent)
+        node = self._nodes.get(inode)
+        if node is None:
+            node = self._nodes[inode] = Node(inode, parent, entry)
+            self._nodes[parent].children += 1
+        node.lookup_count += 1
+        return node
+
+    def forget(self, inode: int, count: int) -> None:
+        """Take back lookups; a node nobody needs any more is dropped, and its parents likewise."""
+        node = self._nodes.get(Inode(inode))
+        if node is None:
+            return
+        node.lookup_count -= count
+        while node.inode != ROOT and node.lookup_count <= 0 and not node.children:
+            del self._nodes[node.inode]
+            node = self._nodes[node.parent]
+            node.children -= 1
+
+    def path(self, inode: int) -> bytes:
+        """Return the absolute guest path of an inode."""
+        names: list[bytes] = []
+        node = self._nodes[Inode(inode)]
+        while node.inode != ROOT:
+            names.append(node.entry.name)
+            node = self._nodes[node.parent]
+        return b"/" + b"/".join(reversed(names))
+
+    def check_invariants(self) -> None:
+        """Insist on what the class promises; for tests."""
+        children = dict.fromkeys(self._nodes, 0)
+        for node in self._nodes.values():
+            if node.inode != ROOT:
+                children[node.parent] += 1
+        for inode, node in self._nodes.items():
+            if inode != node.inode or node.children != children[inode]:
+                raise AssertionError(f"node {inode} is inconsistent: {node}")
+            if inode != ROOT and node.lookup_count <= 0 and not node.children:
+                raise AssertionError(f"node {inode} should have been dropped")

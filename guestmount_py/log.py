@@ -1,0 +1,43 @@
+"""A log file for each mount."""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+logger: Final = logging.getLogger("guestmount_py")
+
+
+def log_path(mountpoint: Path, environment: Mapping[str, str] = os.environ) -> Path:
+    """Return where this mount's log goes: XDG_STATE_HOME or ~/.local/state, ``guestmount-py/NAME-TIME-PID.log``."""
+    base = Path(environment.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "guestmount-py"
+    base.mkdir(mode=0o700, parents=True, exist_ok=True)
+    name = mountpoint.absolute().name or "root"
+    return base / f"{name}-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}.log"
+
+
+def open_log(path: Path, *, verbose: bool, trace: bool, echo: bool) -> None:
+    """Log to a private file, and with ``echo`` to standard error as well."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    handlers: list[logging.Handler] = [logging.StreamHandler(os.fdopen(descriptor, "w", encoding="utf-8"))]
+    if echo:
+        handlers.append(logging.StreamHandler())
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG if verbose or trace else logging.INFO)
+
+
+def console_sink() -> Callable[[bytes], None]:
+    """Return what takes the appliance's console: its lines go to the log."""
+    pending = b""
+
+    def sink(data: bytes) -> None:
+        nonlocal pending
+        *lines, pending = (pending + data).split(b"\n")
+        for line in lines:
+            logger.debug("console: %s", line.decode("utf-8", "replace").rstrip())
+
+    return sink

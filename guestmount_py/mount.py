@@ -1,0 +1,120 @@
+"""One mount from start to end: appliance, guest's mounts, FUSE, readiness, signals, unmount."""
+
+import math
+import signal
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack, ExitStack
+from pathlib import Path
+
+import trio
+
+from appliance.config import config_from_environment
+from appliance.launch import Appliance, launch
+from appliance.locate import find_appliance
+from guestmount_py.config import GuestMount, MountConfig
+from guestmount_py.fuse_loop import check_fuse, fuse_mounted
+from guestmount_py.guest import Guest
+from guestmount_py.inodes import InodeTable
+from guestmount_py.log import console_sink, logger
+from guestmount_py.operations import ReadOnlyOperations
+from guestmount_py.serving import serving_record
+from rpc.client import Channel
+from rpc.errors import GuestmountError, ProcedureError
+from rpc.pool import ChannelPool
+
+_SHUT_DOWN_S = 20.0
+
+
+async def serve_mount(
+    config: MountConfig, *, log_file: Path, report: Callable[[str], None], ready: Callable[[], None]
+) -> None:
+    """Mount, say when it is ready, and return when it is unmounted and the appliance has gone.
+
+    SIGTERM, SIGINT and SIGHUP unmount too, lazily if the mount is busy.
+
+    Raises:
+        GuestmountError: anything failed before the mount was ready; nothing is left then.
+    """
+    check_fuse(config.mountpoint)
+    _warn_if_not_empty(config.mountpoint, report)
+    files = await find_appliance(report)
+    launched = launch(
+        config_from_environment(config.drives, verbose=config.verbose), files, log=report, console=console_sink()
+    )
+    async with AsyncExitStack() as stack:
+        record = stack.enter_context(ExitStack())  # entered first: it ends only after the appliance
+        appliance = await stack.enter_async_context(launched)
+        logger.info("appliance is ready, qemu is process %d", appliance.pid)
+        guest = await _open_guest(appliance, config)
+        for mount in config.mounts:
+            await _mount_in_guest(guest, mount)
+        inodes = await _inode_table(guest, config.mounts)
+        async with trio.open_nursery() as nursery:
+            operations = ReadOnlyOperations(guest, inodes, nursery)
+            source = str(config.drives[0].path)
+            async with fuse_mounted(operations, config.mountpoint, config.fuse_options, source) as serving:
+                record.enter_context(serving_record(config.mountpoint, log_file))
+                serving.start_soon(_unmount_on_signal, serving.cancel_scope)
+                serving.start_soon(_note_death, appliance)
+                ready()
+                logger.info("mounted on %s", config.mountpoint)
+                await trio.sleep(math.inf)
+            nursery.cancel_scope.cancel()
+        logger.info("unmounted")
+        if not appliance.gone.is_set():
+            with trio.move_on_after(_SHUT_DOWN_S):
+                await guest.shut_down()
+
+
+async def _open_guest(appliance: Appliance, config: MountConfig) -> Guest:
+    extended = True
+    for channel in appliance.channels:
+        extended = await channel.hello() is not None and extended
+        if config.trace:
+            _trace(channel)
+    return Guest(ChannelPool(appliance.channels), extended=extended)
+
+
+def _trace(channel: Channel) -> None:
+    channel.on_call = lambda procedure, args: logger.debug("call: %s %r", procedure.name, args)
+
+
+async def _mount_in_guest(guest: Guest, mount: GuestMount) -> None:
+    try:
+        await guest.mount(mount.device, mount.mountpoint, mount.read_only_options, mount.fstype)
+    except ProcedureError as exc:
+        found = ", ".join(f"{device} ({kind})" for device, kind in await guest.filesystems())
+        hint = f"the filesystems are {found}" if found else "no filesystem was found on any disk"
+        raise GuestmountError(f"cannot mount {mount.device}: {exc.message}: {hint}") from exc
+
+
+async def _inode_table(guest: Guest, mounts: Sequence[GuestMount]) -> InodeTable:
+    try:
+        root = await guest.lstat(b"/", b"")
+    except ProcedureError as exc:
+        raise GuestmountError(
+            f"nothing is mounted on / in the guest: {exc.message}: give one -m without a path"
+        ) from exc
+    points = [await guest.lstat(mount.mountpoint, b"") for mount in mounts]
+    return InodeTable(root, (point.fields[0] for point in points))
+
+
+def _warn_if_not_empty(mountpoint: Path, report: Callable[[str], None]) -> None:
+    if any(mountpoint.iterdir()):
+        report(f"warning: {mountpoint} is not empty: its files are hidden while the guest is mounted on it")
+
+
+async def _unmount_on_signal(scope: trio.CancelScope) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        async for number in signals:
+            logger.info("signal %d: unmounting", number)
+            scope.cancel()
+            return
+
+
+async def _note_death(appliance: Appliance) -> None:
+    """Log the appliance's end; the mount stays and answers EIO, for an empty directory would mislead a backup."""
+    await appliance.gone.wait()
+    logger.error(
+        "the appliance died: every access answers EIO until the mount is unmounted: %s", appliance.console_tail
+    )

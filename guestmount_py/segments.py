@@ -1,0 +1,120 @@
+"""Large files read in order: segments of a fixed grid, streamed ahead of the reader."""
+
+import bisect
+from collections import OrderedDict
+from typing import Final
+
+import trio
+
+from guestmount_py.guest import Guest
+from rpc.errors import ConnectionLost, GuestmountError, RemoteProtocolError
+
+SEGMENT_BYTES: Final = 4 << 20
+CAPACITY_BYTES: Final = 48 << 20
+
+
+class Segment:
+    """A piece of a file that fills from its front; readers wait only for the part they want."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._ends: list[int] = []
+        self._arrived = trio.lowlevel.ParkingLot()
+        self._error: GuestmountError | None = None
+        self.is_finished = False
+
+    @property
+    def filled_bytes(self) -> int:
+        """Return how much has arrived."""
+        return self._ends[-1] if self._ends else 0
+
+    def append(self, piece: bytes) -> None:
+        """Take what arrived."""
+        self._pieces.append(piece)
+        self._ends.append(self.filled_bytes + len(piece))
+        self._arrived.unpark_all()
+
+    def finish(self, error: GuestmountError | None) -> None:
+        """Note that nothing more will come."""
+        self.is_finished = True
+        self._error = error
+        self._arrived.unpark_all()
+
+    async def read(self, start: int, end: int) -> bytes:
+        """Return the bytes between two offsets in the segment; raises what filling it raised, if they did not come."""
+        while self.filled_bytes < end and not self.is_finished:
+            await self._arrived.park()
+        if self.filled_bytes < end and self._error is not None:
+            raise self._error
+        parts = []
+        index = bisect.bisect_right(self._ends, start)
+        while start < end and index < len(self._pieces):
+            begin = self._ends[index] - len(self._pieces[index])
+            parts.append(self._pieces[index][start - begin : end - begin])
+            start = self._ends[index]
+            index += 1
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+class SegmentCache:
+    """Segments of all open files; the least recently used ones go first.
+
+    Each segment is one bounded transfer, so no channel is held while a reader takes its time.
+    """
+
+    def __init__(self, guest: Guest, nursery: trio.Nursery, capacity_bytes: int = CAPACITY_BYTES) -> None:
+        self._guest = guest
+        self._nursery = nursery
+        self._capacity = max(2, capacity_bytes // SEGMENT_BYTES)
+        self._segments: OrderedDict[tuple[int, int], Segment] = OrderedDict()
+
+    async def read(self, inode: int, path: bytes, size_bytes: int, offset: int, count: int) -> bytes:
+        """Return part of a file of known size, and see that what follows is under way."""
+        end = min(offset + count, size_bytes)
+        parts = []
+        while offset < end:
+            index = offset // SEGMENT_BYTES
+            base = index * SEGMENT_BYTES
+            segment = self._segment(inode, path, size_bytes, index)
+            part = await segment.read(offset - base, min(end - base, SEGMENT_BYTES))
+            if not part:
+                break  # the file is shorter than its size said
+            parts.append(part)
+            offset += len(part)
+            if segment.is_finished and (index + 1) * SEGMENT_BYTES < size_bytes:
+                self._segment(inode, path, size_bytes, index + 1)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _segment(self, inode: int, path: bytes, size_bytes: int, index: int) -> Segment:
+        key = (inode, index)
+        segment = self._segments.get(key)
+        if segment is None:
+            segment = self._segments[key] = Segment()
+            offset = index * SEGMENT_BYTES
+            self._nursery.start_soon(self._fill, key, path, offset, min(SEGMENT_BYTES, size_bytes - offset))
+            while len(self._segments) > self._capacity:
+                self._segments.popitem(last=False)
+        self._segments.move_to_end(key)
+        return segment
+
+    async def _fill(self, key: tuple[int, int], path: bytes, offset: int, size_bytes: int) -> None:
+        segment = self._segments[key]
+        error: GuestmountError | None = ConnectionLost("the mount is going away")
+        try:
+            async with self._guest.stream(path, offset, size_bytes) as pieces:
+                async for piece in pieces:
+                    if segment.filled_bytes + len(piece) > size_bytes:
+                        raise RemoteProtocolError(f"more than the {size_bytes} bytes that were asked for")
+                    segment.append(piece)
+            error = None
+        except GuestmountError as exc:
+            error = exc
+        finally:
+            segment.finish(error)
+            if error is not None:
+                self._segments.pop(key, None)  # the next reader asks again
+
+    def forget(self, inode: int) -> None:
+        """Drop a file's segments."""
+        for key in [key for key in self._segments if key[0] == inode]:
+            del self._segments[key]

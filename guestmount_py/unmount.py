@@ -1,0 +1,123 @@
+"""guestunmount-py: unmount, and return when the appliance is gone and the image is free."""
+
+import argparse
+import os
+import select
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+from guestmount_py import VERSION
+from guestmount_py.serving import mount_number, open_record, wait_gone
+
+UNMOUNTED: Final = 0
+FAILED: Final = 1
+STILL_MOUNTED: Final = 2
+NOT_MOUNTED: Final = 3
+_RETRIES: Final = 5
+_EPILOG: Final = """\
+Exit status: 0 unmounted and the appliance is gone, 1 a program error, 2 still mounted after all retries, 3 not mounted.
+"""
+
+
+def main() -> int:
+    """Run guestunmount-py; return its exit status."""
+    options = _parser().parse_args()
+    if options.fd is not None:
+        _wait_closed(options.fd)
+    retries = 0 if options.no_retry else options.retry
+    return unmount(options.mountpoint, retries=retries, quiet=options.quiet, verbose=options.verbose)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="guestunmount-py", epilog=_EPILOG, allow_abbrev=False)
+    parser.add_argument("mountpoint", metavar="DIRECTORY", type=Path, help="where the guest is mounted")
+    parser.add_argument("--fd", metavar="N", type=int, help="first wait until the other end of this pipe is closed")
+    parser.add_argument("--retry", metavar="N", type=int, default=_RETRIES, help=f"try so often again ({_RETRIES})")
+    parser.add_argument("--no-retry", action="store_true", help="try only once")
+    parser.add_argument("-q", "--quiet", action="store_true", help="say nothing when it fails")
+    parser.add_argument("-v", "--verbose", action="store_true", help="say what is done")
+    parser.add_argument("-V", "--version", action="version", version=f"%(prog)s {VERSION}")
+    return parser
+
+
+def _wait_closed(descriptor: int) -> None:
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    poll.poll()
+
+
+def unmount(mountpoint: Path, *, retries: int = _RETRIES, quiet: bool = False, verbose: bool = False) -> int:
+    """Unmount a directory and wait for the process that served it; return the exit status."""
+
+    def say(text: str, *, wanted: bool = not quiet) -> None:
+        if wanted:
+            sys.stderr.write(f"guestunmount-py: {text}\n")
+
+    number = mount_number(mountpoint)
+    if number is None:
+        say(f"{mountpoint}: not mounted")
+        return NOT_MOUNTED
+    record = open_record(number)
+    delay_s = 0.25
+    for attempt in range(retries + 1):
+        problem = _try_unmount(mountpoint)
+        if problem is None:
+            break
+        if "not installed" in problem:
+            say(problem)
+            return FAILED
+        say(f"{mountpoint}: {problem}", wanted=verbose)
+        if attempt == retries:
+            say(f"{mountpoint}: still mounted: {problem}{_users(mountpoint)}")
+            return STILL_MOUNTED
+        time.sleep(delay_s)
+        delay_s *= 2
+    if record is not None:
+        say("waiting for the appliance", wanted=verbose)
+        wait_gone(record)
+        os.close(record)
+    return UNMOUNTED
+
+
+def _try_unmount(mountpoint: Path) -> str | None:
+    """Return None on success, otherwise what was wrong."""
+    try:
+        done = subprocess.run(
+            ["fusermount3", "-u", "--", mountpoint],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "LC_ALL": "C"},
+        )
+    except FileNotFoundError:
+        return "fusermount3 is not installed: install the package fuse3"
+    if done.returncode == 0:
+        return None
+    return (done.stderr.strip().splitlines() or ["fusermount3 failed"])[-1].rpartition(": ")[2]
+
+
+def _users(mountpoint: Path) -> str:
+    """Name the processes that have something open below a mount point, as far as they can be seen."""
+    prefix = os.path.realpath(mountpoint.parent) + "/" + mountpoint.name
+    found = set()
+    for link in Path("/proc").glob("[0-9]*/cwd"):
+        candidates = [link]
+        try:
+            candidates += list((link.parent / "fd").iterdir())
+        except OSError:
+            continue
+        for candidate in candidates:
+            try:
+                target = os.readlink(candidate)  # noqa: PTH115 - it need not be a path
+            except OSError:
+                continue
+            if target == prefix or target.startswith(prefix + "/"):
+                found.add(int(link.parent.name))
+    return f": in use by process {', '.join(map(str, sorted(found)))}" if found else ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
