@@ -5,7 +5,7 @@ import stat as modes
 import struct
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Final
 
 from rpc import hot, procedures
@@ -33,7 +33,6 @@ _FILE_TYPES: Final = frozenset(
     (modes.S_IFBLK, modes.S_IFCHR, modes.S_IFDIR, modes.S_IFIFO, modes.S_IFLNK, modes.S_IFREG, modes.S_IFSOCK)
 )
 _NS: Final = 1_000_000_000
-_STAT_FIELDS: Final = tuple(field.name for field in fields(Statns))
 Xattrs = tuple[tuple[bytes, bytes], ...]
 
 
@@ -254,7 +253,7 @@ class Guest:
 
 
 def _entry_of(name: bytes, stat: Statns) -> Entry:
-    return Entry(name, hot.STATNS.pack(*[getattr(stat, name) for name in _STAT_FIELDS]), 0, None, None)
+    return Entry(name, hot.STATNS.pack(*stat), 0, None, None)
 
 
 def _is_unreadable(data: bytes, stat_offset: int) -> bool:

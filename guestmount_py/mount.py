@@ -18,7 +18,7 @@ from guestmount_py.inodes import InodeTable
 from guestmount_py.log import console_sink, logger
 from guestmount_py.operations import ReadOnlyOperations
 from guestmount_py.serving import serving_record
-from rpc.client import Channel
+from guestmount_py.trace import TracingPool
 from rpc.errors import GuestmountError, ProcedureError
 from rpc.pool import ChannelPool
 
@@ -70,13 +70,8 @@ async def _open_guest(appliance: Appliance, config: MountConfig) -> Guest:
     extended = True
     for channel in appliance.channels:
         extended = await channel.hello() is not None and extended
-        if config.trace:
-            _trace(channel)
-    return Guest(ChannelPool(appliance.channels), extended=extended)
-
-
-def _trace(channel: Channel) -> None:
-    channel.on_call = lambda procedure, args: logger.debug("call: %s %r", procedure.name, args)
+    pool = TracingPool if config.trace else ChannelPool
+    return Guest(pool(appliance.channels), extended=extended)
 
 
 async def _mount_in_guest(guest: Guest, mount: GuestMount) -> None:
