@@ -6,7 +6,7 @@ appliance boots, under emulation, where a frozen dataclass costs six times as mu
 
 import struct
 from collections.abc import Callable
-from types import NoneType, UnionType
+from types import NoneType
 from typing import (
     Annotated,
     Any,
@@ -194,7 +194,7 @@ def _derive(annotation: Any) -> Codec[Any]:
         return _SCALARS[annotation]
     if get_origin(annotation) is list:
         return list_of(codec_of(get_args(annotation)[0]))
-    if get_origin(annotation) is UnionType:
+    if NoneType in get_args(annotation):
         return optional(codec_of(_without_none(annotation)))
     layout = _integer_layout(annotation)
     return _sequence_codec(annotation) if layout is None else _packed_codec(annotation, layout)

@@ -138,7 +138,6 @@ class Procedure(NamedTuple, Generic[ArgsT, RetT]):
         number: never reused; from 10000 on it is an extension of ours.
         args: named tuple of the arguments; its field kinds drive the daemon's checks.
         result: layout of an ok reply's body.
-        mutates: the call changes the guest.
     """
 
     number: int
@@ -146,7 +145,6 @@ class Procedure(NamedTuple, Generic[ArgsT, RetT]):
     args: type[ArgsT]
     result: Codec[RetT]
     transfer: Transfer = Transfer.NONE
-    mutates: bool = False
 
     @property
     def args_codec(self) -> Codec[ArgsT]:
@@ -171,9 +169,9 @@ VGS_FULL: Final = Procedure(number=13, name="vgs_full", args=NoArgs, result=list
 LVS_FULL: Final = Procedure(number=14, name="lvs_full", args=NoArgs, result=list_of(codec_of(LvmLv)))
 AUG_DEFVAR: Final = Procedure(number=17, name="aug_defvar", args=AugDefvarArgs, result=INT32)
 AUG_DEFNODE: Final = Procedure(number=18, name="aug_defnode", args=AugDefnodeArgs, result=codec_of(IntBool))
-RM: Final = Procedure(number=29, name="rm", args=RmArgs, result=VOID, mutates=True)
-RMDIR: Final = Procedure(number=30, name="rmdir", args=RmdirArgs, result=VOID, mutates=True)
-CHMOD: Final = Procedure(number=34, name="chmod", args=ChmodArgs, result=VOID, mutates=True)
+RM: Final = Procedure(number=29, name="rm", args=RmArgs, result=VOID)
+RMDIR: Final = Procedure(number=30, name="rmdir", args=RmdirArgs, result=VOID)
+CHMOD: Final = Procedure(number=34, name="chmod", args=ChmodArgs, result=VOID)
 EXISTS: Final = Procedure(number=36, name="exists", args=ExistsArgs, result=BOOL)
 IS_FILE: Final = Procedure(number=37, name="is_file", args=IsFileArgs, result=BOOL)
 IS_DIR: Final = Procedure(number=38, name="is_dir", args=IsDirArgs, result=BOOL)
@@ -183,9 +181,7 @@ UMOUNT_ALL: Final = Procedure(number=47, name="umount_all", args=NoArgs, result=
 STATVFS: Final = Procedure(number=54, name="statvfs", args=StatvfsArgs, result=codec_of(Statvfs))
 BLOCKDEV_GETSS: Final = Procedure(number=59, name="blockdev_getss", args=BlockdevGetssArgs, result=INT32)
 BLOCKDEV_GETSIZE64: Final = Procedure(number=63, name="blockdev_getsize64", args=BlockdevGetsize64Args, result=INT64)
-UPLOAD: Final = Procedure(
-    number=66, name="upload", args=UploadArgs, result=VOID, transfer=Transfer.FILE_IN, mutates=True
-)
+UPLOAD: Final = Procedure(number=66, name="upload", args=UploadArgs, result=VOID, transfer=Transfer.FILE_IN)
 DOWNLOAD: Final = Procedure(number=67, name="download", args=DownloadArgs, result=VOID, transfer=Transfer.FILE_OUT)
 CHECKSUM: Final = Procedure(number=68, name="checksum", args=ChecksumArgs, result=STRING)
 TAR_OUT: Final = Procedure(number=70, name="tar_out", args=TarOutArgs, result=VOID, transfer=Transfer.FILE_OUT)
@@ -194,25 +190,25 @@ MOUNT_OPTIONS: Final = Procedure(number=74, name="mount_options", args=MountOpti
 MOUNT_VFS: Final = Procedure(number=75, name="mount_vfs", args=MountVfsArgs, result=VOID)
 DEBUG: Final = Procedure(number=76, name="debug", args=DebugArgs, result=STRING)
 PING_DAEMON: Final = Procedure(number=92, name="ping_daemon", args=NoArgs, result=VOID)
-VG_ACTIVATE: Final = Procedure(number=104, name="vg_activate", args=VgActivateArgs, result=VOID, mutates=True)
-MKNOD: Final = Procedure(number=133, name="mknod", args=MknodArgs, result=VOID, mutates=True)
+VG_ACTIVATE: Final = Procedure(number=104, name="vg_activate", args=VgActivateArgs, result=VOID)
+MKNOD: Final = Procedure(number=133, name="mknod", args=MknodArgs, result=VOID)
 UMASK: Final = Procedure(number=137, name="umask", args=UmaskArgs, result=INT32)
 READDIR: Final = Procedure(number=138, name="readdir", args=ReaddirArgs, result=DIRENT_LIST)
 GETXATTRS: Final = Procedure(number=141, name="getxattrs", args=GetxattrsArgs, result=XATTR_LIST)
 LGETXATTRS: Final = Procedure(number=142, name="lgetxattrs", args=LgetxattrsArgs, result=XATTR_LIST)
-LSETXATTR: Final = Procedure(number=144, name="lsetxattr", args=LsetxattrArgs, result=VOID, mutates=True)
-LREMOVEXATTR: Final = Procedure(number=146, name="lremovexattr", args=LremovexattrArgs, result=VOID, mutates=True)
+LSETXATTR: Final = Procedure(number=144, name="lsetxattr", args=LsetxattrArgs, result=VOID)
+LREMOVEXATTR: Final = Procedure(number=146, name="lremovexattr", args=LremovexattrArgs, result=VOID)
 MOUNTPOINTS: Final = Procedure(number=147, name="mountpoints", args=NoArgs, result=PAIRS)
 REALPATH: Final = Procedure(number=163, name="realpath", args=RealpathArgs, result=STRING)
-LN: Final = Procedure(number=164, name="ln", args=LnArgs, result=VOID, mutates=True)
-LN_S: Final = Procedure(number=166, name="ln_s", args=LnSArgs, result=VOID, mutates=True)
+LN: Final = Procedure(number=164, name="ln", args=LnArgs, result=VOID)
+LN_S: Final = Procedure(number=166, name="ln_s", args=LnSArgs, result=VOID)
 READLINK: Final = Procedure(number=168, name="readlink", args=ReadlinkArgs, result=OPAQUE)
 FIND0: Final = Procedure(number=196, name="find0", args=Find0Args, result=VOID, transfer=Transfer.FILE_OUT)
 VFS_TYPE: Final = Procedure(number=198, name="vfs_type", args=VfsTypeArgs, result=STRING)
-TRUNCATE_SIZE: Final = Procedure(number=200, name="truncate_size", args=TruncateSizeArgs, result=VOID, mutates=True)
-UTIMENS: Final = Procedure(number=201, name="utimens", args=UtimensArgs, result=VOID, mutates=True)
-MKDIR_MODE: Final = Procedure(number=202, name="mkdir_mode", args=MkdirModeArgs, result=VOID, mutates=True)
-LCHOWN: Final = Procedure(number=203, name="lchown", args=LchownArgs, result=VOID, mutates=True)
+TRUNCATE_SIZE: Final = Procedure(number=200, name="truncate_size", args=TruncateSizeArgs, result=VOID)
+UTIMENS: Final = Procedure(number=201, name="utimens", args=UtimensArgs, result=VOID)
+MKDIR_MODE: Final = Procedure(number=202, name="mkdir_mode", args=MkdirModeArgs, result=VOID)
+LCHOWN: Final = Procedure(number=203, name="lchown", args=LchownArgs, result=VOID)
 INTERNAL_LXATTRLIST: Final = Procedure(
     number=205, name="internal_lxattrlist", args=InternalLxattrlistArgs, result=XATTR_LIST
 )
@@ -225,8 +221,8 @@ PART_GET_PARTTYPE: Final = Procedure(number=214, name="part_get_parttype", args=
 FILESIZE: Final = Procedure(number=218, name="filesize", args=FilesizeArgs, result=INT64)
 CHECKSUM_DEVICE: Final = Procedure(number=237, name="checksum_device", args=ChecksumDeviceArgs, result=STRING)
 GET_UMASK: Final = Procedure(number=240, name="get_umask", args=NoArgs, result=INT32)
-INTERNAL_WRITE: Final = Procedure(number=246, name="internal_write", args=InternalWriteArgs, result=VOID, mutates=True)
-PWRITE: Final = Procedure(number=247, name="pwrite", args=PwriteArgs, result=INT32, mutates=True)
+INTERNAL_WRITE: Final = Procedure(number=246, name="internal_write", args=InternalWriteArgs, result=VOID)
+PWRITE: Final = Procedure(number=247, name="pwrite", args=PwriteArgs, result=INT32)
 AVAILABLE_ALL_GROUPS: Final = Procedure(number=251, name="available_all_groups", args=NoArgs, result=STRINGS)
 VFS_LABEL: Final = Procedure(number=253, name="vfs_label", args=VfsLabelArgs, result=STRING)
 VFS_UUID: Final = Procedure(number=254, name="vfs_uuid", args=VfsUuidArgs, result=STRING)
@@ -237,23 +233,22 @@ UPLOAD_OFFSET: Final = Procedure(
     args=UploadOffsetArgs,
     result=VOID,
     transfer=Transfer.FILE_IN,
-    mutates=True,
 )
 DOWNLOAD_OFFSET: Final = Procedure(
     number=274, name="download_offset", args=DownloadOffsetArgs, result=VOID, transfer=Transfer.FILE_OUT
 )
-PWRITE_DEVICE: Final = Procedure(number=275, name="pwrite_device", args=PwriteDeviceArgs, result=INT32, mutates=True)
+PWRITE_DEVICE: Final = Procedure(number=275, name="pwrite_device", args=PwriteDeviceArgs, result=INT32)
 PREAD_DEVICE: Final = Procedure(number=276, name="pread_device", args=PreadDeviceArgs, result=OPAQUE)
 LVM_CANONICAL_LV_NAME: Final = Procedure(
     number=277, name="lvm_canonical_lv_name", args=LvmCanonicalLvNameArgs, result=STRING
 )
-MKFS: Final = Procedure(number=278, name="mkfs", args=MkfsArgs, result=VOID, mutates=True)
+MKFS: Final = Procedure(number=278, name="mkfs", args=MkfsArgs, result=VOID)
 GETXATTR: Final = Procedure(number=279, name="getxattr", args=GetxattrArgs, result=OPAQUE)
 LGETXATTR: Final = Procedure(number=280, name="lgetxattr", args=LgetxattrArgs, result=OPAQUE)
 INTERNAL_AUTOSYNC: Final = Procedure(number=282, name="internal_autosync", args=NoArgs, result=VOID)
 LIST_DM_DEVICES: Final = Procedure(number=287, name="list_dm_devices", args=NoArgs, result=STRINGS)
 LIST_MD_DEVICES: Final = Procedure(number=300, name="list_md_devices", args=NoArgs, result=STRINGS)
-MD_DETAIL: Final = Procedure(number=301, name="md_detail", args=MdDetailArgs, result=PAIRS, mutates=True)
+MD_DETAIL: Final = Procedure(number=301, name="md_detail", args=MdDetailArgs, result=PAIRS)
 BLKID: Final = Procedure(number=303, name="blkid", args=BlkidArgs, result=PAIRS)
 MD_STAT: Final = Procedure(number=316, name="md_stat", args=MdStatArgs, result=list_of(codec_of(Mdstat)))
 BTRFS_SUBVOLUME_LIST: Final = Procedure(
@@ -266,7 +261,7 @@ NR_DEVICES: Final = Procedure(number=336, name="nr_devices", args=NoArgs, result
 XFS_INFO: Final = Procedure(number=337, name="xfs_info", args=XfsInfoArgs, result=codec_of(Xfsinfo))
 UTSNAME: Final = Procedure(number=342, name="utsname", args=NoArgs, result=codec_of(Utsname))
 LS0: Final = Procedure(number=347, name="ls0", args=Ls0Args, result=VOID, transfer=Transfer.FILE_OUT)
-RENAME: Final = Procedure(number=394, name="rename", args=RenameArgs, result=VOID, mutates=True)
+RENAME: Final = Procedure(number=394, name="rename", args=RenameArgs, result=VOID)
 IS_WHOLE_DEVICE: Final = Procedure(number=395, name="is_whole_device", args=IsWholeDeviceArgs, result=BOOL)
 INTERNAL_PARSE_MOUNTABLE: Final = Procedure(
     number=396,
