@@ -47,7 +47,12 @@ class QemuProcess:
     async def wait(self) -> int:
         """Wait until the process has gone; return its exit status, negative for a signal."""
         if self._process.poll() is None:
-            await trio.lowlevel.wait_readable(self._pidfd)
+            own = os.dup(self._pidfd)  # trio lets only one task wait for a descriptor
+            try:
+                await trio.lowlevel.wait_readable(own)
+            finally:
+                trio.lowlevel.notify_closing(own)
+                os.close(own)
         return self._process.wait()
 
     async def end(self) -> int:
