@@ -7,7 +7,8 @@ from functools import cache
 from typing import Any, Final
 
 from daemon.registry import HANDLERS, Handler
-from daemon.session import CallError, Session
+from daemon.session import CallError, FileRange, Piece, Pieces, Session
+from daemon.splice import Splicer
 from daemon.validate import Validator
 from rpc import constants
 from rpc.connection import Connection, Phase, Role
@@ -38,6 +39,7 @@ class Server:
         self._poll.register(receive_fd, select.POLLIN)
         self._answered = (0, 0)
         self._progress = ProgressClock()
+        self._splicer = Splicer(send_fd)
         session.progress = self._report
 
     def serve(self) -> None:
@@ -90,7 +92,7 @@ class Server:
         self._send(self._connection.send_reply(header, writer.getvalue()))
         self._connection.chunk_max_bytes = self._session.chunk_max_bytes
 
-    def _stream(self, header: Header, pieces: Any) -> None:
+    def _stream(self, header: Header, pieces: Pieces) -> None:
         """Send the reply when the first piece is there, then the pieces, looking for a cancel word before each."""
         first = next(pieces, None)
         self._send(self._connection.send_reply(header, b"", streams=True))
@@ -104,18 +106,40 @@ class Server:
                 self._progress.finish(self._report)
                 self._send(self._connection.send_end())
 
-    def _send_pieces(self, first: bytes, pieces: Any) -> None:
+    def _send_pieces(self, first: Piece, pieces: Pieces) -> None:
         limit = self._connection.chunk_max_bytes
-        piece: bytes | None = first
+        piece: Piece | None = first
         while piece is not None:
-            view = memoryview(piece)
-            for start in range(0, len(view), limit):
-                if self._cancelled():
-                    self._send(self._connection.send_end(cancelled=True))
-                    pieces.close()
-                    return
-                self._send(self._connection.send_chunk(view[start : start + limit]))
+            if isinstance(piece, FileRange):
+                goes_on = self._send_range(piece, limit)
+            else:
+                view = memoryview(piece)
+                cut = (view[start : start + limit] for start in range(0, len(view), limit))
+                goes_on = all(self._send_unless_cancelled(part) for part in cut)
+            if not goes_on:
+                self._send(self._connection.send_end(cancelled=True))
+                return
             piece = next(pieces, None)
+
+    def _send_unless_cancelled(self, data: memoryview) -> bool:
+        if self._cancelled():
+            return False
+        self._send(self._connection.send_chunk(data))
+        return True
+
+    def _send_range(self, part: FileRange, limit: int) -> bool:
+        """Send part of a file in chunks, less if it ends earlier; return whether nobody cancelled."""
+        descriptor, offset, left = part
+        while left:
+            if self._cancelled():
+                return False
+            loaded = self._splicer.load(descriptor, offset, min(left, limit))
+            if not loaded:
+                break
+            self._splicer.send_chunk(loaded)
+            offset += loaded
+            left -= loaded
+        return True
 
     def _cancelled(self) -> bool:
         """Look, without waiting, for a cancel word."""

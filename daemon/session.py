@@ -1,12 +1,22 @@
 """What one channel's calls share."""
 
 from collections.abc import Callable, Iterator
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from daemon.sysroot import Sysroot
 from rpc import constants
 
-Pieces: TypeAlias = Iterator[bytes | memoryview]
+
+class FileRange(NamedTuple):
+    """Part of an open file or device, to be sent as it is."""
+
+    descriptor: int
+    offset: int
+    size_bytes: int
+
+
+Piece: TypeAlias = bytes | memoryview | FileRange
+Pieces: TypeAlias = Iterator[Piece]
 """What a FileOut handler yields; pieces longer than a chunk are cut by the server."""
 
 

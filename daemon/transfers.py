@@ -5,7 +5,7 @@ import os
 from daemon.devices import checked_device, names_device
 from daemon.files import open_regular
 from daemon.registry import streams
-from daemon.session import CallError, Pieces, Session
+from daemon.session import CallError, FileRange, Pieces, Session
 from rpc import procedures
 from rpc.arguments import DownloadOffsetArgs, UploadArgs
 
@@ -25,11 +25,9 @@ def _stream(session: Session, descriptor: int, offset: int, end: int) -> Pieces:
     start = offset
     try:
         while offset < end:
-            data = os.pread(descriptor, min(session.chunk_max_bytes, end - offset), offset)
-            if not data:
-                return
-            yield data
-            offset += len(data)
+            step = min(session.chunk_max_bytes, end - offset)
+            yield FileRange(descriptor, offset, step)
+            offset += step
             session.progress(offset - start, end - start)
     finally:
         os.close(descriptor)
