@@ -1,0 +1,82 @@
+"""Serve a directory of this machine by FUSE through real daemons: everything of a mount but qemu.
+
+python -m tests.mount.server SYSROOT MOUNTPOINT [--standard] [--channels N]
+
+Prints the process ids of the daemons, one for each channel, when the mount is ready; ends when it is unmounted.
+"""
+
+import argparse
+import math
+import os
+import socket
+import subprocess
+import sys
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import trio
+
+from guestmount_py.fuse_loop import fuse_mounted
+from guestmount_py.guest import Guest
+from guestmount_py.inodes import InodeTable
+from guestmount_py.log import open_log
+from guestmount_py.operations import ReadOnlyOperations
+from guestmount_py.serving import serving_record
+from rpc.client import open_channel
+from rpc.pool import ChannelPool
+
+
+def start_daemon(sysroot: str) -> tuple["subprocess.Popen[bytes]", trio.SocketStream]:
+    """Start guestfsd on a directory; return it and our end of its channel."""
+    ours, theirs = socket.socketpair()
+    with theirs:
+        descriptor = theirs.fileno()
+        command = [sys.executable, "-m", "daemon", "--channel", f"fd:{descriptor}", "--sysroot", sysroot]
+        daemon = subprocess.Popen(command, pass_fds=[descriptor], stdin=subprocess.DEVNULL)
+    return daemon, trio.SocketStream(trio.socket.from_stdlib_socket(ours))
+
+
+async def serve(sysroot: str, mountpoint: Path, *, standard: bool, channel_count: int) -> None:
+    """Serve until the directory is unmounted."""
+    async with AsyncExitStack() as stack:
+        daemons = []
+        channels = []
+        for _ in range(channel_count):
+            daemon, stream = start_daemon(sysroot)
+            stack.callback(daemon.wait)
+            daemons.append(daemon)
+            channels.append(await stack.enter_async_context(open_channel(stream)))
+        for channel in channels:
+            await channel.wait_launch()
+            if not standard:
+                await channel.hello()
+        guest = Guest(ChannelPool(channels), extended=not standard)
+        root = await guest.lstat(b"/", b"")
+        inodes = InodeTable(root, [])
+        async with trio.open_nursery() as nursery:
+            operations = ReadOnlyOperations(guest, inodes, nursery)
+            async with fuse_mounted(operations, mountpoint, [], sysroot):
+                with serving_record(mountpoint, Path(os.devnull)):
+                    print(*(daemon.pid for daemon in daemons), flush=True)
+                    await trio.sleep(math.inf)
+            nursery.cancel_scope.cancel()
+        inodes.check_invariants()
+
+
+def main() -> None:
+    """Take the command line apart and serve."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("sysroot")
+    parser.add_argument("mountpoint", type=Path)
+    parser.add_argument("--log", type=Path, required=True)
+    parser.add_argument("--standard", action="store_true")
+    parser.add_argument("--channels", type=int, default=4)
+    options = parser.parse_args()
+    open_log(options.log, verbose=False, trace=False, echo=False)
+    trio.run(
+        lambda: serve(options.sysroot, options.mountpoint, standard=options.standard, channel_count=options.channels)
+    )
+
+
+if __name__ == "__main__":
+    main()
