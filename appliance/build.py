@@ -1,8 +1,9 @@
 """Build an appliance: tree, kernel, initrd, root, each into a staging directory that is renamed when it is whole."""
 
+import errno
 import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -18,6 +19,8 @@ from appliance.root_image import write_root
 from appliance.tree import make_tree
 from rpc.errors import ImageError
 
+_DISK_FULL: Final = ("No space left", "enough free space", "quota exceeded")
+"""How the programs that build say it."""
 README_FIXED: Final = """\
 This is a fixed appliance of guestmount-py: kernel, initrd and root of a small virtual machine.
 Set LIBGUESTFS_PATH to this directory to use it.
@@ -35,22 +38,22 @@ async def cached_appliance(log: Log) -> ApplianceFiles:
     packages = package_list()
     directory = cache_directory()
     make_private(directory)
-    name = f"appliance-{content_key(packages)}"
-    found = files_in(directory / name)
+    target = _target(packages)
+    found = files_in(target)
     if found is not None:
-        os.utime(directory / name)
+        os.utime(target)
         return found
     async with build_lock(directory, log):
-        found = files_in(directory / name)  # another process may have built it meanwhile
-        if found is None:
-            prune(directory, {name})
+        while (found := files_in(target := _target(packages))) is None:  # unless another process has built it meanwhile
+            prune(directory, {target.name, f"tree-{tree_key(packages)}"})
             with _disk_errors(directory):
                 tree = await _cached_tree(packages, directory, log)
-                await _build(tree, directory / name, directory, log)
-            found = files_in(directory / name)
-    if found is None:
-        raise ImageError(f"the appliance in {directory / name} is not complete: remove it and try again")
+                await _build(tree, target, lambda: target == _target(packages), log)
     return found
+
+
+def _target(packages: PackageList) -> Path:
+    return cache_directory() / f"appliance-{content_key(packages)}"
 
 
 async def build_fixed(destination: Path, log: Log) -> None:
@@ -91,17 +94,20 @@ async def _cached_tree(packages: PackageList, directory: Path, log: Log) -> Path
     return tree
 
 
-async def _build(tree: Path, target: Path, directory: Path, log: Log) -> None:
+async def _build(tree: Path, target: Path, is_current: Callable[[], bool], log: Log) -> None:
+    """Build into ``target``, or nothing if the daemon's sources were edited meanwhile."""
     log("building the appliance")
-    async with _staging(directory) as staging:
+    async with _staging(target.parent) as staging:
         made = staging / "appliance"
         made.mkdir()
         await trio.to_thread.run_sync(extract_kernel, tree, made / "kernel")
         await trio.to_thread.run_sync(write_initrd, tree, made / "initrd")
         await write_root(tree, staging / "root-tree", made / "root")
         (made / "README.fixed").write_text(README_FIXED)
-        made.rename(target)
-    log(f"the appliance is in {target}")
+        if is_current():
+            shutil.rmtree(target, ignore_errors=True)
+            made.rename(target)
+            log(f"the appliance is in {target}")
 
 
 @asynccontextmanager
@@ -115,7 +121,7 @@ async def _staging(directory: Path) -> AsyncIterator[Path]:
 
 
 class _disk_errors:
-    """Turn an OSError of the body into an ImageError that names the directory."""
+    """Turn an OSError of the body into an ImageError that names the directory; say what helps against a full disk."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -125,8 +131,9 @@ class _disk_errors:
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         """Translate."""
+        hint = f"make room in {self._directory}, or set LIBGUESTFS_CACHEDIR to another directory"
         if isinstance(error, OSError):
-            raise ImageError(
-                f"cannot build the appliance in {self._directory}: {error.strerror or error}: "
-                "make room, or set LIBGUESTFS_CACHEDIR to another directory"
-            ) from error
+            advice = f": {hint}" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+            raise ImageError(f"cannot build the appliance in {self._directory}: {error}{advice}") from error
+        if isinstance(error, ImageError) and any(words in str(error) for words in _DISK_FULL):
+            raise ImageError(f"{error}: {hint}") from error

@@ -1,5 +1,6 @@
 """Where built appliances are kept, by content; one builder at a time."""
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -17,7 +18,8 @@ from appliance.packages import PACKAGES_FILE, Log, PackageList
 from appliance.root_image import daemon_sources
 from rpc.errors import ImageError
 
-_UNUSED_S: Final = 14 * 24 * 3600.0
+_UNUSED_S: Final = 24 * 3600.0
+"""An appliance of another version that nobody launched for so long is removed; a running qemu keeps its files open."""
 _FILES: Final = ("kernel", "initrd", "root")
 
 
@@ -57,23 +59,27 @@ def files_in(directory: Path) -> ApplianceFiles | None:
 
 
 def make_private(directory: Path) -> None:
-    """Create the cache directory, for its user only.
+    """Create the cache directory, for its user only: who can write there decides what runs as the appliance.
 
     Raises:
-        ImageError: it cannot be created or written.
+        ImageError: it cannot be created or written, or is another user's.
     """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        info = directory.stat()
     except OSError as exc:
-        raise _unwritable(directory, exc) from exc
+        raise _unwritable(directory, exc.strerror) from exc
+    if info.st_uid != os.geteuid():
+        raise _unwritable(directory, "it belongs to another user")
+    if info.st_mode & 0o022:
+        raise _unwritable(directory, "others can write there")
     if not os.access(directory, os.W_OK | os.X_OK):
-        raise _unwritable(directory, PermissionError(13, os.strerror(13)))
+        raise _unwritable(directory, os.strerror(errno.EACCES))
 
 
-def _unwritable(directory: Path, exc: OSError) -> ImageError:
+def _unwritable(directory: Path, reason: str | None) -> ImageError:
     return ImageError(
-        f"cannot keep the appliance in {directory}: {exc.strerror}: "
-        "set LIBGUESTFS_CACHEDIR to a directory you can write"
+        f"cannot keep the appliance in {directory}: {reason}: set LIBGUESTFS_CACHEDIR to a directory of your own"
     )
 
 
@@ -83,7 +89,7 @@ async def build_lock(directory: Path, log: Log) -> AsyncIterator[None]:
     try:
         descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as exc:
-        raise _unwritable(directory, exc) from exc
+        raise _unwritable(directory, exc.strerror) from exc
     try:
         told = False
         while True:
@@ -101,9 +107,12 @@ async def build_lock(directory: Path, log: Log) -> AsyncIterator[None]:
 
 
 def prune(directory: Path, keep: set[str]) -> None:
-    """Remove what killed builders left, and appliances and trees not used for two weeks; call with the lock held."""
+    """Remove what killed builders left, and what was not used for a day; call with the lock held."""
     for path in directory.iterdir():
         abandoned = path.name.startswith("building-")
-        built = path.name.startswith(("appliance-", "tree-", "packages-"))
-        if abandoned or (built and path.name not in keep and time.time() - path.stat().st_mtime > _UNUSED_S):
+        unused = path.name not in keep and time.time() - path.stat().st_mtime > _UNUSED_S
+        if path.name.startswith("accelerator-"):
+            if unused:
+                path.unlink(missing_ok=True)
+        elif abandoned or (unused and path.name.startswith(("appliance-", "tree-", "packages-"))):
             shutil.rmtree(path, ignore_errors=True)

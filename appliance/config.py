@@ -1,8 +1,9 @@
 """What an appliance is asked to be."""
 
 import os
+import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
@@ -46,6 +47,7 @@ class ApplianceConfig:
         channel_count: conversations with the daemon, each served by a process of its own.
         launch_timeout_s: longest time until the daemon's launch word.
         append: further words of the kernel command line.
+        temporary: directory for the overlays, which take what mounting writes (a journal's replay); they have no names.
     """
 
     drives: tuple[Drive, ...]
@@ -57,6 +59,7 @@ class ApplianceConfig:
     verbose: bool = False
     append: str = ""
     qemu: str = "qemu-system-x86_64"
+    temporary: Path = field(default_factory=lambda: Path(tempfile.gettempdir()))
 
 
 def config_from_environment(
@@ -64,7 +67,11 @@ def config_from_environment(
 ) -> ApplianceConfig:
     """Return a configuration that honours libguestfs's variables.
 
-    LIBGUESTFS_HV, LIBGUESTFS_MEMSIZE, LIBGUESTFS_APPEND, LIBGUESTFS_BACKEND_SETTINGS (force_tcg, force_kvm).
+    LIBGUESTFS_HV, LIBGUESTFS_MEMSIZE, LIBGUESTFS_APPEND, LIBGUESTFS_TMPDIR (else TMPDIR), LIBGUESTFS_BACKEND_SETTINGS
+    (force_tcg, force_kvm).
+
+    Raises:
+        UsageError: LIBGUESTFS_MEMSIZE is no number, or too low.
     """
     memory = environment.get("LIBGUESTFS_MEMSIZE", str(MEMORY_MIB))
     if not memory.isdecimal() or int(memory) < MEMORY_MIN_MIB:
@@ -82,4 +89,5 @@ def config_from_environment(
         verbose=verbose,
         append=environment.get("LIBGUESTFS_APPEND", ""),
         qemu=environment.get("LIBGUESTFS_HV") or environment.get("LIBGUESTFS_QEMU") or "qemu-system-x86_64",
+        temporary=Path(environment.get("LIBGUESTFS_TMPDIR") or tempfile.gettempdir()),
     )

@@ -12,18 +12,24 @@ _NOISE: Final = ("SeaBIOS", "Booting from", "\x1b")
 
 
 class Console:
-    """Keep the end of what the console says."""
+    """Keep the end of what the console says.
+
+    Attributes:
+        ended: set when all was taken.
+    """
 
     def __init__(self, sink: Callable[[bytes], None]) -> None:
         self._sink = sink
         self._lines: deque[bytes] = deque(maxlen=_KEPT_LINES)
         self._partial = b""
+        self.ended: Final = trio.Event()
 
     async def pump(self, stream: trio.lowlevel.FdStream) -> None:
         """Take everything the stream says until it ends."""
         async with stream:
             async for data in stream:
                 self.feed(bytes(data))
+        self.ended.set()
 
     def feed(self, data: bytes) -> None:
         """Take a piece of output."""

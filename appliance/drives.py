@@ -4,11 +4,10 @@ import json
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from appliance.config import Drive
 from appliance.process import ProgramFailed, run_program
@@ -103,15 +102,20 @@ def _guess(path: Path) -> str:
 
 
 def _is_single_vmdk(path: Path, start: bytes) -> bool:
-    """Tell whether a VMDK is one file without a parent or extents elsewhere (VMware: Virtual Disk Format 1.1)."""
-    if not start.startswith(b"KDMV"):
+    """Tell whether a VMDK is one file without a parent or extents elsewhere (VMware: Virtual Disk Format 1.1).
+
+    qemu's own reading is what counts: without a capacity the descriptor's extents are opened, whatever its type; the
+    parent's name is looked for in 20 sectors from sector 1, wherever the descriptor is (block/vmdk.c).
+    """
+    if not start.startswith(b"KDMV") or not any(start[12:20]):
         return False
     sector, sectors = (int.from_bytes(start[at : at + 8], "little") for at in (28, 36))
     with path.open("rb") as file:
         file.seek(min(sector, 1 << 40) * _SECTOR_BYTES)
         descriptor = file.read(min(sectors, 2048) * _SECTOR_BYTES).lower()
     single = b'createtype="monolithicsparse"' in descriptor or b'createtype="streamoptimized"' in descriptor
-    return single and b"parentcid=ffffffff" in descriptor.replace(b" ", b"")
+    has_parent = b"parentfilenamehint" in descriptor + start[_SECTOR_BYTES : 21 * _SECTOR_BYTES].lower()
+    return single and not has_parent and b"parentcid=ffffffff" in descriptor.replace(b" ", b"")
 
 
 def _refers_elsewhere(path: Path, kind: str) -> DriveError:
@@ -145,26 +149,21 @@ def _last_part(text: str) -> str:
     return text.rpartition("': ")[2] or text
 
 
-@contextmanager
-def overlay_directory() -> Iterator[Path]:
-    """Own the directory where overlays are made; each is unlinked as soon as it is open."""
-    with tempfile.TemporaryDirectory(prefix="guestmount-py-") as name:
-        yield Path(name)
-
-
-async def make_overlay(drive: CheckedDrive, directory: Path) -> int:
-    """Return a descriptor of an empty qcow2 overlay of the drive's size that has no name any more.
+async def make_overlay(drive: CheckedDrive, directory: Path) -> BinaryIO:
+    """Return an empty qcow2 overlay of the drive's size, a file that never has a name and so is never left behind.
 
     Raises:
         DriveError: there is no space for it.
     """
-    path = directory / "overlay.qcow2"
     try:
-        await run_program(["qemu-img", "create", "-q", "-f", "qcow2", path, str(drive.size_bytes)], timeout_s=60)
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        path.unlink()
+        with ExitStack() as undo:
+            file = undo.enter_context(tempfile.TemporaryFile(dir=directory, buffering=0))
+            path = f"/proc/self/fd/{file.fileno()}"
+            argv = ["qemu-img", "create", "-q", "-f", "qcow2", path, str(drive.size_bytes)]
+            await run_program(argv, timeout_s=60, inherited_fds=[file.fileno()])
+            undo.pop_all()
     except (ProgramFailed, OSError) as exc:
         raise DriveError(
             f"cannot make a temporary overlay in {directory}: {exc}: TMPDIR can name another place"
         ) from exc
-    return descriptor
+    return file

@@ -13,7 +13,7 @@ import trio
 from appliance.accelerator import choose_accelerator
 from appliance.config import ApplianceConfig, ApplianceFiles
 from appliance.console import Console
-from appliance.drives import CheckedDrive, check_drive, make_overlay, overlay_directory
+from appliance.drives import CheckedDrive, check_drive, make_overlay
 from appliance.packages import Log
 from appliance.qemu_args import qemu_arguments
 from appliance.qemu_process import QemuProcess
@@ -56,8 +56,9 @@ class Appliance:
         return await self._process.wait()
 
     async def watch(self) -> None:
-        """Follow qemu to its end."""
-        await self._process.wait()
+        """Follow qemu to its end, which the owner sees to also when all is cancelled."""
+        with trio.CancelScope(shield=True):
+            await self._process.wait()
         self.machine.fire(Event.EXIT)
         self.gone.set()
 
@@ -90,7 +91,7 @@ async def launch(
             await _await_launch_words(appliance, config, machine)
             yield appliance
     except BaseExceptionGroup as group:
-        raise _lone_leaf(group) from group
+        raise _lone_leaf(group) from None
 
 
 async def _start(
@@ -105,11 +106,10 @@ async def _start(
     """Start qemu; the stack then owns it, its watchers and our ends of the channels."""
     nursery = await stack.enter_async_context(trio.open_nursery())
     with ExitStack() as inherited:  # what qemu gets, and we then close
-        overlays = []
-        with overlay_directory() as directory:
-            for drive in drives:
-                overlays.append(await make_overlay(drive, directory))
-                inherited.callback(os.close, overlays[-1])
+        overlay_fds = []
+        for drive in drives:
+            overlay = inherited.enter_context(await make_overlay(drive, config.temporary))
+            overlay_fds.append(overlay.fileno())
         streams, channel_fds = [], []
         for _ in range(config.channel_count):
             ours, theirs = socket.socketpair()
@@ -123,13 +123,13 @@ async def _start(
             accelerator=accelerator,
             root_uuid=root_uuid(files.root),
             channel_fds=channel_fds,
-            drives=list(zip(drives, overlays, strict=True)),
+            drives=list(zip(drives, overlay_fds, strict=True)),
         )
         output, console_write = os.pipe2(os.O_CLOEXEC)
         inherited.callback(os.close, console_write)
         with ExitStack() as undo:
             undo.callback(os.close, output)
-            process = QemuProcess([config.qemu, *argv], [*overlays, *channel_fds], console_write)
+            process = QemuProcess([config.qemu, *argv], [*overlay_fds, *channel_fds], console_write)
             undo.pop_all()
     stack.callback(process.close)
     machine.fire(Event.START)
@@ -160,6 +160,7 @@ async def _await_launch_words(appliance: Appliance, config: ApplianceConfig, mac
         with trio.move_on_after(5):
             status = await appliance.wait()
             await appliance.gone.wait()
+            await appliance.console.ended.wait()
             raise LaunchError(f"qemu ended with status {status}: {appliance.console_tail}") from exc
         raise LaunchError(f"the appliance hung up while it started: {appliance.console_tail}") from exc
     machine.fire(Event.LAUNCH_WORD)

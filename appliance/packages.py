@@ -5,13 +5,17 @@ import os
 import platform
 import tomllib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import trio
+
 from appliance.process import ProgramFailed, run_program
 from rpc.errors import ImageError
 
+_REPORT_S: Final = 5.0
 PACKAGES_FILE: Final = Path(__file__).with_name("packages.toml")
 Log = Callable[[str], None]
 
@@ -33,16 +37,14 @@ def package_list() -> PackageList:
     """
     release = platform.freedesktop_os_release()
     known = tomllib.loads(PACKAGES_FILE.read_text())
-    identifier = release.get("ID", "unknown")
-    if identifier not in known or platform.machine() != "x86_64":
+    distribution = f"{release.get('ID', 'unknown')}-{release.get('VERSION_ID', 'unknown')}"
+    if distribution not in known or platform.machine() != "x86_64":
         raise ImageError(
-            f"cannot build an appliance on {identifier} {platform.machine()}: build one elsewhere with "
-            "'python -m appliance build DIR' and set LIBGUESTFS_PATH=DIR"
+            f"cannot build an appliance on {distribution} {platform.machine()}, only on x86_64 {', '.join(known)}: "
+            "build one there with 'python -m appliance build DIR' and set LIBGUESTFS_PATH=DIR"
         )
-    rows = known[identifier]
-    return PackageList(
-        f"{identifier}-{release.get('VERSION_ID', '')}", tuple(rows["packages"]), tuple(rows["leave_out"])
-    )
+    rows = known[distribution]
+    return PackageList(distribution, tuple(rows["packages"]), tuple(rows["leave_out"]))
 
 
 class PackageCache:
@@ -64,13 +66,40 @@ class PackageCache:
         try:
             self._log("reading the distribution's package lists")
             await self._apt("update")
-            self._log(f"downloading {len(names)} packages and what they depend on")
-            await self._apt("install", "--yes", "--download-only", *names)
+            missing = _sizes_bytes(await self._apt("install", "--yes", "--print-uris", *names))
+            if missing:
+                self._log(f"downloading {len(missing)} packages, {sum(missing) / 1e6:.0f} MB")
+                await self._fetch(names, sum(missing))
         except ProgramFailed as exc:
             raise ImageError(f"cannot download the appliance's packages: {exc}") from exc
         return sorted((self._directory / "archives").glob("*.deb"))
 
-    async def _apt(self, *arguments: str) -> None:
+    async def _fetch(self, names: Sequence[str], missing_bytes: int) -> None:
+        """Download, and say how far it is every few seconds; apt resumes what was broken off."""
+        archives = self._directory / "archives"
+
+        def present_bytes() -> int:
+            return sum(path.stat().st_size for path in archives.rglob("*.deb*"))
+
+        async def report() -> None:
+            before_bytes = present_bytes()
+            while True:
+                await trio.sleep(_REPORT_S)
+                with suppress(FileNotFoundError):  # apt has just renamed it
+                    self._log(f"{(present_bytes() - before_bytes) / 1e6:.0f} of {missing_bytes / 1e6:.0f} MB")
+
+        failure: ProgramFailed | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(report)
+            try:
+                await self._apt("install", "--yes", "--download-only", *names)
+            except ProgramFailed as exc:
+                failure = exc
+            nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+
+    async def _apt(self, *arguments: str) -> str:
         here = self._directory
         settings = {
             "Dir::State": here / "state",
@@ -90,7 +119,12 @@ class PackageCache:
             "quiet": "2",
         }
         options = [word for key, value in settings.items() for word in ("-o", f"{key}={value}")]
-        await run_program(["apt-get", *options, *arguments], timeout_s=3600)
+        return await run_program(["apt-get", *options, *arguments], timeout_s=3600)
+
+
+def _sizes_bytes(listing: str) -> list[int]:
+    """Return the sizes in what ``apt-get --print-uris`` says, one line for each file: 'URI' NAME SIZE HASH."""
+    return [int(line.split()[2]) for line in listing.splitlines() if line.startswith("'")]
 
 
 def wanted(archives: Sequence[Path], leave_out: Sequence[str]) -> list[Path]:

@@ -1,20 +1,37 @@
 """Run a host program and wait for it."""
 
+import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 import trio
+
+_SEARCH_PATH: Final = (*os.environ.get("PATH", os.defpath).split(os.pathsep), "/usr/sbin", "/sbin")
+"""mke2fs sits where an ordinary user's PATH does not look."""
 
 
 class ProgramFailed(Exception):
     """A program ended with a status other than 0, or is not there; the text is its last line of output."""
 
 
-async def run_program(argv: Sequence[str | Path], *, timeout_s: float = 600.0, cwd: Path | None = None) -> str:
+async def run_program(
+    argv: Sequence[str | Path],
+    *,
+    timeout_s: float = 600.0,
+    environment: Mapping[str, str] | None = None,
+    inherited_fds: Sequence[int] = (),
+) -> str:
     """Run a program to its end and return its output.
 
     Cancellation: the program is killed and waited for.
+
+    Args:
+        argv: the program and its arguments.
+        timeout_s: how long it may take.
+        environment: variables to add to ours.
+        inherited_fds: descriptors it may use.
 
     Raises:
         ProgramFailed: it is missing, failed or did not end in time.
@@ -28,8 +45,8 @@ async def run_program(argv: Sequence[str | Path], *, timeout_s: float = 600.0, c
                 stderr=subprocess.STDOUT,
                 stdin=b"",
                 check=False,
-                cwd=cwd,
-                env=None,
+                env={**os.environ, "PATH": os.pathsep.join(_SEARCH_PATH), "LC_ALL": "C.UTF-8", **(environment or {})},
+                pass_fds=tuple(inherited_fds),
             )
     except FileNotFoundError as exc:
         raise ProgramFailed(f"{name} is not installed") from exc

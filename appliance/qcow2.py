@@ -1,5 +1,6 @@
 """What a qcow2 header says, read without trusting it (qemu: docs/interop/qcow2.txt)."""
 
+import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,8 +57,8 @@ def check_complete(path: Path, header: Qcow2Header) -> None:
     Raises:
         DriveError: it does not, so it was truncated.
     """
-    size_bytes = path.stat().st_size
     with path.open("rb") as file:
+        size_bytes = file.seek(0, os.SEEK_END)
         end = _highest_used_offset(file, header, size_bytes)
     if end is None or end >= size_bytes:
         raise DriveError(f"{path}: truncated qcow2 image: it ends at byte {size_bytes}, in use is more: copy it again")

@@ -17,7 +17,7 @@ _FIRST_FDSET: Final = 1
 _CPU: Final = {
     "kvm": "max,la57=off",
     # Emulated "rep movsb" goes byte by byte, and the guest kernel uses it where the CPU claims it is fast (ERMS, FSRM):
-    # without, a download takes half the time. Without AVX the C library takes the SSE2 routines, which translate better.
+    # without, a download takes half the time. Without AVX the C library uses its SSE2 routines, which translate better.
     "tcg": "max,la57=off,-erms,-fsrm,-avx2,-avx",
 }
 

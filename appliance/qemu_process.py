@@ -28,15 +28,18 @@ class QemuProcess:
             raise LaunchError(f"{argv[0]} is not installed: install the package qemu-system-x86")
         guard = shutil.which("setpriv")
         prefix = [guard, "--pdeathsig", "KILL"] if guard else []
-        self._process: Final = subprocess.Popen(
-            [*prefix, program, *argv[1:]],
-            stdin=subprocess.DEVNULL,
-            stdout=console_fd,
-            stderr=console_fd,
-            pass_fds=tuple(inherited_fds),
-            start_new_session=True,
-            env={**os.environ, "LC_ALL": "C"},
-        )
+        try:
+            self._process: Final = subprocess.Popen(
+                [*prefix, program, *argv[1:]],
+                stdin=subprocess.DEVNULL,
+                stdout=console_fd,
+                stderr=console_fd,
+                pass_fds=tuple(inherited_fds),
+                start_new_session=True,
+                env={**os.environ, "LC_ALL": "C"},
+            )
+        except OSError as exc:
+            raise LaunchError(f"cannot start {program}: {exc.strerror}") from exc
         self._pidfd: Final = os.pidfd_open(self._process.pid)
 
     @property

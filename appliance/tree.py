@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -39,7 +40,12 @@ async def make_tree(packages: PackageList, cache: PackageCache, tree: Path, log:
     for archive in archives:
         await unpack(archive, tree)
     await trio.to_thread.run_sync(_prune, tree)
-    await _index_modules(tree)
+    try:
+        await _run_from(tree, "bin/kmod", "depmod", "-b", tree, modules_directory(tree).name)
+    except ProgramFailed as exc:
+        raise ImageError(f"cannot index the kernel's modules: {exc}") from exc
+    for stdlib in (tree / "usr/lib").glob("python3.*"):
+        await compile_python(tree, f"usr/lib/{stdlib.name}")
 
 
 def _prune(tree: Path) -> None:
@@ -66,11 +72,29 @@ def modules_directory(tree: Path) -> Path:
     return found[0]
 
 
-async def _index_modules(tree: Path) -> None:
-    """Run the tree's own depmod by the tree's own loader, for the host may have neither."""
-    libraries = os.pathsep.join(str(tree / name) for name in ("lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu"))
-    loader: list[str | Path] = [tree / "lib64/ld-linux-x86-64.so.2", "--argv0", "depmod", "--library-path", libraries]
+async def compile_python(root: Path, directory: str) -> None:
+    """Compile the modules in a directory below ``root`` by root's own Python, whose version is what counts.
+
+    The compiled files are not checked against their sources: the image is read-only, and comparing times would cost a
+    stat(2) for every import.
+
+    Raises:
+        ImageError: it failed.
+    """
+    compileall: tuple[str | Path, ...] = ("-s", "-S", "-m", "compileall", "-q", "-s", root, "-p", "/")
+    mode = ("--invalidation-mode", "unchecked-hash")
+    home = {"PYTHONHOME": str(root / "usr")}
     try:
-        await run_program([*loader, tree / "bin/kmod", "-b", tree, modules_directory(tree).name])
+        await _run_from(root, "usr/bin/python3", "python3", *compileall, *mode, root / directory, environment=home)
     except ProgramFailed as exc:
-        raise ImageError(f"cannot index the kernel's modules: {exc}") from exc
+        raise ImageError(f"cannot compile the Python modules in {root / directory}: {exc}") from exc
+
+
+async def _run_from(
+    root: Path, program: str, name: str, *arguments: str | Path, environment: Mapping[str, str] | None = None
+) -> None:
+    """Run a program of the tree by the tree's own loader, for the host may have another version of it, or none."""
+    libraries = os.pathsep.join(str(root / each) for each in ("lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu"))
+    loader = root / "lib/x86_64-linux-gnu/ld-linux-x86-64.so.2"
+    argv = [loader, "--argv0", name, "--library-path", libraries, root / program, *arguments]
+    await run_program(argv, environment=environment)
