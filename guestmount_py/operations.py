@@ -15,6 +15,7 @@ from guestmount_py.errno_boundary import answers_errno
 from guestmount_py.filedata import FileData
 from guestmount_py.guest import Entry, Guest, Xattrs
 from guestmount_py.inodes import Inode, InodeTable, Node
+from guestmount_py.prefetch import Prefetcher
 
 _LARGE_DIRECTORY_BYTES: Final = 256 * 1024
 """A single name in a directory file longer than this is asked for by itself, not by listing it all."""
@@ -36,6 +37,7 @@ class ReadOnlyOperations(pyfuse3.Operations):
         self._inodes = inodes
         self._directories = DirectoryCache(guest)
         self._files = FileData(guest, inodes, self._directories, nursery)
+        self._prefetcher = Prefetcher(self._directories, inodes, nursery)
         self._open_directories: dict[int, tuple[Inode, Listing]] = {}
         self._next_directory = 1
 
@@ -133,7 +135,9 @@ class ReadOnlyOperations(pyfuse3.Operations):
     async def opendir(self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext) -> pyfuse3.FileHandleT:
         """List a directory and hold the listing, so that offsets stay right however long reading takes."""
         node = self._node(inode)
-        listing = await self._directories.listing(node.inode, self._inodes.path(inode))
+        path = self._inodes.path(inode)
+        listing = await self._directories.listing(node.inode, path)
+        self._prefetcher.opened(node, path)
         handle = self._next_directory
         self._next_directory += 1
         self._open_directories[handle] = (node.inode, listing)
