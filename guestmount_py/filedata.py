@@ -23,6 +23,8 @@ class _OpenFile:
     expected_offset: int = 0
     """Where a reader in order would go on."""
     in_order_bytes: int = 0
+    content: bytes | None = None
+    """All of a small file: the kernel may want it in several requests."""
 
 
 class FileData:
@@ -57,9 +59,10 @@ class FileData:
         if count <= 0:
             return b""
         if file.size_bytes <= SMALL_MAX_BYTES:
-            data = await self._read_small(file)
-            if data is not None:
-                return data[offset : offset + count]
+            if file.content is None:
+                file.content = await self._read_small(file)
+            if file.content is not None:
+                return file.content[offset : offset + count]
         elif self._is_in_order(file, offset, count):
             path = self._inodes.path(file.inode)
             return await self._segments.read(file.inode, path, file.size_bytes, offset, count)

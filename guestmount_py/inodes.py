@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final, NewType
 
 from guestmount_py.guest import Entry
+from rpc.errors import RemoteProtocolError
 
 Inode = NewType("Inode", int)
 ROOT: Final = Inode(1)
@@ -47,6 +48,7 @@ class InodeTable:
         self._indexes: dict[int, int] = {}
         for device in (root.fields[0], *devices):
             self._indexes.setdefault(device, len(self._indexes))
+        self._taken: Final = set(self._indexes.values())
         self._root_key: Final = (root.fields[0], root.fields[1])
 
     def number(self, entry: Entry, parent: Inode) -> Inode:
@@ -63,10 +65,12 @@ class InodeTable:
         return Inode(number if number != ROOT else _MOVED << _INDEX_SHIFT | guest_inode)
 
     def _free_index(self, path: bytes) -> int:
-        taken = set(self._indexes.values())
+        if len(self._taken) == _MOVED:
+            raise RemoteProtocolError(f"more than {_MOVED} devices in one guest")
         index = zlib.crc32(path) % (_MOVED - 1) + 1
-        while index in taken:
+        while index in self._taken:
             index = index % (_MOVED - 1) + 1
+        self._taken.add(index)
         return index
 
     def get(self, inode: int) -> Node:

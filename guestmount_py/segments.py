@@ -14,9 +14,14 @@ CAPACITY_BYTES: Final = 48 << 20
 
 
 class Segment:
-    """A piece of a file that fills from its front; readers wait only for the part they want."""
+    """A piece of a file that fills from its front; readers wait only for the part they want.
+
+    Attributes:
+        transfer: what fills it; cancelled when nobody wants it any more.
+    """
 
     def __init__(self) -> None:
+        self.transfer: Final = trio.CancelScope()
         self._pieces: list[bytes] = []
         self._ends: list[int] = []
         self._arrived = trio.lowlevel.ParkingLot()
@@ -91,30 +96,30 @@ class SegmentCache:
         if segment is None:
             segment = self._segments[key] = Segment()
             offset = index * SEGMENT_BYTES
-            self._nursery.start_soon(self._fill, key, path, offset, min(SEGMENT_BYTES, size_bytes - offset))
+            self._nursery.start_soon(self._fill, segment, key, path, offset, min(SEGMENT_BYTES, size_bytes - offset))
             while len(self._segments) > self._capacity:
                 self._segments.popitem(last=False)
         self._segments.move_to_end(key)
         return segment
 
-    async def _fill(self, key: tuple[int, int], path: bytes, offset: int, size_bytes: int) -> None:
-        segment = self._segments[key]
-        error: GuestmountError | None = ConnectionLost("the mount is going away")
+    async def _fill(self, segment: Segment, key: tuple[int, int], path: bytes, offset: int, size_bytes: int) -> None:
+        error: GuestmountError | None = ConnectionLost("the file or the mount was closed")
         try:
-            async with self._guest.stream(path, offset, size_bytes) as pieces:
-                async for piece in pieces:
-                    if segment.filled_bytes + len(piece) > size_bytes:
-                        raise RemoteProtocolError(f"more than the {size_bytes} bytes that were asked for")
-                    segment.append(piece)
-            error = None
+            with segment.transfer:
+                async with self._guest.stream(path, offset, size_bytes) as pieces:
+                    async for piece in pieces:
+                        if segment.filled_bytes + len(piece) > size_bytes:
+                            raise RemoteProtocolError(f"more than the {size_bytes} bytes that were asked for")
+                        segment.append(piece)
+                error = None
         except GuestmountError as exc:
             error = exc
         finally:
             segment.finish(error)
-            if error is not None:
-                self._segments.pop(key, None)  # the next reader asks again
+            if error is not None and self._segments.get(key) is segment:
+                del self._segments[key]  # the next reader asks again
 
     def forget(self, inode: int) -> None:
-        """Drop a file's segments."""
+        """Drop a closed file's segments, also those under way."""
         for key in [key for key in self._segments if key[0] == inode]:
-            del self._segments[key]
+            self._segments.pop(key).transfer.cancel()
