@@ -12,7 +12,6 @@ _CONVERSIONS: Final = {
     "vmdk": ("-O", "vmdk"),
     "vdi": ("-O", "vdi"),
     "vhdx": ("-O", "vhdx"),
-    "vpc": ("-O", "vpc"),
 }
 
 FORMATS: Final = ("raw", *_CONVERSIONS, "qcow2-backed")

@@ -1,0 +1,48 @@
+"""What all tests share: the skips, each with its reason, and the appliance, built once."""
+
+import os
+import shutil
+from typing import Final
+
+import pytest
+import trio
+
+from appliance.accelerator import choose_accelerator
+from appliance.config import ApplianceConfig, ApplianceFiles
+from appliance.locate import find_appliance
+
+_PROGRAMS: Final = {
+    "appliance": ("qemu-system-x86_64", "qemu-img"),
+    "fuse": ("fusermount3",),
+    "root": ("debootstrap", "losetup", "mkfs.xfs", "mkfs.btrfs", "mkfs.vfat", "mkntfs", "mcopy", "setfacl", "rsync"),
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip only what this machine cannot run; CI's can run everything."""
+    missing = {marker: _missing(marker) for marker in _PROGRAMS}
+    for item in items:
+        for marker, reason in missing.items():
+            if reason and item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _missing(marker: str) -> str | None:
+    if marker == "root" and os.geteuid() != 0:
+        return "not root: the references are made with loop mounts and debootstrap"
+    if marker == "fuse" and not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        return "/dev/fuse cannot be opened"
+    programs = [program for program in _PROGRAMS[marker] if shutil.which(program) is None]
+    return f"not installed: {', '.join(programs)}" if programs else None
+
+
+@pytest.fixture(scope="session")
+def appliance_files() -> ApplianceFiles:
+    """Build the appliance, or find it in the cache, and try KVM, before any test measures time or reads messages."""
+
+    async def prepare() -> ApplianceFiles:
+        files = await find_appliance(print)
+        await choose_accelerator(ApplianceConfig(drives=()), files, print)
+        return files
+
+    return trio.run(prepare)

@@ -1,0 +1,37 @@
+"""A sandbox for each system test."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from appliance.config import ApplianceFiles
+
+pytest.register_assert_rewrite("tests.system.sandbox")
+
+from tests.system.sandbox import Sandbox  # noqa: E402 - its assertions explain themselves only when registered first
+
+
+@contextmanager
+def open_sandbox(files: ApplianceFiles) -> Iterator[Sandbox]:
+    """Make a sandbox, and remove it with all the images in it."""
+    with tempfile.TemporaryDirectory(prefix="guestmount-test-", dir="/var/tmp", ignore_cleanup_errors=True) as name:
+        sandbox = Sandbox(Path(name), files.kernel.parent)
+        yield sandbox
+        assert sandbox.left() == []
+
+
+@pytest.fixture
+def sandbox(appliance_files: ApplianceFiles) -> Iterator[Sandbox]:
+    """Give a test a sandbox; the test fails if it leaves anything behind."""
+    with open_sandbox(appliance_files) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def module_sandbox(appliance_files: ApplianceFiles) -> Iterator[Sandbox]:
+    """Give the tests of one module a sandbox that they share."""
+    with open_sandbox(appliance_files) as opened:
+        yield opened
