@@ -12,7 +12,7 @@ from guestmount_py.inodes import Inode, InodeTable
 
 SMALL_MAX_BYTES: Final = 64 * 1024
 CAPACITY_BYTES: Final = 16 << 20
-_BATCH_MIN_BYTES: Final = 128 * 1024
+_BATCH_MIN_BYTES: Final = 256 * 1024
 _BATCH_MAX_BYTES: Final = 2 << 20
 _BATCH_MAX_FILES: Final = 512
 
@@ -28,7 +28,8 @@ class SmallFiles:
     """Contents of small files, by inode, least recently fetched ones dropped.
 
     A second small file opened in the same directory starts batches, in inode order: that is the order tar, cp and most
-    filesystems' own layout use. Batches grow while they are used and shrink when they are not.
+    filesystems' own layout use. While batches are used they grow, and begin with the first file of the next directory;
+    when they are not, they shrink.
     """
 
     def __init__(self, guest: Guest, inodes: InodeTable, capacity_bytes: int = CAPACITY_BYTES) -> None:
@@ -57,7 +58,8 @@ class SmallFiles:
         if self._directory != directory:
             self._directory = directory
             self._candidates = None
-            return None
+            if not self._used_well():
+                return None
         async with self._fetching:
             data = self.take(inode)
             return data if data is not None else await self._fetch(inode, directory, directory_path, listing)
@@ -83,8 +85,7 @@ class SmallFiles:
         return wanted
 
     def _next_batch(self, inode: Inode, directory: Inode, listing: Listing) -> list[_Candidate]:
-        used_well = len(self._batch_left) * 2 <= self._batch_size
-        grown = self._batch_bytes * 2 if used_well else self._batch_bytes // 4
+        grown = self._batch_bytes * 2 if self._used_well() else self._batch_bytes // 4
         self._batch_bytes = min(max(grown, _BATCH_MIN_BYTES), _BATCH_MAX_BYTES)
         candidates = self._sorted_candidates(directory, listing)
         position = next((i for i, each in enumerate(candidates) if each.inode == inode), None)
@@ -100,6 +101,10 @@ class SmallFiles:
             if size_bytes >= self._batch_bytes or len(batch) >= _BATCH_MAX_FILES:
                 break
         return batch
+
+    def _used_well(self) -> bool:
+        """Tell whether at least half of the last batch was read."""
+        return self._batch_size > 0 and len(self._batch_left) * 2 <= self._batch_size
 
     def _sorted_candidates(self, directory: Inode, listing: Listing) -> list[_Candidate]:
         if self._candidates is None or self._candidates[0] is not listing:
