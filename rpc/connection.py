@@ -124,6 +124,8 @@ class Connection:
         Raises:
             RemoteProtocolError: the bytes are wrong; the connection is finished.
         """
+        if self.phase is Phase.FINISHED:
+            raise RemoteProtocolError("the connection is finished")
         try:
             unit = self._buffer.next_unit()
             if unit is None:
