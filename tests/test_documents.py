@@ -1,0 +1,44 @@
+"""The documents agree with the code."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def _options(text: str) -> set[str]:
+    return set(
+        re.findall(r"(?<![\w-])--?[a-zA-Z][\w-]*", text.replace("\\-", "-").replace("\\fR", " ").replace("\\fB", " "))
+    )
+
+
+@pytest.mark.parametrize(("page", "module"), [("guestmount-py.1", "cli"), ("guestunmount-py.1", "unmount")])
+def test_manual_page_has_exactly_the_options_of_help(page: str, module: str) -> None:
+    command = [sys.executable, "-m", f"guestmount_py.{module}", "--help"]
+    shown = _options(subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout)
+    manual = (ROOT / "docs/man" / page).read_text()
+    written = _options(manual[manual.index(".SH OPTIONS") : manual.index(".SH EXIT STATUS")])
+    program = {"-py", "-h"}
+    assert shown - program == written - program
+
+
+def test_readme_names_only_targets_that_exist() -> None:
+    readme = (ROOT / "README.md").read_text()
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"make ([a-z]+)", readme))
+    assert named
+    assert named <= targets
+
+
+def test_readme_names_only_files_that_exist() -> None:
+    for link in re.findall(r"\]\(([^)#]+)\)", (ROOT / "README.md").read_text()):
+        assert (ROOT / link).exists(), link
+
+
+def test_ci_runs_the_readme_test_command() -> None:
+    assert "make test" in (ROOT / "README.md").read_text()
+    assert "make test" in (ROOT / ".ci/run").read_text()
