@@ -52,7 +52,9 @@ def read_header(path: Path) -> Qcow2Header:
 
 
 def check_complete(path: Path, header: Qcow2Header) -> None:
-    """Insist that the file reaches to the last cluster that the refcounts say is in use.
+    """Insist that the file reaches into the last cluster that the refcounts say is in use.
+
+    It may rightly end inside that cluster, so a loss of less than a cluster cannot be seen.
 
     Raises:
         DriveError: it does not, so it was truncated.
@@ -81,6 +83,9 @@ def _highest_used_offset(file: BinaryIO, header: Qcow2Header, size_bytes: int) -
             return None
         if used_bytes:
             entries = (1 << header.cluster_bits) * 8 // header.refcount_bits
-            cluster = index * entries + (used_bytes * 8 - 1) // header.refcount_bits
+            last_bit = (
+                (used_bytes - 1) * 8 + block[used_bytes - 1].bit_length() - 1
+            )  # entries below a byte: low bits first
+            cluster = index * entries + last_bit // header.refcount_bits
             return cluster << header.cluster_bits
     return 0

@@ -1,0 +1,37 @@
+from pathlib import Path
+
+import pytest
+
+from appliance.config import MEMORY_MIB, Accelerator, config_from_environment
+from rpc.errors import UsageError
+
+
+def test_empty_environment_gives_the_defaults() -> None:
+    config = config_from_environment((), verbose=False, environment={})
+    assert (config.memory_mib, config.accelerator, config.qemu) == (MEMORY_MIB, "auto", "qemu-system-x86_64")
+
+
+def test_variables_of_libguestfs_are_honoured() -> None:
+    environment = {
+        "LIBGUESTFS_MEMSIZE": "1024",
+        "LIBGUESTFS_APPEND": "debug",
+        "LIBGUESTFS_HV": "/opt/qemu",
+        "LIBGUESTFS_TMPDIR": "/scratch",
+    }
+    config = config_from_environment((), verbose=True, environment=environment)
+    assert (config.memory_mib, config.append, config.qemu) == (1024, "debug", "/opt/qemu")
+    assert (config.temporary, config.verbose) == (Path("/scratch"), True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "accelerator"), [("force_tcg", "tcg"), ("gdb:force_kvm", "kvm"), ("gdb", "auto"), ("", "auto")]
+)
+def test_backend_settings_choose_the_accelerator(settings: str, accelerator: Accelerator) -> None:
+    config = config_from_environment((), verbose=False, environment={"LIBGUESTFS_BACKEND_SETTINGS": settings})
+    assert config.accelerator == accelerator
+
+
+@pytest.mark.parametrize("memory", ["", "lots", "-512", "255", "1.5"])
+def test_bad_memory_size_is_a_usage_error(memory: str) -> None:
+    with pytest.raises(UsageError, match="at least 256"):
+        config_from_environment((), verbose=False, environment={"LIBGUESTFS_MEMSIZE": memory})

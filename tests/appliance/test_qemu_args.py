@@ -1,0 +1,121 @@
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+from appliance.config import ApplianceConfig, ApplianceFiles
+from appliance.drives import CheckedDrive
+from appliance.qemu_args import kernel_command_line, qemu_arguments
+
+FILES = ApplianceFiles(kernel=Path("/a/kernel"), initrd=Path("/a/initrd"), root=Path("/a/root"))
+UUID = "fe0433e5-9bfe-4590-bb9e-0fb68745a259"
+
+
+def _arguments(config: ApplianceConfig, *drives: CheckedDrive, accelerator: str = "tcg") -> list[str]:
+    return qemu_arguments(
+        config,
+        FILES,
+        accelerator=accelerator,
+        root_uuid=UUID,
+        channel_fds=[20, 21][: config.channel_count],
+        drives=[(drive, 10 + index) for index, drive in enumerate(drives)],
+    )
+
+
+def _drive(path: str, kind: str, *, may_chain: bool = False, blocksize_bytes: int | None = None) -> CheckedDrive:
+    return CheckedDrive(Path(path), kind, may_chain, 1 << 30, blocksize_bytes)
+
+
+def _values(arguments: list[str], option: str) -> list[str]:
+    return [value for name, value in itertools.pairwise(arguments) if name == option]
+
+
+def _nodes(arguments: list[str]) -> dict[str, Any]:
+    return {node["node-name"]: node for node in map(json.loads, _values(arguments, "-blockdev"))}
+
+
+def test_whole_command_line_is_as_written_down() -> None:
+    config = ApplianceConfig(drives=(), channel_count=2, append="debug")
+    drive = {
+        "driver": "qcow2",
+        "node-name": "drive0",
+        "file": {"driver": "file", "filename": "/dev/fdset/1", "locking": "off"},
+        "backing": {
+            "driver": "raw",
+            "read-only": True,
+            "force-share": True,
+            "file": {"driver": "file", "filename": "/images/disk, one.img", "locking": "off"},
+        },
+        "discard": "unmap",
+    }
+    root = {
+        "driver": "raw",
+        "node-name": "root",
+        "read-only": True,
+        "file": {"driver": "file", "filename": "/a/root", "locking": "off"},
+    }
+    kernel_words = (
+        "panic=1 console=ttyS0 edd=off no_timer_check printk.time=1 cgroup_disable=memory usbcore.nousb "
+        "cryptomgr.notests tsc=reliable 8250.nr_uarts=1 random.trust_cpu=on scsi_mod.scan=sync mitigations=off "
+        f"selinux=0 root=UUID={UUID} quiet debug"
+    )
+    assert _arguments(config, _drive("/images/disk, one.img", "raw")) == [
+        *("-no-user-config", "-nodefaults", "-display", "none", "-no-reboot"),
+        *("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"),
+        *("-machine", "q35,accel=tcg,graphics=off", "-cpu", "max,la57=off,-erms,-fsrm,-avx2,-avx"),
+        *("-smp", "1", "-m", "512", "-serial", "stdio"),
+        *("-kernel", "/a/kernel", "-initrd", "/a/initrd", "-append", kernel_words),
+        *("-object", "rng-random,filename=/dev/urandom,id=rng0", "-device", "virtio-rng-pci,rng=rng0"),
+        *("-blockdev", json.dumps(root), "-device", "virtio-blk-pci,drive=root"),
+        *("-device", "virtio-scsi-pci,id=scsi"),
+        *("-add-fd", "fd=10,set=1", "-blockdev", json.dumps(drive)),
+        *("-device", "scsi-hd,bus=scsi.0,drive=drive0,scsi-id=0,serial=drive0"),
+        *("-device", "virtio-serial-pci,max_ports=31"),
+        *("-chardev", "socket,id=channel0,fd=20"),
+        *("-device", "virtserialport,chardev=channel0,name=org.libguestfs.channel.0"),
+        *("-chardev", "socket,id=channel1,fd=21"),
+        *("-device", "virtserialport,chardev=channel1,name=org.guestmount-py.channel.1"),
+    ]
+
+
+def test_drives_keep_their_order_and_have_an_overlay_each() -> None:
+    arguments = _arguments(ApplianceConfig(drives=()), _drive("/b", "raw"), _drive("/a", "qcow2"), _drive("/c", "vdi"))
+    nodes = _nodes(arguments)
+    assert [nodes[f"drive{number}"]["backing"]["file"]["filename"] for number in range(3)] == ["/b", "/a", "/c"]
+    assert [nodes[f"drive{number}"]["file"]["filename"] for number in range(3)] == [
+        f"/dev/fdset/{number}" for number in (1, 2, 3)
+    ]
+    disks = [device for device in _values(arguments, "-device") if device.startswith("scsi-hd")]
+    assert [f"scsi-id={number}" in disk for number, disk in enumerate(disks)] == [True] * 3
+
+
+def test_base_is_only_read_and_may_be_in_use() -> None:
+    base = _nodes(_arguments(ApplianceConfig(drives=()), _drive("/a", "qcow2")))["drive0"]["backing"]
+    assert (base["read-only"], base["force-share"]) == (True, True)
+
+
+def test_guessed_format_opens_no_backing_file_and_a_given_one_may() -> None:
+    guessed, given = _drive("/a", "qcow2"), _drive("/b", "qcow2", may_chain=True)
+    nodes = _nodes(_arguments(ApplianceConfig(drives=()), guessed, given))
+    assert nodes["drive0"]["backing"]["backing"] is None
+    assert "backing" not in nodes["drive1"]["backing"]
+
+
+def test_sector_size_is_passed_on() -> None:
+    arguments = _arguments(ApplianceConfig(drives=()), _drive("/a", "raw", blocksize_bytes=4096))
+    assert any("logical_block_size=4096,physical_block_size=4096" in each for each in _values(arguments, "-device"))
+
+
+def test_machine_follows_the_configuration() -> None:
+    config = ApplianceConfig(drives=(), memory_mib=1024, smp=2, channel_count=1)
+    arguments = _arguments(config, accelerator="kvm")
+    assert _values(arguments, "-m") == ["1024"]
+    assert _values(arguments, "-smp") == ["2"]
+    assert _values(arguments, "-machine") == ["q35,accel=kvm,graphics=off"]
+    assert len(_values(arguments, "-chardev")) == 1
+
+
+def test_verbose_appliance_is_not_quiet() -> None:
+    words = kernel_command_line(ApplianceConfig(drives=(), verbose=True)).split()
+    assert "guestfs_verbose=1" in words
+    assert "quiet" not in words
