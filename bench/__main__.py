@@ -26,7 +26,10 @@ def main() -> int:
     options = _parse(sys.argv[1:])
     if os.geteuid() != 0:
         # Dropping the page cache and loop mounts need root.
-        os.execvp("sudo", ["sudo", "--preserve-env=PATH", sys.executable, "-m", "bench", *sys.argv[1:]])
+        os.execvp(
+            "sudo",
+            ["sudo", "--preserve-env=PATH,LIBGUESTFS_BACKEND_SETTINGS", sys.executable, "-m", "bench", *sys.argv[1:]],
+        )
     # A terminated bench unwinds like an interrupted one, and unmounts.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_FAILED))
     processes.become_subreaper()

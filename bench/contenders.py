@@ -118,18 +118,23 @@ def _python(module: str, *arguments: str | Path) -> Command:
     return (sys.executable, "-m", module, *arguments)
 
 
+# The same accelerator for both appliances, and one that works everywhere: /dev/kvm may be there and hang qemu.
+_ACCELERATOR: Final = {"LIBGUESTFS_BACKEND_SETTINGS": os.environ.get("LIBGUESTFS_BACKEND_SETTINGS", "force_tcg")}
+
 CONTENDERS: Final = (
-    Contender(OURS, _mount_ours, _python("guestmount_py.unmount"), _python("guestmount_py.cli", "--version")),
+    Contender(
+        OURS,
+        _mount_ours,
+        _python("guestmount_py.unmount"),
+        _python("guestmount_py.cli", "--version"),
+        _ACCELERATOR,
+    ),
     Contender(
         THEIRS,
         _mount_theirs,
         ("guestunmount", "--quiet"),
         ("guestmount", "--version"),
-        {
-            "LIBGUESTFS_BACKEND": "direct",
-            "LIBGUESTFS_BACKEND_SETTINGS": "force_tcg",
-            "LIBGUESTFS_CACHEDIR": os.fspath(CACHE_DIRECTORY),
-        },
+        {"LIBGUESTFS_BACKEND": "direct", "LIBGUESTFS_CACHEDIR": os.fspath(CACHE_DIRECTORY), **_ACCELERATOR},
     ),
     Contender("fuse2fs", _mount_fuse2fs, ("umount",), ("fuse2fs", "-V")),
     Contender(KERNEL, _mount_kernel, ("umount",), ("uname", "-sr")),
