@@ -93,7 +93,7 @@ class Channel:
         """
         async with self._turn:
             try:
-                await self._send(self._connection.send_call(procedure, args))
+                await self._begin(procedure, args)
                 reply = await self._reply()
             except BaseException:
                 await self._resynchronise()
@@ -108,11 +108,13 @@ class Channel:
         the daemon gives the transfer up.
         """
         async with self._turn:
+            pieces = _Pieces(procedure, self._next_event)
             try:
-                await self._send(self._connection.send_call(procedure, args))
+                await self._begin(procedure, args)
                 self._result(procedure, await self._reply())
-                yield _Pieces(procedure, self._next_event)
+                yield pieces
             finally:
+                pieces.ended = True
                 await self._resynchronise()
 
     async def upload(
@@ -131,7 +133,7 @@ class Channel:
         """
         async with self._turn:
             try:
-                await self._send(self._connection.send_call(procedure, args, size_hint_bytes))
+                await self._begin(procedure, args, size_hint_bytes)
                 cancelled = await self._send_chunks(source)
                 await self._send(self._connection.send_end(cancelled=cancelled))
                 reply = await self._reply()
@@ -139,6 +141,11 @@ class Channel:
                 await self._resynchronise()
                 raise
             return self._result(procedure, reply)
+
+    async def _begin(self, procedure: Procedure[ArgsT, Any], args: ArgsT, size_hint_bytes: int = 0) -> None:
+        if self._lost is not None:
+            raise ConnectionLost(self._lost)
+        await self._send(self._connection.send_call(procedure, args, size_hint_bytes))
 
     async def _send_chunks(self, source: AsyncIterator[bytes]) -> bool:
         """Send a file; True if the daemon's cancel word came meanwhile (section 3.2: look before every chunk)."""
@@ -193,8 +200,6 @@ class Channel:
 
     async def _send(self, data: bytes) -> None:
         """Send all. Half a frame cannot be taken back: a send that is cancelled while it waits is finished first."""
-        if self._lost is not None:
-            raise ConnectionLost(self._lost)
         rest = memoryview(data)
         try:
             try:
@@ -268,18 +273,18 @@ class _Pieces:
     def __init__(self, procedure: Procedure[Any, None], next_event: Callable[[], Any]) -> None:
         self._procedure = procedure
         self._next_event = next_event
-        self._ended = False
+        self.ended = False
 
     def __aiter__(self) -> "_Pieces":
         return self
 
     async def __anext__(self) -> bytes:
-        if self._ended:
+        if self.ended:
             raise StopAsyncIteration
         while not isinstance(event := await self._next_event(), Chunk):
             pass
         if event.is_last:
-            self._ended = True
+            self.ended = True
             if event.cancelled:
                 raise ProcedureError(self._procedure.name, errno.EIO, "EIO", "the daemon gave the transfer up")
             raise StopAsyncIteration
