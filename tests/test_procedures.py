@@ -1,0 +1,211 @@
+"""The table of calls agrees with libguestfs's own list, and the daemon answers each call once."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import pytest
+
+import daemon.handlers
+from daemon.registry import HANDLERS
+from rpc import procedures
+from rpc.codec import (
+    BOOL,
+    INT32,
+    INT64,
+    OPAQUE,
+    PAIRS,
+    STRING,
+    VOID,
+    Codec,
+    Device,
+    DeviceOrPath,
+    FileName,
+    GuestPath,
+    Int32,
+    Int64,
+    Mountable,
+    MountableOrPath,
+    codec_of,
+    field_kinds,
+    optional_fields,
+)
+from rpc.constants import FIRST_EXTENSION
+from rpc.hot import DIRENT_LIST, STATNS_LIST, XATTR_LIST
+from rpc.procedures import BY_NAME, BY_NUMBER, Procedure, Transfer
+from rpc.types import (
+    Btrfssubvolume,
+    IntBool,
+    InternalMountable,
+    LvmLv,
+    LvmPv,
+    LvmVg,
+    Mdstat,
+    Partition,
+    Statns,
+    Statvfs,
+    Utsname,
+    Xfsinfo,
+)
+from rpc.xdr import Reader, Writer
+
+assert daemon.handlers  # imported to fill the registry
+
+
+class Row(NamedTuple):
+    """One line of guestfs-procedures.tsv."""
+
+    number: int
+    name: str
+    args: str
+    optargs: str
+    result: str
+    flags: str
+    versions: str
+
+
+def _rows() -> dict[int, Row]:
+    lines = (Path(__file__).parent / "guestfs-procedures.tsv").read_text().splitlines()
+    fields = [line.split("\t") for line in lines if line[:1].isdigit()]
+    return {int(number): Row(int(number), *rest) for number, *rest in fields}
+
+
+LIBGUESTFS: Final = _rows()
+STANDARD: Final = [row for row in BY_NUMBER.values() if row.number < FIRST_EXTENSION]
+KINDS: Final[dict[str, Any]] = {
+    "str": str,
+    "key": str,
+    "path": GuestPath,
+    "dev": Device,
+    "mnt": Mountable,
+    "dev|path": DeviceOrPath,
+    "mnt|path": MountableOrPath,
+    "optstr": str | None,
+    "buf": bytes,
+    "bool": bool,
+    "i32": Int32,
+    "i64": Int64,
+    "str[]": list[str],
+    "name[]": list[FileName],
+}
+STRING_LIST: Final = procedures.STRINGS
+RESULTS: Final[dict[str, tuple[Codec[Any], ...]]] = {
+    "-": (VOID,),
+    "bool": (BOOL,),
+    "i32": (INT32,),
+    "i64": (INT64,),
+    "str": (STRING, OPAQUE),  # bytes where the text is a path of the guest
+    "dev": (STRING,),
+    "buf": (OPAQUE,),
+    "str[]": (STRING_LIST, procedures.INTERNAL_READLINKLIST.result),  # link targets are bytes
+    "dev[]": (STRING_LIST,),
+    "mnt[]": (STRING_LIST,),
+    "hash<str,str>": (PAIRS,),
+    "hash<mnt,str>": (PAIRS,),
+    "hash<str,mnt>": (PAIRS,),
+    "statns": (codec_of(Statns),),
+    "statvfs": (codec_of(Statvfs),),
+    "utsname": (codec_of(Utsname),),
+    "int_bool": (codec_of(IntBool),),
+    "internal_mountable": (codec_of(InternalMountable),),
+    "xfsinfo": (codec_of(Xfsinfo),),
+    "statns[]": (STATNS_LIST,),
+    "dirent[]": (DIRENT_LIST,),
+    "xattr[]": (XATTR_LIST,),
+}
+LISTS_OF: Final = {
+    "partition[]": Partition,
+    "lvm_pv[]": LvmPv,
+    "lvm_vg[]": LvmVg,
+    "lvm_lv[]": LvmLv,
+    "mdstat[]": Mdstat,
+    "btrfssubvolume[]": Btrfssubvolume,
+}
+
+
+def _blank_items(codec: Codec[Any], item: type[Any]) -> Any:
+    """Decode a list of one blank item, by which a list codec's item type shows."""
+    writer = Writer()
+    codec.encode(writer, [codec_of(item).blank])
+    return codec.decode(Reader(writer.getvalue()))
+
+
+def by_name(rows: list[Procedure[Any, Any]]) -> Callable[[Any], Any]:
+    return pytest.mark.parametrize("row", rows, ids=lambda row: row.name)
+
+
+def test_no_number_and_no_name_stands_twice() -> None:
+    rows = [value for value in vars(procedures).values() if isinstance(value, Procedure)]
+    assert len(BY_NUMBER) == len(BY_NAME) == len(rows)
+    assert all(vars(procedures)[row.name.upper()] is row for row in rows)
+
+
+@by_name(STANDARD)
+def test_number_and_name_are_those_of_libguestfs(row: Procedure[Any, Any]) -> None:
+    assert LIBGUESTFS[row.number].name == row.name
+
+
+@by_name(STANDARD)
+def test_arguments_are_those_of_libguestfs(row: Procedure[Any, Any]) -> None:
+    wanted = [tuple(arg.split(":")) for arg in LIBGUESTFS[row.number].args.split(", ") if arg]
+    transfers = [kind for _, kind in wanted if kind in ("FILEIN", "FILEOUT")]
+    expected = {name: KINDS[kind] for name, kind in wanted if kind not in transfers}
+    required = [(name, kind) for name, kind in field_kinds(row.args).items() if name not in optional_fields(row.args)]
+    assert required == list(expected.items())
+    transfer = {"FILEIN": Transfer.FILE_IN, "FILEOUT": Transfer.FILE_OUT}
+    assert row.transfer is (transfer[transfers[0]] if transfers else Transfer.NONE)
+
+
+@by_name(STANDARD)
+def test_optional_arguments_are_those_of_libguestfs(row: Procedure[Any, Any]) -> None:
+    wanted = [arg.split(":") for arg in LIBGUESTFS[row.number].optargs.split(", ") if arg]
+    assert [int(bit) for bit, _, _ in wanted] == list(range(len(wanted)))
+    assert list(row.optargs) == [name for _, name, _ in wanted]
+    assert [field_kinds(row.args)[name] for name in row.optargs] == [KINDS[kind] | None for _, _, kind in wanted]
+    assert list(field_kinds(row.args))[len(field_kinds(row.args)) - len(wanted) :] == list(row.optargs)
+
+
+@by_name(STANDARD)
+def test_result_is_that_of_libguestfs(row: Procedure[Any, Any]) -> None:
+    notation = LIBGUESTFS[row.number].result
+    if item := LISTS_OF.get(notation):
+        assert [type(value) for value in _blank_items(row.result, item)] == [item]
+    else:
+        assert any(row.result is codec for codec in RESULTS[notation])
+
+
+def test_captured_guestmount_needs_no_call_that_is_missing() -> None:
+    minimum = {74, 75, 137, 36, 422, 138, 511, 423, 205, 206, 168, 142, 207, 54, 282, 476, 396, 277}
+    assert minimum <= set(BY_NUMBER)
+
+
+def test_extensions_stand_far_above_libguestfs() -> None:
+    extensions = {row.number: row.name for row in BY_NUMBER.values() if row.number >= FIRST_EXTENSION}
+    assert extensions == {10000: "hello", 10001: "list_directory", 10002: "read_files"}
+    assert max(LIBGUESTFS) < FIRST_EXTENSION
+
+
+READ_ONLY: Final = """
+    ping_daemon hello list_directory read_files list_devices list_partitions list_filesystems vfs_type vfs_label
+    vfs_uuid mount mount_ro mount_options mount_vfs mounts mountpoints umount umount_all sync internal_autosync lstatns
+    statns internal_lstatnslist readdir internal_readdir readlink internal_readlinklist getxattrs lgetxattrs getxattr
+    lgetxattr internal_lxattrlist statvfs pread pread_device download download_offset find0 checksum exists is_file
+    is_dir filesize blockdev_getsize64 blockdev_getss part_list part_get_parttype internal_feature_available
+    available_all_groups umask internal_parse_mountable lvm_canonical_lv_name
+"""
+
+
+@pytest.mark.parametrize("name", READ_ONLY.split())
+def test_daemon_answers_what_a_read_only_mount_needs(name: str) -> None:
+    assert HANDLERS[BY_NAME[name].number].procedure is BY_NAME[name]
+
+
+def test_every_handler_stands_in_the_table() -> None:
+    assert {number: handler.procedure for number, handler in HANDLERS.items()} == {
+        number: BY_NUMBER[number] for number in HANDLERS
+    }
+
+
+def test_no_call_has_two_handlers() -> None:
+    functions = [handler.function for handler in HANDLERS.values()]
+    assert len(set(functions)) == len(functions)
