@@ -1,71 +1,106 @@
 """Start guestfsd.
 
-python3 -m daemon --appliance [--verbose]                   serve the appliance's virtio-serial ports
-python3 -m daemon --channel fd:N|PATH [--sysroot DIR]       serve one channel; DIR is the root as it is
+python3 -m daemon --appliance [-v]                          serve the appliance's virtio-serial ports
+python3 -m daemon --channel fd:N|PATH [--sysroot DIR] [-v]  serve one channel; DIR is the guest's root as it stands
 """
 
 import os
 import signal
 import sys
 from contextlib import suppress
+from typing import Final
 
 from daemon import handlers, mounts
+from daemon.channel import Channel
 from daemon.ports import find_ports
 from daemon.server import Server
 from daemon.session import CallError, Session
 from daemon.sysroot import Sysroot
 from rpc.arguments import NoArgs
 
-USAGE = "usage: python3 -m daemon (--appliance | --channel fd:N|PATH) [--sysroot DIR]"
+_USAGE: Final = "usage: python3 -m daemon (--appliance | --channel fd:N|PATH [--sysroot DIR]) [-v]\n"
+_VALUED: Final = ("--channel", "--sysroot")
+_FLAGS: Final = ("--appliance", "-v")
 
 
-def main(argv: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Serve until the first channel is closed; return the exit status."""
-    options = dict(zip(argv, [*argv[1:], ""], strict=True))
-    os.umask(0o022)
-    directory = options.get("--sysroot")
-    sysroot = Sysroot(os.fsencode(directory), is_plain_directory=True) if directory else Sysroot()
-    if "--appliance" in options:
-        return _serve_appliance(sysroot)
-    channel = options.get("--channel")
-    if not channel:
-        sys.stderr.write(USAGE + "\n")
+    options = _parsed(arguments)
+    if options is None or ("--appliance" in options) == ("--channel" in options):
+        sys.stderr.write(_USAGE)
         return 2
-    _serve(sysroot, channel)
+    verbose = "-v" in options
+    os.umask(0o022)
+    if "--appliance" in options:
+        os.chdir("/")
+        return _serve_appliance(verbose=verbose or _kernel_says_verbose())
+    channel = _opened(options["--channel"])
+    directory = options.get("--sysroot")
+    sysroot = Sysroot(os.fsencode(os.path.realpath(directory)), is_plain_directory=True) if directory else Sysroot()
+    os.chdir("/")
+    Server(Session(sysroot), Channel(channel), verbose=verbose).serve()
     return 0
 
 
-def _serve(sysroot: Sysroot, channel: str) -> None:
-    descriptor = int(channel[3:]) if channel.startswith("fd:") else os.open(channel, os.O_RDWR | os.O_CLOEXEC)
-    Server(Session(sysroot), descriptor, descriptor).serve()
+def _parsed(arguments: list[str]) -> dict[str, str] | None:
+    """Return option and value, None if anything is wrong; argparse would cost a fifth of the start."""
+    options = {}
+    rest = iter(arguments)
+    for name in rest:
+        if name not in (*_VALUED, *_FLAGS):
+            return None
+        options[name] = next(rest, "") if name in _VALUED else "yes"
+    return options if all(options.values()) else None
 
 
-def _serve_appliance(sysroot: Sysroot) -> int:
+def _kernel_says_verbose() -> bool:
+    with open("/proc/cmdline", "rb") as file:
+        return b"guestfs_verbose=1" in file.read().split()
+
+
+def _opened(channel: str) -> int:
+    return int(channel[3:]) if channel.startswith("fd:") else os.open(channel, os.O_RDWR | os.O_CLOEXEC)
+
+
+def _serve_appliance(*, verbose: bool) -> int:
     """Serve every channel from a process of its own; when the first one ends, unmount and return."""
-    os.chdir("/")
+    sysroot = Sysroot()
     first, extra = find_ports()
-    workers = [_fork_worker(sysroot, port) for port in extra]
-    _serve(sysroot, first)
+    workers = [_fork_worker(port, verbose=verbose) for port in extra]
+    signal.signal(signal.SIGCHLD, lambda _signal, _frame: _end_with(workers))
+    _end_with(workers)
+    Server(Session(sysroot), Channel(_opened(first)), verbose=verbose).serve()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for worker in workers:
-        with suppress(ProcessLookupError):
-            os.kill(worker, signal.SIGKILL)
+        os.kill(worker, signal.SIGKILL)
         os.waitpid(worker, 0)
-    try:
+    with suppress(CallError):
         mounts.umount_all(Session(sysroot), NoArgs())
-    except CallError as exc:
-        sys.stderr.write(f"guestfsd: {exc}\n")
     os.sync()
     return 0
 
 
-def _fork_worker(sysroot: Sysroot, port: str) -> int:
+def _fork_worker(port: str, *, verbose: bool) -> int:
     worker = os.fork()
     if worker:
         return worker
+    status = 1
     try:
-        _serve(sysroot, port)
+        Server(Session(Sysroot()), Channel(_opened(port)), verbose=verbose).serve()
+        status = 0
     finally:
-        os._exit(0)
+        os._exit(status)
+
+
+def _end_with(workers: list[int]) -> None:
+    """End, and the appliance with us, if a worker died: the host would wait for its answers for ever."""
+    for worker in list(workers):
+        ended, status = os.waitpid(worker, os.WNOHANG)
+        if ended:
+            workers.remove(worker)
+            if status:
+                sys.stderr.write(f"guestfsd: worker {worker} died with status {status}\n")
+                os._exit(1)
 
 
 assert handlers  # imported to fill the registry

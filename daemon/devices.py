@@ -6,7 +6,7 @@
 import os
 import re
 import stat as modes
-from errno import EINVAL
+from errno import EINVAL, ENOENT
 from typing import Final
 
 from daemon.command import run
@@ -34,7 +34,7 @@ def disks() -> list[str]:
 
 
 def _own_disk() -> str | None:
-    """Return the disk that holds the appliance's root."""
+    """Return the disk that holds the appliance's root, on whatever bus it is."""
     number = os.stat("/").st_dev
     link = f"/sys/dev/block/{os.major(number)}:{os.minor(number)}"
     return os.path.basename(os.path.realpath(link)) if os.path.exists(link) else None
@@ -65,7 +65,7 @@ def real_name(device: str) -> str:
     names = disks()
     index = _index(match[1])
     if index >= len(names):
-        raise FileNotFoundError(2, f"{os.strerror(2)}: {device}")
+        raise FileNotFoundError(ENOENT, os.strerror(ENOENT), device)
     return f"/dev/{names[index]}{match[2]}"
 
 
@@ -80,19 +80,30 @@ def wire_name(path: str) -> str:
 
 
 def checked_device(device: str) -> str:
-    """Return the real path of a device named on the wire; its errno if it does not open, EINVAL if it is no device."""
-    if not device.startswith("/dev/") or "/../" in device:
-        raise CallError(f"{device}: not a device name")
+    """Return the kernel's path of a device named on the wire.
+
+    Raises:
+        OSError: it does not open.
+        CallError: it is no block device.
+    """
+    if not device.startswith("/dev/") or "/../" in device or "\0" in device:
+        raise CallError(f"{device}: not the name of a device")
     path = real_name(device)
-    mode = os.stat(path).st_mode
-    if not modes.S_ISBLK(mode):
-        raise OSError(EINVAL, f"{device}: not a block device")
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError as exc:
+        raise OSError(exc.errno, exc.strerror, device) from exc
+    try:
+        if not modes.S_ISBLK(os.fstat(descriptor).st_mode):
+            raise CallError(f"{device}: not a block device")
+    finally:
+        os.close(descriptor)
     return path
 
 
 def names_device(name: bytes) -> bool:
-    """Tell whether a ``DeviceOrPath`` means a device: any ``/dev/sd…``, or a block device of the appliance."""
-    if not name.startswith(b"/dev/"):
+    """Tell whether a ``DeviceOrPath`` means a device: any ``/dev/sdX``, or a block device of the appliance."""
+    if not name.startswith(b"/dev/") or b"/../" in name:
         return False
     if _DISK.match(os.fsdecode(name)):
         return True
@@ -178,7 +189,7 @@ def pread_device(_session: Session, args: PreadDeviceArgs) -> bytes:
 @handles(procedures.PART_LIST)
 def part_list(session: Session, args: DeviceArgs) -> list[Partition]:
     """Return the partitions of a disk, in bytes; ``part_end`` is the last byte."""
-    part_get_parttype(session, args)
+    part_get_parttype(session, args)  # refuses a disk without a partition table
     disk = os.path.basename(os.path.realpath(args.device))
     rows = []
     for number, name in _partitions_of(disk):
@@ -193,5 +204,5 @@ def part_get_parttype(_session: Session, args: DeviceArgs) -> str:
     """Return the kind of a disk's partition table: gpt, msdos and so on."""
     output = run(["blkid", "-p", "-o", "value", "-s", "PTTYPE", args.device], accept=(0, 2)).decode().strip()
     if not output:
-        raise OSError(EINVAL, f"{args.device}: no partition table")
+        raise OSError(EINVAL, "no partition table", wire_name(args.device))
     return {"dos": "msdos"}.get(output, output)

@@ -5,14 +5,22 @@ import stat as modes
 from collections.abc import Iterator
 from contextlib import contextmanager
 from errno import EINVAL, EISDIR
+from struct import Struct
 from typing import Final
 
 from daemon.registry import handles, streams
 from daemon.session import CallError, Pieces, Session
 from rpc import constants, procedures
-from rpc.arguments import ChecksumArgs, PreadArgs, ReadFilesArgs
+from rpc.arguments import PreadArgs, ReadFilesArgs
+from rpc.xdr import PADDING
 
 _OPEN_FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_TWO_WORDS: Final = Struct(">II")
+_UNREADABLE: Final = _TWO_WORDS.pack(0, 0)
+_RECORD_BYTES: Final = _TWO_WORDS.size + 3
+"""Most that a ``FileContent`` takes besides its data."""
+_PIECE_BYTES: Final = 256 * 1024
+"""Longer pieces would only keep the host waiting."""
 
 
 def open_regular(path: bytes, *, follow: bool = True) -> int:
@@ -32,7 +40,7 @@ def open_regular(path: bytes, *, follow: bool = True) -> int:
 @contextmanager
 def opened(session: Session, path: bytes) -> Iterator[int]:
     """Own a descriptor of a regular file of the guest."""
-    with session.sysroot.entered():
+    with session.sysroot:
         descriptor = open_regular(path)
     try:
         yield descriptor
@@ -58,22 +66,24 @@ def pread(session: Session, args: PreadArgs) -> bytes:
 
 @streams(procedures.READ_FILES)
 def read_files(session: Session, args: ReadFilesArgs) -> Pieces:
-    """Stream the contents of several small files of one directory."""
-    if args.max_bytes + 12 > session.chunk_max_bytes:
+    """Stream the contents of several small files of one directory, whole records in each piece."""
+    if args.max_bytes + _RECORD_BYTES > session.chunk_max_bytes:
         raise CallError(f"max_bytes {args.max_bytes} does not fit into a chunk of {session.chunk_max_bytes} bytes")
-    pending = bytearray()
-    with session.sysroot.entered():
+    limit = min(session.chunk_max_bytes, max(_PIECE_BYTES, args.max_bytes + _RECORD_BYTES))
+    with session.sysroot:
         directory = os.open(args.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
+        parts: list[bytes] = []
+        size_bytes = 0
         for name in args.names:
             data = _small_file(directory, name, args.max_bytes)
-            if len(pending) + len(data or b"") + 12 > session.chunk_max_bytes:
-                yield bytes(pending)
-                pending.clear()
-            pending += (data is not None).to_bytes(4, "big") + len(data or b"").to_bytes(4, "big")
-            if data:
-                pending += data + bytes(-len(data) & 3)
-        yield bytes(pending)
+            record_bytes = _RECORD_BYTES + len(data or b"")
+            if size_bytes + record_bytes > limit:
+                yield b"".join(parts)
+                parts, size_bytes = [], 0
+            parts += (_UNREADABLE,) if data is None else (_TWO_WORDS.pack(1, len(data)), data, PADDING[len(data) & 3])
+            size_bytes += record_bytes
+        yield b"".join(parts)
     finally:
         os.close(directory)
 
@@ -85,35 +95,11 @@ def _small_file(directory: int, name: bytes, max_bytes: int) -> bytes | None:
     except OSError:
         return None
     try:
-        if not modes.S_ISREG(os.fstat(descriptor).st_mode):
+        info = os.fstat(descriptor)
+        if not modes.S_ISREG(info.st_mode) or info.st_size > max_bytes:
             return None
-        data = os.read(descriptor, max_bytes + 1)
+        return os.read(descriptor, info.st_size)
     except OSError:
         return None
     finally:
         os.close(descriptor)
-    return data if len(data) <= max_bytes else None
-
-
-@handles(procedures.CHECKSUM)
-def checksum(session: Session, args: ChecksumArgs) -> str:
-    """Return the checksum of a regular file as text, as the program of that name prints it."""
-    with opened(session, args.path) as descriptor:
-        return checksum_of(session, descriptor, args.csumtype)
-
-
-def checksum_of(session: Session, descriptor: int, kind: str) -> str:
-    """Return the checksum of what a descriptor reads."""
-    import hashlib
-
-    if kind == "crc":
-        from daemon.command import run
-
-        return run(["cksum"], stdin=descriptor).split()[0].decode()
-    if kind not in ("md5", "sha1", "sha224", "sha256", "sha384", "sha512"):
-        raise CallError(f"unknown checksum type {kind}; known: crc md5 sha1 sha224 sha256 sha384 sha512")
-    digest = hashlib.new(kind)
-    while data := os.read(descriptor, 1 << 20):
-        digest.update(data)
-        session.progress(0, 1)
-    return digest.hexdigest()

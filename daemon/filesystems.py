@@ -1,20 +1,23 @@
 """What is on the block devices: types, labels, UUIDs."""
 
 import re
+from errno import EINVAL
+from os import strerror
 
 from daemon.command import run
 from daemon.devices import disks, partitions, wire_name
-from daemon.mounts import filesystem_type
+from daemon.mountables import volume_of
 from daemon.registry import handles
-from daemon.session import CallError, Session
+from daemon.session import Session
 from rpc import procedures
 from rpc.arguments import DeviceArgs, LvmCanonicalLvNameArgs, MountableArgs, NoArgs
 from rpc.codec import Pairs
 from rpc.types import InternalMountable
 
 
-def _tag(device: str, tag: str) -> str:
-    output = run(["blkid", "-p", "-o", "value", "-s", tag, device], accept=(0, 2))
+def _tag(mountable: str, tag: str) -> str:
+    """Return what libblkid reads from a device, empty if it recognises nothing (its status is 2 then)."""
+    output = run(["blkid", "-p", "-o", "value", "-s", tag, volume_of(mountable).device], accept=(0, 2))
     return output.decode("utf-8", "surrogateescape").rstrip("\n")
 
 
@@ -46,26 +49,42 @@ def blkid(_session: Session, args: DeviceArgs) -> Pairs:
 
 @handles(procedures.LIST_FILESYSTEMS)
 def list_filesystems(_session: Session, _args: NoArgs) -> Pairs:
-    """Return every filesystem and its type: disks without partitions, then partitions (section 5.9)."""
+    """Return every filesystem and its type: disks without partitions, then partitions, then logical volumes."""
     parts = partitions()
     divided = {re.sub(r"\d+\Z", "", part) for part in parts}
     whole = [path for path in (f"/dev/{disk}" for disk in disks()) if path not in divided]
-    rows = [(wire_name(path), filesystem_type(path) or "unknown") for path in [*whole, *parts]]
+    rows = [(wire_name(path), _tag(path, "TYPE") or "unknown") for path in [*whole, *parts]]
+    if any(kind == "LVM2_member" for _, kind in rows):
+        rows += [(volume, _tag(volume, "TYPE") or "unknown") for volume in _logical_volumes()]
     hidden = ("crypto_LUKS", "BitLocker")
     return [(name, kind) for name, kind in rows if not kind.endswith("_member") and kind not in hidden]
+
+
+@handles(procedures.LVS)
+def lvs(_session: Session, _args: NoArgs) -> list[str]:
+    """Name the logical volumes."""
+    return _logical_volumes()
+
+
+def _logical_volumes() -> list[str]:
+    """Return ``/dev/VG/LV`` of every active logical volume that holds data for its user, sorted."""
+    select = "lv_role = public && lv_skip_activation != yes && lv_active = active && lv_layout !~ pool"
+    names = run(["lvs", "-o", "vg_name,lv_name", "-S", select, "--noheadings", "--separator", "/"])
+    return sorted(f"/dev/{name.strip()}" for name in names.decode().splitlines())
 
 
 @handles(procedures.INTERNAL_PARSE_MOUNTABLE)
 def internal_parse_mountable(_session: Session, args: MountableArgs) -> InternalMountable:
     """Take a mountable apart."""
-    return InternalMountable(0, wire_name(args.mountable), "")
+    device, subvolume = volume_of(args.mountable)
+    return InternalMountable(1 if subvolume else 0, wire_name(device), subvolume)
 
 
 @handles(procedures.LVM_CANONICAL_LV_NAME)
 def lvm_canonical_lv_name(_session: Session, args: LvmCanonicalLvNameArgs) -> str:
     """Return ``/dev/VG/LV`` for another name of a logical volume."""
-    name = args.lvname
-    output = run(["lvs", "--noheadings", "-o", "vg_name,lv_name", "--separator", "/", name]).decode().strip()
+    command = ["lvs", "--noheadings", "-o", "vg_name,lv_name", "--separator", "/", "--", args.lvname]
+    output = run(command, accept=(0, 5)).decode().strip()
     if not output:
-        raise CallError(f"{name}: not a logical volume")
+        raise OSError(EINVAL, strerror(EINVAL), args.lvname)
     return f"/dev/{output}"

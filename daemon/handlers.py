@@ -1,5 +1,31 @@
 """All handler modules; importing this one fills the registry."""
 
-from daemon import control, devices, dirs, files, filesystems, mounts, stat, transfers, xattrs
+from daemon import (
+    checksums,
+    control,
+    devices,
+    dirs,
+    files,
+    filesystems,
+    listings,
+    mounts,
+    stat,
+    transfers,
+    walks,
+    xattrs,
+)
 
-__all__ = ["control", "devices", "dirs", "files", "filesystems", "mounts", "stat", "transfers", "xattrs"]
+__all__ = [
+    "checksums",
+    "control",
+    "devices",
+    "dirs",
+    "files",
+    "filesystems",
+    "listings",
+    "mounts",
+    "stat",
+    "transfers",
+    "walks",
+    "xattrs",
+]

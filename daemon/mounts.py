@@ -4,37 +4,32 @@ import os
 
 from daemon.command import run
 from daemon.devices import checked_device, names_device, wire_name
+from daemon.mountables import volume_of, wire_mountable
 from daemon.registry import handles
 from daemon.session import CallError, Session
-from daemon.sysroot import mount_points
 from rpc import procedures
 from rpc.arguments import MountArgs, MountOptionsArgs, MountVfsArgs, NoArgs, UmountArgs
 from rpc.codec import Pairs
 
 
 def _mount(session: Session, mountable: str, mountpoint: str, options: str = "", vfstype: str = "") -> None:
-    """Mount a device; the mount point's links are resolved inside the guest's root first.
+    """Mount a device; mount(8) is told where the mount point's links end inside the guest's root.
 
     ``nodev`` and ``nosuid`` keep a hostile filesystem's device nodes and setuid bits dead; neither shows in attributes.
+    Without a type mount(8) finds it, and hands NTFS to ntfs-3g as ``mount.ntfs``.
     """
-    device = checked_device(mountable)
     if not mountpoint.startswith("/"):
-        raise CallError(f"{mountpoint}: the mount point must begin with /")
+        raise CallError(f"{mountpoint}: a mount point must begin with /")
+    device, subvolume = volume_of(mountable)
     target = session.sysroot.outside(os.fsencode(mountpoint))
-    argv: list[str | bytes] = ["mount", "-o", ",".join(filter(None, (options, "nodev", "nosuid")))]
+    words = [options, f"subvol={subvolume}" if subvolume else "", "nodev", "nosuid"]
+    argv: list[str | bytes] = ["mount", "-o", ",".join(filter(None, words))]
     if vfstype:
         argv += ["-t", vfstype]
-    elif filesystem_type(device) == "ntfs":
-        argv += ["-t", "ntfs-3g"]
     try:
         run([*argv, "--", device, target])
     except CallError as exc:
-        raise CallError(f"{mountable} on {mountpoint}: {exc}") from exc
-
-
-def filesystem_type(device: str) -> str:
-    """Return what blkid takes a device's content for, empty if nothing is recognised."""
-    return run(["blkid", "-p", "-o", "value", "-s", "TYPE", device], accept=(0, 2)).decode().strip()
+        raise CallError(f"{wire_mountable(mountable)} on {mountpoint}: {exc}") from exc
 
 
 @handles(procedures.MOUNT)
@@ -61,27 +56,16 @@ def mount_vfs(session: Session, args: MountVfsArgs) -> None:
     _mount(session, args.mountable, args.mountpoint, args.options, args.vfstype)
 
 
-def _guest_mounts(session: Session) -> list[tuple[str, bytes]]:
-    """Return (device, path outside the root) of the guest's mounts, in mount order."""
-    root = session.sysroot.path
-    return [
-        (wire_name(os.fsdecode(source)), point)
-        for source, point in mount_points()
-        if source.startswith(b"/dev/") and (point == root or point.startswith(root + b"/"))
-    ]
-
-
 @handles(procedures.MOUNTS)
 def mounts(session: Session, _args: NoArgs) -> list[str]:
     """Name the devices that are mounted."""
-    return sorted({device for device, _ in _guest_mounts(session)})
+    return sorted({wire_name(mount.device) for mount in session.sysroot.mount_points()})
 
 
 @handles(procedures.MOUNTPOINTS)
 def mountpoints(session: Session, _args: NoArgs) -> Pairs:
     """Return device and mount point of every mount."""
-    root = session.sysroot.path
-    return [(device, os.fsdecode(point[len(root) :] or b"/")) for device, point in _guest_mounts(session)]
+    return [(wire_name(mount.device), os.fsdecode(mount.guest_path)) for mount in session.sysroot.mount_points()]
 
 
 @handles(procedures.UMOUNT)
@@ -98,9 +82,15 @@ def umount(session: Session, args: UmountArgs) -> None:
 
 @handles(procedures.UMOUNT_ALL)
 def umount_all(session: Session, _args: NoArgs) -> None:
-    """Unmount everything, the last mount first."""
-    for _, point in reversed(_guest_mounts(session)):
-        run(["umount", "--", point])
+    """Unmount everything, the last mount first; what is busy does not keep the rest from it."""
+    busy = []
+    for mount in reversed(session.sysroot.mount_points()):
+        try:
+            run(["umount", "--", session.sysroot.path + mount.guest_path])
+        except CallError as exc:
+            busy.append(str(exc))
+    if busy:
+        raise CallError("; ".join(busy))
 
 
 @handles(procedures.SYNC)

@@ -1,6 +1,6 @@
 """What one channel's calls share."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import NamedTuple, TypeAlias
 
 from daemon.sysroot import Sysroot
@@ -8,15 +8,14 @@ from rpc import constants
 
 
 class FileRange(NamedTuple):
-    """Part of an open file or device, to be sent as it is."""
+    """Part of an open file or device, ``size_bytes`` long or up to its end."""
 
     descriptor: int
     offset: int
     size_bytes: int
 
 
-Piece: TypeAlias = bytes | memoryview | FileRange
-Pieces: TypeAlias = Iterator[Piece]
+Pieces: TypeAlias = Generator[bytes | FileRange, None, None]
 """What a FileOut handler yields; pieces longer than a chunk are cut by the server."""
 
 

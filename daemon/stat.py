@@ -2,6 +2,8 @@
 
 import os
 import stat as modes
+from struct import Struct
+from typing import Final
 
 from daemon.registry import handles
 from daemon.session import Session
@@ -9,69 +11,64 @@ from rpc import procedures
 from rpc.arguments import FilesizeArgs, InternalLxattrlistArgs, IsFileArgs, PathArgs
 from rpc.types import Statns, Statvfs
 
-_NS = 1_000_000_000
-UNREADABLE = Statns(0, -1, *([0] * 20))
+_NS: Final = 1_000_000_000
+_SPARE: Final = (0,) * 6
+_UNREADABLE: Final = Statns(0, -1, *([0] * 20))
 """Stands for a name whose attributes could not be read (``internal_lstatnslist``)."""
 
 
-def packed_fields(info: os.stat_result) -> tuple[int, ...]:
-    """Return a stat result as the 22 integers of ``statns``, in wire order."""
+PACKED: Final = Struct(">16q48x")
+"""``statns`` on the wire; its spare fields are zero."""
+
+
+def stat_fields(info: os.stat_result) -> tuple[int, ...]:
+    """Return a stat result as the fields of ``statns``, in wire order, without the spare ones."""
+    mode, ino, dev, nlink, uid, gid, size_bytes = info[:7]
     return (
-        info.st_dev,
-        info.st_ino,
-        info.st_mode,
-        info.st_nlink,
-        info.st_uid,
-        info.st_gid,
-        info.st_rdev,
-        info.st_size,
-        info.st_blksize,
-        info.st_blocks,
+        *(dev, ino, mode, nlink, uid, gid, info.st_rdev, size_bytes, info.st_blksize, info.st_blocks),
         *divmod(info.st_atime_ns, _NS),
         *divmod(info.st_mtime_ns, _NS),
         *divmod(info.st_ctime_ns, _NS),
-        0,
-        0,
-        0,
-        0,
-        0,
-        0,
     )
+
+
+def _statns(info: os.stat_result) -> Statns:
+    return Statns._make((*stat_fields(info), *_SPARE))
 
 
 @handles(procedures.LSTATNS)
 def lstatns(session: Session, args: PathArgs) -> Statns:
     """Return the attributes of a file; a link is not followed."""
-    with session.sysroot.entered():
-        return Statns(*packed_fields(os.lstat(args.path)))
+    with session.sysroot:
+        return _statns(os.lstat(args.path))
 
 
 @handles(procedures.STATNS)
 def statns(session: Session, args: PathArgs) -> Statns:
     """Return the attributes of a file; links are followed."""
-    with session.sysroot.entered():
-        return Statns(*packed_fields(os.stat(args.path)))
+    with session.sysroot:
+        return _statns(os.stat(args.path))
 
 
 @handles(procedures.INTERNAL_LSTATNSLIST)
 def internal_lstatnslist(session: Session, args: InternalLxattrlistArgs) -> list[Statns]:
     """Return the attributes of names in one directory, in order."""
-    with session.sysroot.entered():
+    with session.sysroot:
         os.chdir(args.path)
         return [_lstat_or_mark(name) for name in args.names]
 
 
 def _lstat_or_mark(name: bytes) -> Statns:
     try:
-        return Statns(*packed_fields(os.lstat(name)))
+        return _statns(os.lstat(name))
     except OSError:
-        return UNREADABLE
+        return _UNREADABLE
 
 
 @handles(procedures.STATVFS)
 def statvfs(session: Session, args: PathArgs) -> Statvfs:
     """Return size and use of the filesystem that holds a path."""
-    with session.sysroot.entered():
+    with session.sysroot:
         info = os.statvfs(args.path)
     return Statvfs(
         info.f_bsize,
@@ -95,7 +92,7 @@ def _signed(pattern: int) -> int:
 def _mode(session: Session, path: bytes, *, follow: bool = False) -> int | None:
     """Return the mode of a path, None if there is nothing (ENOENT and ENOTDIR)."""
     try:
-        with session.sysroot.entered():
+        with session.sysroot:
             return os.stat(path, follow_symlinks=follow).st_mode
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -128,5 +125,5 @@ def is_symlink(session: Session, args: PathArgs) -> bool:
 @handles(procedures.FILESIZE)
 def filesize(session: Session, args: FilesizeArgs) -> int:
     """Return the size of a file in bytes; links are followed."""
-    with session.sysroot.entered():
+    with session.sysroot:
         return os.stat(args.file).st_size

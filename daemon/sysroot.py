@@ -2,24 +2,34 @@
 
 import os
 import select
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Final
+from typing import Final, NamedTuple
 
 DEFAULT_SYSROOT: Final = b"/sysroot"
 _PROC_MOUNTS: Final = "/proc/self/mountinfo"
 
 
+class MountPoint(NamedTuple):
+    """One mount of a guest's filesystem: its device as the kernel names it and its place in the guest."""
+
+    device: str
+    guest_path: bytes
+
+
 class Sysroot:
     """The directory that guest filesystems are mounted on, as the root of every guest path.
 
-    Handlers call the system with unchanged guest paths, but only inside ``entered``: there the process's root is the
+    Handlers call the system with unchanged guest paths, but only in ``with sysroot:``. There the process's root is the
     guest's root (chroot(2)), so that absolute links and ``..`` end where they would end in the guest. Nothing else runs
     meanwhile, because a daemon process does one call at a time.
+
+    Invariant: nothing is imported in such a block, for it would be the guest's Python that is found.
+
+    Args:
+        path: absolute path of the directory.
+        is_plain_directory: it is the guest's root as it stands and needs no mount.
     """
 
     def __init__(self, path: bytes = DEFAULT_SYSROOT, *, is_plain_directory: bool = False) -> None:
-        """Take a directory to mount on, or one that already is the guest's root."""
         self.path: Final = path
         self._is_plain_directory = is_plain_directory
         self._mounts = open(_PROC_MOUNTS, "rb")  # noqa: SIM115 - kept for poll()
@@ -28,48 +38,55 @@ class Sysroot:
         self._is_mounted: bool | None = None
         self._real_root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
-    @contextmanager
-    def entered(self) -> Iterator[None]:
-        """Run the body with the guest's root as the process's root and working directory."""
+    def __enter__(self) -> None:
         os.chroot(self.path)
-        try:
-            os.chdir("/")
-            yield
-        finally:
-            os.fchdir(self._real_root)
-            os.chroot(".")
+        os.chdir("/")
+
+    def __exit__(self, *_: object) -> None:
+        os.fchdir(self._real_root)
+        os.chroot(".")
 
     def is_mounted(self) -> bool:
-        """Tell whether anything is mounted at or below the guest's root, by whichever process of the daemon.
+        """Tell whether a guest filesystem is mounted, by whichever process of the daemon.
 
         A change of the mount table makes its file poll readable (proc(5)), which costs far less than reading it.
         """
         if self._is_plain_directory:
             return True
         if self._is_mounted is None or self._changes.poll(0):
-            prefix = self.path + b"/"
-            self._is_mounted = any(point == self.path or point.startswith(prefix) for _, point in mount_points())
+            self._is_mounted = bool(self.mount_points())
         return self._is_mounted
 
+    def mount_points(self) -> list[MountPoint]:
+        """Return the guest's mounts in mount order (proc(5), mountinfo).
+
+        What has no device is the appliance's own, and below a plain directory all mounts are somebody else's.
+        """
+        if self._is_plain_directory:
+            return []
+        with open(_PROC_MOUNTS, "rb") as file:
+            rows = [line.split() for line in file]
+        found = []
+        for row in rows:
+            source, place = (_unescaped(field) for field in (row[row.index(b"-", 6) + 2], row[4]))
+            if source.startswith(b"/dev/") and (place + b"/").startswith(self.path + b"/"):
+                found.append(MountPoint(os.fsdecode(source), place[len(self.path) :] or b"/"))
+        return found
+
     def outside(self, guest_path: bytes) -> bytes:
-        """Return the path outside the root of a guest directory, every link in it resolved inside the guest's root."""
-        with self.entered():
-            resolved = os.path.realpath(guest_path)
-            if not os.path.isdir(resolved):
-                raise NotADirectoryError(20, os.strerror(20))
-        return self.path if resolved == b"/" else self.path + resolved
+        """Return the path of a guest directory as programs outside the guest's root need it.
+
+        The kernel resolves it inside the root, every link included, and then tells where it ended.
+        """
+        with self:
+            directory = os.open(guest_path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            return os.readlink(b"/proc/self/fd/%d" % directory)
+        finally:
+            os.close(directory)
 
 
-def mount_points() -> list[tuple[bytes, bytes]]:
-    """Return (source, mount point) of every mount of this process, in mount order (proc(5), mountinfo)."""
-    with open(_PROC_MOUNTS, "rb") as file:
-        rows = [line.split() for line in file]
-    return [(_unescape(row[row.index(b"-", 6) + 2]), _unescape(row[4])) for row in rows]
-
-
-def _unescape(field: bytes) -> bytes:
+def _unescaped(field: bytes) -> bytes:
     """Undo the octal escapes of space, tab, newline and backslash."""
-    if b"\\" not in field:
-        return field
-    parts = field.split(b"\\")
-    return parts[0] + b"".join(bytes([int(part[:3], 8)]) + part[3:] for part in parts[1:])
+    first, *rest = field.split(b"\\")
+    return first + b"".join(bytes([int(part[:3], 8)]) + part[3:] for part in rest)

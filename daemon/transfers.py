@@ -10,25 +10,21 @@ from rpc import procedures
 from rpc.arguments import DownloadOffsetArgs, UploadArgs
 
 
-def _open(session: Session, name: bytes) -> tuple[int, int]:
+def _opened(session: Session, name: bytes) -> tuple[int, int]:
     """Return a descriptor of a file or device and its size in bytes."""
     if names_device(name):
         descriptor = os.open(checked_device(os.fsdecode(name)), os.O_RDONLY | os.O_CLOEXEC)
         return descriptor, os.lseek(descriptor, 0, os.SEEK_END)
-    with session.sysroot.entered():
+    with session.sysroot:
         descriptor = open_regular(name)
     return descriptor, os.fstat(descriptor).st_size
 
 
-def _stream(session: Session, descriptor: int, offset: int, end: int) -> Pieces:
-    """Yield what stands between two offsets; closes the descriptor."""
-    start = offset
+def _stream(session: Session, name: bytes, offset: int, max_bytes: int | None) -> Pieces:
+    descriptor, size_bytes = _opened(session, name)
     try:
-        while offset < end:
-            step = min(session.chunk_max_bytes, end - offset)
-            yield FileRange(descriptor, offset, step)
-            offset += step
-            session.progress(offset - start, end - start)
+        left_bytes = max(size_bytes - offset, 0)
+        yield FileRange(descriptor, offset, left_bytes if max_bytes is None else min(max_bytes, left_bytes))
     finally:
         os.close(descriptor)
 
@@ -36,8 +32,7 @@ def _stream(session: Session, descriptor: int, offset: int, end: int) -> Pieces:
 @streams(procedures.DOWNLOAD)
 def download(session: Session, args: UploadArgs) -> Pieces:
     """Stream a regular file or a device."""
-    descriptor, size_bytes = _open(session, args.remotefilename)
-    yield from _stream(session, descriptor, 0, size_bytes)
+    return _stream(session, args.remotefilename, 0, None)
 
 
 @streams(procedures.DOWNLOAD_OFFSET)
@@ -45,5 +40,4 @@ def download_offset(session: Session, args: DownloadOffsetArgs) -> Pieces:
     """Stream part of a regular file or a device; less if it ends earlier."""
     if args.offset < 0 or args.size < 0:
         raise CallError(f"offset {args.offset} or size {args.size} is negative")
-    descriptor, size_bytes = _open(session, args.remotefilename)
-    yield from _stream(session, descriptor, args.offset, min(size_bytes, args.offset + args.size))
+    return _stream(session, args.remotefilename, args.offset, args.size)

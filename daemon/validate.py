@@ -1,59 +1,68 @@
-"""Checks of a call's arguments by their kind, before its handler runs (guestfs-protocol section 3.6, steps 6 and 7)."""
+"""Checks of a call before its handler runs, in the protocol's order (guestfs-protocol section 3.6, steps 4 to 7)."""
 
 from collections.abc import Callable
 from typing import Any, Final
 
 from daemon.devices import checked_device
+from daemon.mountables import checked_mountable
 from daemon.session import CallError, Session
 from rpc.codec import Device, DeviceOrPath, FileName, GuestPath, Mountable, field_kinds
+from rpc.events import Message
 from rpc.procedures import Procedure
+from rpc.xdr import Reader
 
 
 def _path(value: bytes) -> bytes:
     if not value.startswith(b"/"):
         raise CallError(f"{value!r}: a path must begin with /")
+    if b"\0" in value:
+        raise CallError(f"{value!r}: a path must not contain NUL")
     return value
 
 
 def _names(values: list[bytes]) -> list[bytes]:
     for value in values:
-        if b"/" in value:
-            raise CallError(f"{value!r}: a name must not contain /")
+        if b"/" in value or b"\0" in value:
+            raise CallError(f"{value!r}: a name must not contain / or NUL")
     return values
-
-
-def _mountable(value: str) -> str:
-    if value.startswith("btrfsvol:"):
-        raise CallError(f"{value}: btrfs subvolumes cannot be mounted yet")
-    return checked_device(value)
 
 
 _CHECKS: Final[dict[Any, Callable[[Any], Any]]] = {
     GuestPath: _path,
     DeviceOrPath: _path,
     Device: checked_device,
-    Mountable: _mountable,
+    Mountable: checked_mountable,
     list[FileName]: _names,
 }
-_OWN_CHECKS: Final = frozenset({"mount", "mount_ro", "mount_options", "mount_vfs"})
-"""These name their device in errors, so they check it themselves."""
 
 
 class Validator:
-    """The checks one procedure's arguments need, found once.
+    """What one procedure's calls must hold to, found once.
 
-    Device names become the kernel's.
+    Names of devices become the kernel's, optional arguments whose bit is clear become None.
     """
 
     def __init__(self, procedure: Procedure[Any, Any]) -> None:
-        own = procedure.name in _OWN_CHECKS
         kinds = field_kinds(procedure.args).items()
-        self._checks = [(name, _CHECKS[kind]) for name, kind in kinds if kind in _CHECKS and not own]
+        self._procedure = procedure
+        self._decode = procedure.args_codec.decode
+        self._optargs = procedure.optargs
+        self._checks = [(name, _CHECKS[kind]) for name, kind in kinds if kind in _CHECKS]
         self._needs_mount = any(kind is GuestPath for _, kind in kinds)
 
-    def __call__(self, session: Session, args: Any) -> Any:
-        """Return the arguments, checked left to right."""
-        changed = {}
+    def __call__(self, session: Session, call: Message) -> Any:
+        """Return the arguments of a call.
+
+        Raises:
+            CallError: unknown optional arguments, a bad path or name, or nothing is mounted.
+            RemoteProtocolError: the arguments cannot be decoded.
+            OSError: a device does not open.
+        """
+        bitmask = call.header.optargs_bitmask
+        if bitmask >> len(self._optargs):
+            raise CallError(f"{self._procedure.name}: unknown optional arguments 0x{bitmask:x}")
+        args = self._decode(Reader(call.body))
+        changed: dict[str, Any] = {name: None for bit, name in enumerate(self._optargs) if not bitmask >> bit & 1}
         for name, check in self._checks:
             value = getattr(args, name)
             checked = check(value)

@@ -1,6 +1,7 @@
 """Extended attributes."""
 
 import os
+from typing import Final
 
 from daemon.registry import handles
 from daemon.session import Session
@@ -8,11 +9,19 @@ from rpc import procedures
 from rpc.arguments import GetxattrArgs, InternalLxattrlistArgs, PathArgs
 from rpc.types import Xattr
 
+_HIDDEN: Final = b"user.WofCompressedData"
+"""The whole content of a file that Windows has compressed (guestfs-protocol 5.6)."""
+
 
 def list_xattrs(path: bytes, *, follow: bool = False) -> list[tuple[bytes, bytes]]:
     """Return the attributes of a file as (name, value), sorted by name; one that vanishes meanwhile is left out."""
+    names = os.listxattr(path, follow_symlinks=follow)
+    if not names:
+        return []
     pairs = []
-    for name in sorted(map(os.fsencode, os.listxattr(path, follow_symlinks=follow))):
+    for name in sorted(map(os.fsencode, names)):
+        if name == _HIDDEN:
+            continue
         try:
             pairs.append((name, os.getxattr(path, name, follow_symlinks=follow)))
         except OSError:
@@ -23,28 +32,28 @@ def list_xattrs(path: bytes, *, follow: bool = False) -> list[tuple[bytes, bytes
 @handles(procedures.LGETXATTRS)
 def lgetxattrs(session: Session, args: PathArgs) -> list[Xattr]:
     """Return all attributes of a file; a link is not followed."""
-    with session.sysroot.entered():
+    with session.sysroot:
         return [Xattr(*pair) for pair in list_xattrs(args.path)]
 
 
 @handles(procedures.GETXATTRS)
 def getxattrs(session: Session, args: PathArgs) -> list[Xattr]:
     """Return all attributes of a file; links are followed."""
-    with session.sysroot.entered():
+    with session.sysroot:
         return [Xattr(*pair) for pair in list_xattrs(args.path, follow=True)]
 
 
 @handles(procedures.LGETXATTR)
 def lgetxattr(session: Session, args: GetxattrArgs) -> bytes:
     """Return one attribute of a file; a link is not followed."""
-    with session.sysroot.entered():
+    with session.sysroot:
         return os.getxattr(args.path, args.name, follow_symlinks=False)
 
 
 @handles(procedures.GETXATTR)
 def getxattr(session: Session, args: GetxattrArgs) -> bytes:
     """Return one attribute of a file; links are followed."""
-    with session.sysroot.entered():
+    with session.sysroot:
         return os.getxattr(args.path, args.name)
 
 
@@ -52,7 +61,7 @@ def getxattr(session: Session, args: GetxattrArgs) -> bytes:
 def internal_lxattrlist(session: Session, args: InternalLxattrlistArgs) -> list[Xattr]:
     """Return the attributes of names in one directory: per name a marker, then its attributes (section 5.6)."""
     result = []
-    with session.sysroot.entered():
+    with session.sysroot:
         os.chdir(args.path)
         for name in args.names:
             try:
