@@ -6,7 +6,7 @@ from typing import Final
 
 import trio
 
-_KEPT_LINES: Final = 20
+_KEPT_LINES: Final = 40
 _LINE_MAX_BYTES: Final = 500
 _NOISE: Final = ("SeaBIOS", "Booting from", "\x1b")
 
@@ -43,3 +43,9 @@ class Console:
         """Return the last lines, without the firmware's."""
         lines = [line.decode("utf-8", "replace").strip() for line in (*self._lines, self._partial)]
         return [line for line in lines if line and not any(noise in line for noise in _NOISE)]
+
+    @property
+    def summary(self) -> str:
+        """Return, in one line, the kernel's panic or else the last three lines."""
+        panics = [line for line in self.tail if "Kernel panic" in line]
+        return " | ".join(panics[-1:] or self.tail[-3:])

@@ -49,7 +49,7 @@ class Appliance:
     @property
     def console_tail(self) -> str:
         """Return the console's last lines in one line."""
-        return " | ".join(self.console.tail[-3:])
+        return self.console.summary
 
     async def wait(self) -> int:
         """Wait until qemu has gone; return its exit status, negative for a signal."""
@@ -136,16 +136,20 @@ async def _start(
     appliance = Appliance(process, Console(console), machine)
     nursery.start_soon(appliance.console.pump, trio.lowlevel.FdStream(output))
     nursery.start_soon(appliance.watch)
-    stack.push_async_callback(_end, process, streams)
+    stack.push_async_callback(_end, process, streams, machine)
     return appliance, streams
 
 
-async def _end(process: QemuProcess, streams: Sequence[trio.SocketStream]) -> None:
-    """Hang up, which makes the guest power off, and see qemu to its end, whatever is being cancelled."""
+async def _end(process: QemuProcess, streams: Sequence[trio.SocketStream], machine: StateMachine) -> None:
+    """Hang up, which makes a daemon unmount and power off, and see to that, whatever is being cancelled.
+
+    A guest that has no daemon yet has nothing to lose: it is left to ``QemuProcess.close``.
+    """
     with trio.CancelScope(shield=True):
         for stream in streams:
             await trio.aclose_forcefully(stream)
-        await process.end()
+        if machine.state is State.READY:
+            await process.end()
 
 
 async def _await_launch_words(appliance: Appliance, config: ApplianceConfig, machine: StateMachine) -> None:

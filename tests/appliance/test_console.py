@@ -8,10 +8,10 @@ from appliance.console import Console
 def test_tail_is_the_last_lines_without_the_firmware() -> None:
     console = Console(lambda data: None)
     console.feed(b"\x1b[2JSeaBIOS (version 1)\r\nBooting from ROM..\r\n")
-    for number in range(30):
+    for number in range(60):
         console.feed(b"line %d\r\n" % number)
     console.feed(b"cut sh")
-    assert console.tail == [f"line {number}" for number in range(10, 30)] + ["cut sh"]
+    assert console.tail == [f"line {number}" for number in range(20, 60)] + ["cut sh"]
 
 
 def test_lines_in_pieces_and_not_utf8_are_put_together() -> None:
@@ -22,6 +22,14 @@ def test_lines_in_pieces_and_not_utf8_are_put_together() -> None:
         console.feed(bytes([byte]))
     assert console.tail == ["one", "two \N{REPLACEMENT CHARACTER}"]
     assert passed_on == text
+
+
+def test_summary_is_the_panic_or_the_last_lines() -> None:
+    console = Console(lambda data: None)
+    console.feed(b"one\ntwo\nthree\nfour\n")
+    assert console.summary == "two | three | four"
+    console.feed(b"Kernel panic - not syncing\nCall Trace:\n" + b"?\n" * 20)
+    assert console.summary == "Kernel panic - not syncing"
 
 
 def test_endless_line_is_bounded() -> None:
