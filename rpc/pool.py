@@ -64,11 +64,8 @@ class ChannelPool:
         self._waiting.append(waiter)
         try:
             await waiter.served.wait()
-        except trio.Cancelled:
-            if waiter.channel is None:
-                self._waiting.remove(waiter)
-            else:
-                self._give_back(waiter.channel)
+        except BaseException:  # never with a channel in hand: a task that was woken is not cancelled any more
+            self._waiting.remove(waiter)
             raise
         if waiter.channel is None:
             raise ConnectionLost("the appliance went away")

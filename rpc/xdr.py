@@ -10,11 +10,11 @@ from typing import Any, Final, cast
 
 import xdrlib3
 
+from rpc import constants
 from rpc.errors import LocalProtocolError, RemoteProtocolError
 
 PADDING: Final = (b"", b"\0\0\0", b"\0\0", b"\0")
 """What fills an item up to a multiple of four bytes, by its length modulo four."""
-_NO_LIMIT_BYTES: Final = 0xFFFFFFFF
 _COPIED_BYTES: Final = 4096
 """A longer opaque value is not copied into the packer, but joined once, with the message."""
 
@@ -65,8 +65,8 @@ class Writer:
 
     def opaque(self, value: bytes | bytearray | memoryview) -> None:
         """Append a length word, the bytes and zero padding."""
-        if len(value) > 0xFFFFFFFF:
-            raise LocalProtocolError(f"{len(value)} bytes do not fit behind a 32-bit length")
+        if len(value) > constants.MESSAGE_MAX_BYTES:
+            raise LocalProtocolError(f"{len(value)} bytes are more than a message can carry")
         if len(value) <= _COPIED_BYTES:
             self._packer.pack_bytes(bytes(value))
         else:
@@ -115,11 +115,6 @@ class Reader:
         self._unpacker = xdrlib3.Unpacker(cast("Any", self._data))  # slices and struct.unpack are all it does with it
 
     @property
-    def position(self) -> int:
-        """Offset of the next item."""
-        return self._unpacker.get_position()
-
-    @property
     def remaining(self) -> int:
         """Number of bytes not yet consumed."""
         return len(self._data) - self._unpacker.get_position()
@@ -162,14 +157,14 @@ class Reader:
             raise RemoteProtocolError(f"{value} is not a boolean")
         return value == 1
 
-    def opaque(self, max_bytes: int = _NO_LIMIT_BYTES) -> bytes:
+    def opaque(self, max_bytes: int = constants.MESSAGE_MAX_BYTES) -> bytes:
         """Consume a length word of at most ``max_bytes``, that many bytes and their zero padding."""
         size_bytes = self.uint32()
         if size_bytes > max_bytes:
             raise RemoteProtocolError(f"an item of {size_bytes} bytes, {max_bytes} are allowed")
         return self.fixed_opaque(size_bytes)
 
-    def string(self, max_bytes: int = _NO_LIMIT_BYTES) -> str:
+    def string(self, max_bytes: int = constants.MESSAGE_MAX_BYTES) -> str:
         """Consume text of at most ``max_bytes``; bytes that are not UTF-8 become surrogate escapes."""
         return self.opaque(max_bytes).decode("utf-8", "surrogateescape")
 

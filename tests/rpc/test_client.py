@@ -70,6 +70,70 @@ async def test_progress_is_passed_on() -> None:
     assert seen == [Progress(0, 0, 0, 1)]
 
 
+async def test_progress_comes_at_any_time() -> None:
+    word = framing.encode_progress(Progress(0, 0, 0, 1))
+    seen: list[Progress] = []
+    ours, theirs = trio.socket.socketpair()
+    async with open_channel(trio.SocketStream(ours)) as channel, trio.SocketStream(theirs) as other:
+        channel.on_progress = seen.append
+        daemon = ScriptedDaemon(other)
+        await daemon.send(word + daemon.connection.send_launch())
+        await channel.wait_launch()
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def _send_a_file() -> None:
+                await daemon.begin_stream(DOWNLOAD)
+                await daemon.send(word + daemon.connection.send_chunk(b"data") + word + daemon.connection.send_end())
+
+            async with channel.download(DOWNLOAD, GET) as pieces:
+                assert [piece async for piece in pieces] == [b"data"]
+        assert len(seen) == 3
+
+
+async def test_progress_during_an_upload_does_not_stop_it() -> None:
+    reported = trio.Event()
+    seen: list[Progress] = []
+
+    async def source() -> AsyncIterator[bytes]:
+        yield b"one"
+        await reported.wait()
+        yield b"two"
+
+    async with conversation() as (channel, daemon), trio.open_nursery() as nursery:
+        channel.on_progress = seen.append
+
+        @nursery.start_soon
+        async def _take() -> None:
+            header, _ = await daemon.receive_call(UPLOAD)
+            daemon.connection.begin_upload()
+            assert await daemon.receive() == Chunk(b"one")
+            await daemon.send(framing.encode_progress(Progress(66, header.serial, 3, 6)))
+            reported.set()
+            assert [await daemon.receive() for _ in range(2)] == [Chunk(b"two"), Chunk(b"")]
+            await daemon.send(daemon.connection.send_reply(header, b""))
+
+        await channel.upload(UPLOAD, PUT, source(), size_hint_bytes=6)
+    assert [progress.position for progress in seen] == [3]
+
+
+async def test_closing_a_channel_ends_the_call_that_waits() -> None:
+    ours, theirs = trio.socket.socketpair()
+    stream = trio.SocketStream(ours)
+    async with trio.SocketStream(theirs) as other, open_channel(stream) as channel:
+        await other.send_all(framing.LAUNCH_WORD)
+        await channel.wait_launch()
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def _close() -> None:
+                await trio.testing.wait_all_tasks_blocked()
+                await stream.aclose()
+
+            with pytest.raises(ConnectionLost):
+                await channel.call(LSTATNS, PATH)
+
+
 async def test_arguments_that_do_not_fit_send_nothing() -> None:
     async with conversation() as (channel, daemon):
         with pytest.raises(LocalProtocolError):

@@ -115,7 +115,7 @@ async def test_cancelled_waiter_takes_no_channel() -> None:
         await daemon.answer(PING_DAEMON, None)
 
 
-async def test_waiter_cancelled_as_it_is_served_gives_the_channel_back() -> None:
+async def test_waiter_cancelled_after_it_was_served_gives_the_channel_back() -> None:
     async with pool_of(1) as (pool, (daemon,)), trio.open_nursery() as nursery:
         scope = trio.CancelScope()
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from rpc import constants
 from rpc.errors import LocalProtocolError, RemoteProtocolError
 from rpc.xdr import Reader, Writer
 
@@ -82,6 +83,13 @@ def test_length_limit_holds_exactly() -> None:
 def test_length_beyond_the_data_is_refused_without_allocating() -> None:
     with pytest.raises(RemoteProtocolError):
         Reader(b"\xff\xff\xff\xfcabcd").opaque()
+
+
+def test_opaque_longer_than_a_message_is_a_local_error() -> None:
+    writer = Writer()
+    writer.opaque(bytes(constants.MESSAGE_MAX_BYTES))
+    with pytest.raises(LocalProtocolError, match="more than a message"):
+        writer.opaque(bytes(constants.MESSAGE_MAX_BYTES + 1))
 
 
 def test_leftovers_are_refused_by_done() -> None:
