@@ -96,8 +96,8 @@ async def _cached_tree(packages: PackageList, directory: Path, log: Log) -> Path
 
 async def _build(tree: Path, target: Path, is_current: Callable[[], bool], log: Log) -> None:
     """Build into ``target``, or nothing if the daemon's sources were edited meanwhile."""
-    log("building the appliance")
     async with _staging(target.parent) as staging:
+        log("building the appliance")
         made = staging / "appliance"
         made.mkdir()
         await trio.to_thread.run_sync(extract_kernel, tree, made / "kernel")
