@@ -119,11 +119,15 @@ def parse(arguments: Sequence[str]) -> MountConfig:
         raise UsageError("nothing to mount: give a device with -m, such as -m /dev/sda1")
     if options.directory is None:
         raise UsageError("no directory to mount on: give one as the last argument")
+    fuse_options = tuple(word for text in options.option for word in text.split(",") if word)
+    for word in fuse_options:
+        if word == "rw" or not word.isascii():
+            raise UsageError(f"-o {word}: {'writing: not supported yet' if word == 'rw' else 'not an option of FUSE'}")
     return MountConfig(
         drives=options.drives,
         mounts=tuple(GuestMount.parse(text) for text in options.mount),
         mountpoint=options.directory,
-        fuse_options=tuple(word for text in options.option for word in text.split(",") if word),
+        fuse_options=fuse_options,
         foreground=options.no_fork,
         pid_file=options.pid_file,
         ready_fd=options.fd,

@@ -1,8 +1,10 @@
 """The only caller of pyfuse3's module-wide functions."""
 
+import os
 import shutil
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pyfuse3
@@ -31,6 +33,39 @@ def check_fuse(mountpoint: Path) -> None:
         raise GuestmountError(f"{mountpoint}: {exc.strerror}: 'fusermount3 -u' may free a dead mount") from exc
 
 
+def mount_words(options: Sequence[str], source: str) -> set[str]:
+    """Return the words of ``-o`` for libfuse: what the user gave, and ours where they do not say otherwise."""
+    names = {word.partition("=")[0] for word in options}
+    ours = {"ro", "nosuid", "nodev"} - {f"no{name}" for name in names}
+    if "allow_other" in names:
+        ours.add("default_permissions")  # the process that serves root's mount may read all: others may not
+    if "subtype" not in names:
+        ours.add("subtype=guestmount-py")
+    if "fsname" not in names:
+        ours.add(f"fsname={_escaped(source)}")
+    return ours | set(options)
+
+
+def _escaped(text: str) -> str:
+    """Return text as a value for libfuse's option parser: ASCII, with what is special to it in octal (fuse_opt.c)."""
+    return "".join(
+        chr(byte) if 0x20 < byte < 0x7F and byte not in b",\\" else f"\\{byte:03o}" for byte in os.fsencode(text)
+    )
+
+
+@contextmanager
+def _captured_stderr() -> Iterator[Callable[[], str]]:
+    """Keep what libfuse and fusermount3 write to standard error, so that a failure is one line of ours."""
+    with tempfile.TemporaryFile() as file:
+        ours = os.dup(2)
+        os.dup2(file.fileno(), 2)
+        try:
+            yield lambda: os.pread(file.fileno(), 4096, 0).decode("utf-8", "replace")
+        finally:
+            os.dup2(ours, 2)
+            os.close(ours)
+
+
 @asynccontextmanager
 async def fuse_mounted(
     operations: ReadOnlyOperations, mountpoint: Path, options: Sequence[str], source: str
@@ -42,16 +77,12 @@ async def fuse_mounted(
     Raises:
         GuestmountError: the kernel or fusermount3 refused.
     """
-    words = {"ro", f"fsname={source}", "subtype=guestmount-py", "nosuid", "nodev"} - {"fsname="}
-    if any(word.startswith("fsname=") for word in options):
-        words = {word for word in words if not word.startswith("fsname=")}
-    words |= set(options)
-    if "allow_other" in words:
-        words.add("default_permissions")
-    try:
-        pyfuse3.init(operations, str(mountpoint), words)
-    except RuntimeError as exc:
-        raise GuestmountError(f"{mountpoint}: cannot be mounted ({exc}): see fusermount3's message above") from exc
+    with _captured_stderr() as captured:
+        try:
+            pyfuse3.init(operations, str(mountpoint), mount_words(options, source))
+        except RuntimeError as exc:
+            said = captured().strip().replace("\n", "; ") or exc
+            raise GuestmountError(f"{mountpoint}: cannot be mounted: {said}") from exc
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_serve, nursery)

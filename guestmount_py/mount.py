@@ -1,6 +1,7 @@
 """One mount from start to end: appliance, guest's mounts, FUSE, readiness, signals, unmount."""
 
 import math
+import os
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack
@@ -36,7 +37,8 @@ async def serve_mount(
         GuestmountError: anything failed before the mount was ready; nothing is left then.
     """
     check_fuse(config.mountpoint)
-    _warn_if_not_empty(config.mountpoint, report)
+    mountpoint = Path(os.path.realpath(config.mountpoint))
+    _warn_if_not_empty(mountpoint, report)
     files = await find_appliance(report)
     launched = launch(
         config_from_environment(config.drives, verbose=config.verbose), files, log=report, console=console_sink()
@@ -52,12 +54,12 @@ async def serve_mount(
         async with trio.open_nursery() as nursery:
             operations = ReadOnlyOperations(guest, inodes, nursery)
             source = str(config.drives[0].path)
-            async with fuse_mounted(operations, config.mountpoint, config.fuse_options, source) as serving:
-                record.enter_context(serving_record(config.mountpoint, log_file))
+            async with fuse_mounted(operations, mountpoint, config.fuse_options, source) as serving:
+                record.enter_context(serving_record(mountpoint, log_file))
                 serving.start_soon(_unmount_on_signal, serving.cancel_scope)
                 serving.start_soon(_note_death, appliance)
                 ready()
-                logger.info("mounted on %s", config.mountpoint)
+                logger.info("mounted on %s", mountpoint)
                 await trio.sleep(math.inf)
             nursery.cancel_scope.cancel()
         logger.info("unmounted")

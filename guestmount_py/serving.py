@@ -8,62 +8,113 @@ import fcntl
 import json
 import os
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from rpc.errors import GuestmountError
 
 
-def runtime_directory() -> Path:
-    """Return the user's directory for records, created private.
+class Mount(NamedTuple):
+    """What /proc/self/mountinfo tells of a mount.
 
-    Raises:
-        GuestmountError: it exists and belongs to somebody else.
+    Attributes:
+        number: its device as ``MAJOR:MINOR``; the kernel gives it to another mount as soon as this one has gone.
+        user_id: who mounted it (FUSE's ``user_id``), None for other filesystems.
     """
-    base = os.environ.get("XDG_RUNTIME_DIR")
-    directory = Path(base) / "guestmount-py" if base else Path(tempfile.gettempdir()) / f"guestmount-py-{os.getuid()}"
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    info = directory.lstat()
-    if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.getuid():
-        raise GuestmountError(f"{directory}: belongs to somebody else: set XDG_RUNTIME_DIR")
-    return directory
+
+    number: str
+    user_id: int | None
 
 
-def mount_number(mountpoint: Path) -> str | None:
-    """Return the device number of the mount whose mount point this is, None if nothing is mounted there (mountinfo)."""
-    wanted = os.fsencode(os.path.realpath(mountpoint.parent) + "/" + mountpoint.name).rstrip(b"/")
+def find_mount(mountpoint: Path) -> Mount | None:
+    """Return the uppermost mount on a directory, without touching what is mounted; None if nothing is."""
+    path = Path(os.path.abspath(mountpoint))
+    resolved = Path(os.path.realpath(path.parent), path.name)
+    found = _mount_at(resolved)
+    if found is None and resolved.is_symlink():
+        return _mount_at(Path(os.path.realpath(resolved)))
+    return found
+
+
+def _mount_at(path: Path) -> Mount | None:
+    wanted = os.fsencode(path)
     escaped = b"".join(b"\\%03o" % byte if byte in b" \t\n\\" else bytes([byte]) for byte in wanted)
-    number = None
+    found = None
     for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
         fields = line.split()
         if fields[4] == escaped:
-            number = fields[2].decode()
-    return number
+            ids = [word[8:] for word in fields[-1].split(b",") if word.startswith(b"user_id=")]
+            found = Mount(fields[2].decode(), int(ids[0]) if ids else None)
+    return found
+
+
+def runtime_directory() -> Path:
+    """Return this user's directory for records, created private.
+
+    Raises:
+        GuestmountError: it cannot be created, or belongs to somebody else.
+    """
+    directory = _runtime_directories(os.getuid())[0]
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as exc:
+        raise GuestmountError(f"{directory}: {exc.strerror}: set XDG_RUNTIME_DIR to a directory of your own") from exc
+    if not _belongs_to(directory, os.getuid()):
+        raise GuestmountError(f"{directory}: belongs to somebody else: set XDG_RUNTIME_DIR to a directory of your own")
+    return directory
+
+
+def _runtime_directories(user_id: int) -> list[Path]:
+    """Return where a user's records may be; the first is where this process puts its own."""
+    login, temporary = Path(f"/run/user/{user_id}"), Path(f"/tmp/guestmount-py-{user_id}")
+    found = [login / "guestmount-py"] if login.is_dir() else []
+    given = os.environ.get("XDG_RUNTIME_DIR")
+    if given and user_id == os.getuid():
+        found.insert(0, Path(given) / "guestmount-py")
+    return [*found, temporary]
+
+
+def _belongs_to(directory: Path, user_id: int) -> bool:
+    info = directory.lstat()
+    return stat.S_ISDIR(info.st_mode) and info.st_uid == user_id
 
 
 @contextmanager
 def serving_record(mountpoint: Path, log_file: Path) -> Iterator[None]:
-    """Hold the record of a mount that has just been made."""
-    path = runtime_directory() / f"mount-{mount_number(mountpoint)}"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    """Hold the record of a mount that has just been made on a directory whose path has no symlink.
+
+    Raises:
+        GuestmountError: there is no place for it, or the mount has gone already.
+    """
+    mount = find_mount(mountpoint)
+    if mount is None:
+        raise GuestmountError(f"{mountpoint}: was unmounted before it was ready")
+    path = runtime_directory() / f"mount-{mount.number}"
+    with suppress(FileNotFoundError):
+        path.unlink()  # of a mount that has gone; its process may still be seeing its appliance off
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
         os.write(descriptor, json.dumps({"pid": os.getpid(), "log": str(log_file)}).encode())
         yield
     finally:
         with suppress(FileNotFoundError):
-            path.unlink()
+            if path.stat().st_ino == os.fstat(descriptor).st_ino:
+                path.unlink()
         os.close(descriptor)
 
 
-def open_record(number: str) -> int | None:
+def open_record(mount: Mount) -> int | None:
     """Return a descriptor of a mount's record, None if it has none (it is not ours, or its process has gone)."""
-    try:
-        return os.open(runtime_directory() / f"mount-{number}", os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+    if mount.user_id is None:
         return None
+    for directory in _runtime_directories(mount.user_id):
+        with suppress(OSError):
+            if _belongs_to(directory, mount.user_id):
+                return os.open(directory / f"mount-{mount.number}", os.O_RDONLY | os.O_CLOEXEC)
+    return None
 
 
 def wait_gone(descriptor: int) -> None:

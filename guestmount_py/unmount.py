@@ -7,10 +7,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from guestmount_py import VERSION
-from guestmount_py.serving import mount_number, open_record, wait_gone
+from guestmount_py.serving import find_mount, open_record, wait_gone
 
 UNMOUNTED: Final = 0
 FAILED: Final = 1
@@ -31,16 +31,28 @@ def main() -> int:
     return unmount(options.mountpoint, retries=retries, quiet=options.quiet, verbose=options.verbose)
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Exit with 1, as guestunmount does: argparse's 2 would say that it is still mounted."""
+        self.exit(FAILED, f"{self.prog}: {message}: see '{self.prog} --help'\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="guestunmount-py", epilog=_EPILOG, allow_abbrev=False)
+    parser = _Parser(prog="guestunmount-py", epilog=_EPILOG, allow_abbrev=False)
     parser.add_argument("mountpoint", metavar="DIRECTORY", type=Path, help="where the guest is mounted")
     parser.add_argument("--fd", metavar="N", type=int, help="first wait until the other end of this pipe is closed")
-    parser.add_argument("--retry", metavar="N", type=int, default=_RETRIES, help=f"try so often again ({_RETRIES})")
+    parser.add_argument("--retry", metavar="N", type=_count, default=_RETRIES, help=f"try so often again ({_RETRIES})")
     parser.add_argument("--no-retry", action="store_true", help="try only once")
     parser.add_argument("-q", "--quiet", action="store_true", help="say nothing when it fails")
     parser.add_argument("-v", "--verbose", action="store_true", help="say what is done")
     parser.add_argument("-V", "--version", action="version", version=f"%(prog)s {VERSION}")
     return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text} is not a number of times")
+    return int(text)
 
 
 def _wait_closed(descriptor: int) -> None:
@@ -56,11 +68,11 @@ def unmount(mountpoint: Path, *, retries: int = _RETRIES, quiet: bool = False, v
         if wanted:
             sys.stderr.write(f"guestunmount-py: {text}\n")
 
-    number = mount_number(mountpoint)
-    if number is None:
+    mount = find_mount(mountpoint)
+    if mount is None:
         say(f"{mountpoint}: not mounted")
         return NOT_MOUNTED
-    record = open_record(number)
+    record = open_record(mount)
     delay_s = 0.25
     for attempt in range(retries + 1):
         problem = _try_unmount(mountpoint)
@@ -101,7 +113,7 @@ def _try_unmount(mountpoint: Path) -> str | None:
 
 def _users(mountpoint: Path) -> str:
     """Name the processes that have something open below a mount point, as far as they can be seen."""
-    prefix = os.path.realpath(mountpoint.parent) + "/" + mountpoint.name
+    prefix = os.path.realpath(mountpoint)
     found = set()
     for link in Path("/proc").glob("[0-9]*/cwd"):
         candidates = [link]
