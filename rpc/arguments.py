@@ -63,13 +63,6 @@ class AugDefnodeArgs(NamedTuple):
     val: str
 
 
-class ChmodArgs(NamedTuple):
-    """Carry the arguments of ``chmod``."""
-
-    mode: Int32
-    path: GuestPath
-
-
 class IsFileArgs(NamedTuple):
     """Carry the arguments of ``is_file``, ``is_dir``."""
 
@@ -141,15 +134,6 @@ class VgActivateArgs(NamedTuple):
     volgroups: list[str]
 
 
-class MknodArgs(NamedTuple):
-    """Carry the arguments of ``mknod``."""
-
-    mode: Int32
-    devmajor: Int32
-    devminor: Int32
-    path: GuestPath
-
-
 class UmaskArgs(NamedTuple):
     """Carry the arguments of ``umask``."""
 
@@ -162,65 +146,10 @@ class ReaddirArgs(NamedTuple):
     dir: GuestPath
 
 
-class LsetxattrArgs(NamedTuple):
-    """Carry the arguments of ``lsetxattr``."""
-
-    xattr: str
-    val: str
-    vallen: Int32
-    path: GuestPath
-
-
-class LremovexattrArgs(NamedTuple):
-    """Carry the arguments of ``lremovexattr``."""
-
-    xattr: str
-    path: GuestPath
-
-
-class LnArgs(NamedTuple):
-    """Carry the arguments of ``ln``, ``ln_s``."""
-
-    target: str
-    linkname: GuestPath
-
-
 class Find0Args(NamedTuple):
     """Carry the arguments of ``find0``."""
 
     directory: GuestPath
-
-
-class TruncateSizeArgs(NamedTuple):
-    """Carry the arguments of ``truncate_size``."""
-
-    path: GuestPath
-    size: Int64
-
-
-class UtimensArgs(NamedTuple):
-    """Carry the arguments of ``utimens``."""
-
-    path: GuestPath
-    atsecs: Int64
-    atnsecs: Int64
-    mtsecs: Int64
-    mtnsecs: Int64
-
-
-class MkdirModeArgs(NamedTuple):
-    """Carry the arguments of ``mkdir_mode``."""
-
-    path: GuestPath
-    mode: Int32
-
-
-class LchownArgs(NamedTuple):
-    """Carry the arguments of ``lchown``."""
-
-    owner: Int32
-    group: Int32
-    path: GuestPath
 
 
 class InternalLxattrlistArgs(NamedTuple):
@@ -251,42 +180,12 @@ class ChecksumDeviceArgs(NamedTuple):
     device: Device
 
 
-class InternalWriteArgs(NamedTuple):
-    """Carry the arguments of ``internal_write``."""
-
-    path: GuestPath
-    content: bytes
-
-
-class PwriteArgs(NamedTuple):
-    """Carry the arguments of ``pwrite``."""
-
-    path: GuestPath
-    content: bytes
-    offset: Int64
-
-
-class UploadOffsetArgs(NamedTuple):
-    """Carry the arguments of ``upload_offset``."""
-
-    remotefilename: DeviceOrPath
-    offset: Int64
-
-
 class DownloadOffsetArgs(NamedTuple):
     """Carry the arguments of ``download_offset``."""
 
     remotefilename: DeviceOrPath
     offset: Int64
     size: Int64
-
-
-class PwriteDeviceArgs(NamedTuple):
-    """Carry the arguments of ``pwrite_device``."""
-
-    device: Device
-    content: bytes
-    offset: Int64
 
 
 class PreadDeviceArgs(NamedTuple):
@@ -301,18 +200,6 @@ class LvmCanonicalLvNameArgs(NamedTuple):
     """Carry the arguments of ``lvm_canonical_lv_name``."""
 
     lvname: str
-
-
-class MkfsArgs(NamedTuple):
-    """Carry the arguments of ``mkfs``."""
-
-    fstype: str
-    device: Device
-    blocksize: Int32 | None = None
-    features: str | None = None
-    inode: Int32 | None = None
-    sectorsize: Int32 | None = None
-    label: str | None = None
 
 
 class GetxattrArgs(NamedTuple):
@@ -338,13 +225,6 @@ class XfsInfoArgs(NamedTuple):
     """Carry the arguments of ``xfs_info``."""
 
     pathordevice: DeviceOrPath
-
-
-class RenameArgs(NamedTuple):
-    """Carry the arguments of ``rename``."""
-
-    oldpath: GuestPath
-    newpath: GuestPath
 
 
 class InternalFeatureAvailableArgs(NamedTuple):
@@ -402,7 +282,6 @@ IsSymlinkArgs: TypeAlias = PathArgs
 IsWholeDeviceArgs: TypeAlias = DeviceArgs
 LgetxattrArgs: TypeAlias = GetxattrArgs
 LgetxattrsArgs: TypeAlias = PathArgs
-LnSArgs: TypeAlias = LnArgs
 Ls0Args: TypeAlias = ReaddirArgs
 LstatnsArgs: TypeAlias = PathArgs
 MdStatArgs: TypeAlias = MdDetailArgs
@@ -411,8 +290,6 @@ PartGetParttypeArgs: TypeAlias = DeviceArgs
 PartListArgs: TypeAlias = DeviceArgs
 ReadlinkArgs: TypeAlias = PathArgs
 RealpathArgs: TypeAlias = PathArgs
-RmArgs: TypeAlias = PathArgs
-RmdirArgs: TypeAlias = PathArgs
 StatnsArgs: TypeAlias = PathArgs
 StatvfsArgs: TypeAlias = PathArgs
 VfsLabelArgs: TypeAlias = MountableArgs

@@ -7,7 +7,7 @@ from typing import Any, Final, get_args, get_origin
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from rpc import arguments, types
+from rpc import arguments, types, write_arguments
 from rpc.codec import (
     Char,
     Device,
@@ -68,7 +68,7 @@ def _classes(module: Any) -> list[type[Any]]:
 
 
 STRUCTURES: Final = _classes(types)
-ARGUMENTS: Final = _classes(arguments)
+ARGUMENTS: Final = _classes(arguments) + _classes(write_arguments)
 
 
 def with_fillers(args: Any, blank: Any) -> Any:

@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 
 from rpc import constants, framing
-from rpc.arguments import DownloadArgs, LstatnsArgs, MkfsArgs, NoArgs, PreadArgs, UploadArgs
+from rpc.arguments import DownloadArgs, LstatnsArgs, NoArgs, PreadArgs, UploadArgs
 from rpc.codec import Device, DeviceOrPath, GuestPath
 from rpc.connection import Connection, Phase, Role
 from rpc.errors import LocalProtocolError, RemoteProtocolError
 from rpc.events import CancelWord, Chunk, Header, Launch, Message, Progress
 from rpc.procedures import DOWNLOAD, LSTATNS, MKFS, PING_DAEMON, PREAD, UPLOAD, VFS_TYPE
 from rpc.types import Statns
+from rpc.write_arguments import MkfsArgs
 from rpc.xdr import Reader
 from tests.rpc.ends import Ends, events_of
 
