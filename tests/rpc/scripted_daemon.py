@@ -4,13 +4,21 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
 import trio
 
+from rpc.arguments import LstatnsArgs, NoArgs
 from rpc.client import Channel, open_channel
+from rpc.codec import GuestPath
 from rpc.connection import Connection, Role
+from rpc.errors import ConnectionLost
 from rpc.events import Event, Header, Message, NeedData
-from rpc.procedures import Procedure
+from rpc.procedures import LSTATNS, PING_DAEMON, Procedure
+from rpc.types import Statns
 from rpc.xdr import Reader
+
+STAT = Statns._make(range(22))
+PATH = LstatnsArgs(GuestPath(b"/file"))
 
 
 class ScriptedDaemon:
@@ -57,3 +65,16 @@ async def conversation() -> AsyncIterator[tuple[Channel, ScriptedDaemon]]:
         await daemon.send(daemon.connection.send_launch())
         await channel.wait_launch()
         yield channel, daemon
+
+
+async def assert_usable(channel: Channel, daemon: ScriptedDaemon) -> None:
+    assert not channel.is_lost
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(daemon.answer, LSTATNS, STAT)
+        assert await channel.call(LSTATNS, PATH) == STAT
+
+
+async def assert_lost(channel: Channel) -> None:
+    assert channel.is_lost
+    with pytest.raises(ConnectionLost):
+        await channel.call(PING_DAEMON, NoArgs())

@@ -7,33 +7,17 @@ import trio
 import trio.testing
 
 from rpc import client, constants, framing
-from rpc.arguments import DownloadArgs, LstatnsArgs, NoArgs, PreadArgs, UploadArgs
-from rpc.client import Channel, open_channel
+from rpc.arguments import DownloadArgs, NoArgs, PreadArgs, UploadArgs
+from rpc.client import open_channel
 from rpc.codec import DeviceOrPath, GuestPath
 from rpc.errors import ConnectionLost, LocalProtocolError, ProcedureError, RemoteProtocolError
 from rpc.events import Header, Progress
 from rpc.procedures import LSTATNS, PING_DAEMON, PREAD, PWRITE
-from rpc.types import Statns
 from rpc.write_arguments import PwriteArgs
-from tests.rpc.scripted_daemon import ScriptedDaemon, conversation
+from tests.rpc.scripted_daemon import PATH, STAT, assert_lost, assert_usable, conversation
 
-STAT = Statns._make(range(22))
-PATH = LstatnsArgs(GuestPath(b"/file"))
 GET = DownloadArgs(DeviceOrPath(b"/file"))
 PUT = UploadArgs(DeviceOrPath(b"/file"))
-
-
-async def assert_usable(channel: Channel, daemon: ScriptedDaemon) -> None:
-    assert not channel.is_lost
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(daemon.answer, LSTATNS, STAT)
-        assert await channel.call(LSTATNS, PATH) == STAT
-
-
-async def assert_lost(channel: Channel) -> None:
-    assert channel.is_lost
-    with pytest.raises(ConnectionLost):
-        await channel.call(PING_DAEMON, NoArgs())
 
 
 async def test_call_returns_the_result() -> None:

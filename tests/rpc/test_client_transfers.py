@@ -8,32 +8,17 @@ import trio
 import trio.testing
 
 from rpc import client, framing
-from rpc.arguments import DownloadArgs, LstatnsArgs, NoArgs, UploadArgs
-from rpc.client import Channel, open_channel
-from rpc.codec import DeviceOrPath, GuestPath
+from rpc.arguments import DownloadArgs, UploadArgs
+from rpc.client import open_channel
+from rpc.codec import DeviceOrPath
 from rpc.errors import ConnectionLost, ProcedureError, RemoteProtocolError
 from rpc.events import CancelWord, Chunk, Header, Progress
-from rpc.procedures import DOWNLOAD, HELLO, LSTATNS, PING_DAEMON, UPLOAD
-from rpc.types import Hello, Statns
-from tests.rpc.scripted_daemon import ScriptedDaemon, conversation
+from rpc.procedures import DOWNLOAD, HELLO, UPLOAD
+from rpc.types import Hello
+from tests.rpc.scripted_daemon import ScriptedDaemon, assert_lost, assert_usable, conversation
 
-STAT = Statns._make(range(22))
-PATH = LstatnsArgs(GuestPath(b"/file"))
 GET = DownloadArgs(DeviceOrPath(b"/file"))
 PUT = UploadArgs(DeviceOrPath(b"/file"))
-
-
-async def assert_usable(channel: Channel, daemon: ScriptedDaemon) -> None:
-    assert not channel.is_lost
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(daemon.answer, LSTATNS, STAT)
-        assert await channel.call(LSTATNS, PATH) == STAT
-
-
-async def assert_lost(channel: Channel) -> None:
-    assert channel.is_lost
-    with pytest.raises(ConnectionLost):
-        await channel.call(PING_DAEMON, NoArgs())
 
 
 async def stream(daemon: ScriptedDaemon, pieces: list[bytes], *, cancelled: bool = False) -> None:
