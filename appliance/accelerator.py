@@ -60,10 +60,8 @@ async def accelerator_works(accelerator: str, config: ApplianceConfig, files: Ap
 
 
 def _record(program: Path, kernel: Path) -> Path:
-    """Return the file that remembers the answer for this boot, this qemu and this kernel."""
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text()
-    digest = hashlib.sha256(boot.encode())
-    for path in (program.resolve(), kernel.resolve()):
-        info = path.stat()
-        digest.update(f"{path} {info.st_size} {info.st_mtime_ns}\n".encode())
-    return cache_directory() / f"accelerator-{digest.hexdigest()[:16]}"
+    """Return the file that remembers the answer for this boot, this qemu and a kernel of this size."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    info = program.resolve().stat()
+    key = f"{boot} {program.resolve()} {info.st_size} {info.st_mtime_ns} {kernel.stat().st_size}"
+    return cache_directory() / f"accelerator-{hashlib.sha256(key.encode()).hexdigest()[:16]}"

@@ -21,10 +21,10 @@ _KEPT_DRIVERS: Final = frozenset({"block", "cdrom", "char", "dax", "md", "mtd", 
 _REMOVED_MODULES: Final = ("sound", "net")
 _MOUNT_POINTS: Final = ("dev", "proc", "root", "run", "sys", "sysroot", "tmp")
 _LVM_CONF: Final = """\
-# There is no udev in the appliance: LVM makes its own device nodes and looks at every device.
+# There is no udev in the appliance: LVM makes its own device nodes and looks at every device. Its root is read-only.
 devices { obtain_device_list_from_udev = 0 use_devicesfile = 0 }
-activation { udev_sync = 0 udev_rules = 0 }
-global { locking_type = 1 }
+activation { udev_sync = 0 udev_rules = 0 monitoring = 0 }
+backup { backup = 0 archive = 0 }
 """
 
 
