@@ -8,7 +8,7 @@ import fcntl
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -20,10 +20,12 @@ class Mount(NamedTuple):
     """What /proc/self/mountinfo tells of a mount.
 
     Attributes:
+        path: where it is mounted.
         number: its device as ``MAJOR:MINOR``; the kernel gives it to another mount as soon as this one has gone.
         user_id: who mounted it (FUSE's ``user_id``), None for other filesystems.
     """
 
+    path: Path
     number: str
     user_id: int | None
 
@@ -46,7 +48,7 @@ def _mount_at(path: Path) -> Mount | None:
         fields = line.split()
         if fields[4] == escaped:
             ids = [word[8:] for word in fields[-1].split(b",") if word.startswith(b"user_id=")]
-            found = Mount(fields[2].decode(), int(ids[0]) if ids else None)
+            found = Mount(path, fields[2].decode(), int(ids[0]) if ids else None)
     return found
 
 
@@ -100,23 +102,40 @@ def serving_record(mountpoint: Path, log_file: Path) -> Iterator[None]:
         os.write(descriptor, json.dumps({"pid": os.getpid(), "log": str(log_file)}).encode())
         yield
     finally:
-        with suppress(FileNotFoundError):
-            if path.stat().st_ino == os.fstat(descriptor).st_ino:
-                path.unlink()
+        _discard(path, descriptor)  # the descriptor, and with it the lock, stays until the process has ended
+
+
+def _discard(path: Path, descriptor: int) -> None:
+    """Remove a record unless a newer mount of the same number has taken its place."""
+    with suppress(OSError):
+        if path.stat().st_ino == os.fstat(descriptor).st_ino:
+            path.unlink()
+
+
+@contextmanager
+def server_of(mount: Mount) -> Iterator[Callable[[], None]]:
+    """Get hold of a mount's record before unmounting; yields what waits until its process has ended.
+
+    If it has no record (it is not ours, or its process was killed) there is nothing to wait for.
+    """
+    for directory in _runtime_directories(mount.user_id) if mount.user_id is not None else []:
+        path = directory / f"mount-{mount.number}"
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            continue
+        if os.fstat(descriptor).st_uid == mount.user_id:
+            break
         os.close(descriptor)
+    else:
+        yield lambda: None
+        return
 
+    def wait_gone() -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        _discard(path, descriptor)  # one that was killed left it behind
 
-def open_record(mount: Mount) -> int | None:
-    """Return a descriptor of a mount's record, None if it has none (it is not ours, or its process has gone)."""
-    if mount.user_id is None:
-        return None
-    for directory in _runtime_directories(mount.user_id):
-        with suppress(OSError):
-            if _belongs_to(directory, mount.user_id):
-                return os.open(directory / f"mount-{mount.number}", os.O_RDONLY | os.O_CLOEXEC)
-    return None
-
-
-def wait_gone(descriptor: int) -> None:
-    """Wait until the process that holds a record has ended."""
-    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    try:
+        yield wait_gone
+    finally:
+        os.close(descriptor)

@@ -6,17 +6,19 @@ import select
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NoReturn
 
 from guestmount_py import VERSION
-from guestmount_py.serving import find_mount, open_record, wait_gone
+from guestmount_py.serving import find_mount, server_of
 
 UNMOUNTED: Final = 0
 FAILED: Final = 1
 STILL_MOUNTED: Final = 2
 NOT_MOUNTED: Final = 3
 _RETRIES: Final = 5
+_DELAY_S: Final = 0.125
 _EPILOG: Final = """\
 Exit status: 0 unmounted and the appliance is gone, 1 a program error, 2 still mounted after all retries, 3 not mounted.
 """
@@ -72,26 +74,21 @@ def unmount(mountpoint: Path, *, retries: int = _RETRIES, quiet: bool = False, v
     if mount is None:
         say(f"{mountpoint}: not mounted")
         return NOT_MOUNTED
-    record = open_record(mount)
-    delay_s = 0.25
-    for attempt in range(retries + 1):
-        problem = _try_unmount(mountpoint)
-        if problem is None:
-            break
-        if "not installed" in problem:
-            say(problem)
-            return FAILED
-        say(f"{mountpoint}: {problem}", wanted=verbose)
-        if attempt == retries:
-            say(f"{mountpoint}: still mounted: {problem}{_users(mountpoint)}")
-            return STILL_MOUNTED
-        time.sleep(delay_s)
-        delay_s *= 2
-    if record is not None:
-        say("waiting for the appliance", wanted=verbose)
-        wait_gone(record)
-        os.close(record)
-    return UNMOUNTED
+    with server_of(mount) as wait_gone:
+        for attempt in range(retries + 1):
+            if attempt:
+                time.sleep(_DELAY_S * 2**attempt)
+            problem = _try_unmount(mount.path)
+            if problem is None:
+                say("waiting for the appliance to go", wanted=verbose)
+                wait_gone()
+                return UNMOUNTED
+            if "not installed" in problem:
+                say(problem)
+                return FAILED
+            say(f"{mountpoint}: {problem}", wanted=verbose)
+    say(f"{mountpoint}: still mounted: {problem}{_users(mount.path)}")
+    return STILL_MOUNTED
 
 
 def _try_unmount(mountpoint: Path) -> str | None:
@@ -113,14 +110,12 @@ def _try_unmount(mountpoint: Path) -> str | None:
 
 def _users(mountpoint: Path) -> str:
     """Name the processes that have something open below a mount point, as far as they can be seen."""
-    prefix = os.path.realpath(mountpoint)
+    prefix = str(mountpoint)
     found = set()
     for link in Path("/proc").glob("[0-9]*/cwd"):
         candidates = [link]
-        try:
+        with suppress(OSError):  # somebody else's process
             candidates += list((link.parent / "fd").iterdir())
-        except OSError:
-            continue
         for candidate in candidates:
             try:
                 target = os.readlink(candidate)  # noqa: PTH115 - it need not be a path

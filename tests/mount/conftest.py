@@ -43,7 +43,7 @@ class Mounted:
 
 
 @contextmanager
-def mounted(source: Path, scratch: Path, *options: str, may_log: str = "") -> Iterator[Mounted]:
+def mounted(source: Path, scratch: Path, *options: str, may_log: str = "", exit_status: int = 0) -> Iterator[Mounted]:
     """Serve a directory; at the end it is unmounted, its server has gone, and it had nothing to complain of."""
     path, log = scratch / "mnt", scratch / "log"
     path.mkdir()
@@ -56,7 +56,7 @@ def mounted(source: Path, scratch: Path, *options: str, may_log: str = "") -> It
             yield Mounted(source, path, log, server, tuple(map(int, line.split())))
         finally:
             assert unmount(path) in (UNMOUNTED, NOT_MOUNTED)
-            assert server.wait(30) == 0
+            assert server.wait(30) == exit_status
     complaints = [text for text in log.read_text().splitlines() if not may_log or may_log not in text]
     assert complaints == []
 
