@@ -32,9 +32,8 @@ class Sysroot:
     def __init__(self, path: bytes = DEFAULT_SYSROOT, *, is_plain_directory: bool = False) -> None:
         self.path: Final = path
         self._is_plain_directory = is_plain_directory
-        self._mounts = open(_PROC_MOUNTS, "rb")  # noqa: SIM115 - kept for poll()
         self._changes = select.poll()
-        self._changes.register(self._mounts, select.POLLPRI)
+        self._changes.register(os.open(_PROC_MOUNTS, os.O_RDONLY | os.O_CLOEXEC), select.POLLPRI)
         self._is_mounted: bool | None = None
         self._real_root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
