@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,7 +41,7 @@ def main() -> int:
         workload = image.workload()
         table = measure(workload, chosen, {row for row in ROWS if row.name in options.rows}, rounds)
         measured = report.results(table, workload, chosen, rounds)
-    except (Disagreement, OSError, RuntimeError) as error:
+    except (Disagreement, OSError, RuntimeError, subprocess.SubprocessError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return EXIT_FAILED
     options.json.write_text(json.dumps(measured, indent=1, ensure_ascii=False) + "\n")

@@ -17,6 +17,7 @@ from tests.guests.cache import CACHE_DIRECTORY, run
 
 REPOSITORY: Final = Path(__file__).parent.parent
 PACKAGES: Final = ("debootstrap", "e2fsprogs", "fdisk", "fuse2fs", "fuse3", "guestmount", "rsync")
+COMMAND_TIMEOUT_S: Final = 300.0
 GONE_TIMEOUT_S: Final = 60.0
 
 OURS: Final = "guestmount-py"
@@ -66,9 +67,9 @@ class Contender:
             if not processes.wait_until_gone(GONE_TIMEOUT_S):
                 raise RuntimeError(f"{self.name}: processes left {GONE_TIMEOUT_S:.0f} s after the unmount")
         finally:
-            if os.path.ismount(directory):
-                run("umount", "--lazy", directory)
             processes.kill_all()
+            if _is_mounted(directory):
+                run("umount", "--lazy", directory)
 
     def describe(self) -> str:
         """Return the version, one line."""
@@ -78,7 +79,12 @@ class Contender:
         # Output goes to a file: what stays in the background would hold a pipe open for ever.
         with tempfile.TemporaryFile() as output:
             finished = subprocess.run(
-                command, env={**os.environ, **self.environment}, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+                command,
+                env={**os.environ, **self.environment},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                timeout=COMMAND_TIMEOUT_S,
             )
             output.seek(0)
             said = output.read().decode(errors="replace").strip()
@@ -95,6 +101,12 @@ def install_packages() -> None:
     """
     kernel = () if any(Path("/boot").glob("vmlinuz-*")) else ("linux-image-amd64",)
     subprocess.run([REPOSITORY / "tools/install-debian-packages", *PACKAGES, *kernel], check=True)
+
+
+def _is_mounted(directory: Path) -> bool:
+    """Tell whether something is mounted there, without touching it: its server may be dead or stuck."""
+    mounts = Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines()
+    return any(line.split()[4] == str(directory) for line in mounts)
 
 
 def _mount_ours(workload: Workload, directory: Path) -> Command:

@@ -12,6 +12,7 @@ from typing import Final
 
 from bench.image import BIG_FILE, SMALL_FILES
 
+SCRIPT_TIMEOUT_S: Final = 600.0
 SAMPLE_BYTES: Final = 64 << 10
 SAMPLE_EVERY_BYTES: Final = 48 << 20
 
@@ -138,6 +139,7 @@ def _timed(directory: Path, script: str) -> tuple[float, str]:
         cwd=directory,
         env={**os.environ, "LC_ALL": "C"},
         capture_output=True,
+        timeout=SCRIPT_TIMEOUT_S,
         text=True,
     )
     seconds = time.perf_counter() - start_s
