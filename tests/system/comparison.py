@@ -46,21 +46,22 @@ def attribute_differences(ours: Path, reference: Path, excluded: Sequence[str], 
         ours: our mount.
         reference: the kernel's mount of the same filesystem.
         excluded: names in the root that are left out.
-        exact_inodes: inode numbers are the guest's; otherwise only their low 48 bits, and the high ones are the same for all
-            files of a filesystem. The root's is never compared: ours is 1, or that of a mount point.
+        exact_inodes: inode numbers are the guest's, but for those in other btrfs subvolumes; otherwise only their low
+            48 bits are. The root's is never compared: ours is 1, or that of a mount point.
 
     Returns:
         The first few differences, and how many files were compared if there were none at all.
     """
     different: list[str] = []
     skipped = {os.fsencode(name) for name in excluded}
+    exact_device = os.lstat(reference).st_dev if exact_inodes else None
     for path in _walk(os.fsencode(reference), skipped):
         relative = os.path.relpath(path, os.fsencode(reference))
         here = os.path.normpath(os.path.join(os.fsencode(ours), relative))
         try:
             different += [
                 f"{os.fsdecode(relative)!r}: {text}"
-                for text in _differences(here, path, exact_inodes=exact_inodes, is_root=relative == b".")
+                for text in _differences(here, path, exact_device, is_root=relative == b".")
             ]
         except OSError as exc:
             different.append(f"{os.fsdecode(relative)!r}: {exc}")
@@ -78,12 +79,12 @@ def _walk(top: bytes, skipped: set[bytes]) -> Iterator[bytes]:
             yield os.path.join(directory, name)
 
 
-def _differences(ours: bytes, reference: bytes, *, exact_inodes: bool, is_root: bool) -> Iterator[str]:
+def _differences(ours: bytes, reference: bytes, exact_device: int | None, *, is_root: bool) -> Iterator[str]:
     here, there = os.lstat(ours), os.lstat(reference)
     for field in _FIELDS:
         if getattr(here, field) != getattr(there, field):
             yield f"{field} is {getattr(here, field)}, should be {getattr(there, field)}"
-    mask = -1 if exact_inodes else (1 << _INODE_BITS) - 1
+    mask = -1 if there.st_dev == exact_device else (1 << _INODE_BITS) - 1
     if not is_root and here.st_ino & mask != there.st_ino & mask:
         yield f"st_ino is {here.st_ino:#x}, should be {there.st_ino:#x}"
     for what, read in _READS:
@@ -105,8 +106,3 @@ def _result(read: Callable[[bytes], object], path: bytes) -> object:
         return read(path)
     except OSError as exc:
         return exc.errno
-
-
-def count_files(directory: Path) -> int:
-    """Return how many files, of any kind, a tree has."""
-    return sum(1 for _ in _walk(os.fsencode(directory), set()))

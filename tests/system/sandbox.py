@@ -1,4 +1,4 @@
-"""The two programs, run as a user runs them but with private directories, and the proof that they leave nothing behind."""
+"""The two programs, run as a user runs them but in private directories, and the proof that they leave nothing."""
 
 import os
 import subprocess
