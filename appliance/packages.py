@@ -71,7 +71,9 @@ class PackageCache:
                 self._log(f"downloading {len(missing)} packages, {sum(missing) / 1e6:.0f} MB")
                 await self._fetch(names, sum(missing))
         except ProgramFailed as exc:
-            raise ImageError(f"cannot download the appliance's packages: {exc}") from exc
+            errors = [line for line in exc.messages.splitlines() if line.startswith("E: ")]
+            reason = f"apt-get: {errors[0]}" if errors else str(exc)
+            raise ImageError(f"cannot download the appliance's packages: {reason}") from exc
         return sorted((self._directory / "archives").glob("*.deb"))
 
     async def _fetch(self, names: Sequence[str], missing_bytes: int) -> None:

@@ -1,7 +1,6 @@
 """Run a host program and wait for it."""
 
 import os
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -13,7 +12,15 @@ _SEARCH_PATH: Final = (*os.environ.get("PATH", os.defpath).split(os.pathsep), "/
 
 
 class ProgramFailed(Exception):
-    """A program ended with a status other than 0, or is not there; the text is its last line of output."""
+    """A program ended with a status other than 0, or is not there; the text is its last line of complaint.
+
+    Attributes:
+        messages: all that it complained of.
+    """
+
+    def __init__(self, text: str, messages: str = "") -> None:
+        super().__init__(text)
+        self.messages = messages
 
 
 async def run_program(
@@ -23,7 +30,7 @@ async def run_program(
     environment: Mapping[str, str] | None = None,
     inherited_fds: Sequence[int] = (),
 ) -> str:
-    """Run a program to its end and return its output.
+    """Run a program to its end and return its standard output.
 
     Cancellation: the program is killed and waited for.
 
@@ -42,7 +49,7 @@ async def run_program(
             done = await trio.run_process(
                 [str(word) for word in argv],
                 capture_stdout=True,
-                stderr=subprocess.STDOUT,
+                capture_stderr=True,
                 stdin=b"",
                 check=False,
                 env={**os.environ, "PATH": os.pathsep.join(_SEARCH_PATH), "LC_ALL": "C.UTF-8", **(environment or {})},
@@ -52,8 +59,10 @@ async def run_program(
         raise ProgramFailed(f"{name} is not installed") from exc
     except trio.TooSlowError as exc:
         raise ProgramFailed(f"{name} did not end within {timeout_s:.0f} s") from exc
-    output = done.stdout.decode("utf-8", "replace")
+    output, messages = (stream.decode("utf-8", "replace") for stream in (done.stdout, done.stderr))
     if done.returncode:
-        lines = [line for line in output.strip().splitlines() if line]
-        raise ProgramFailed(f"{name}: {lines[-1]}" if lines else f"{name} ended with status {done.returncode}")
+        lines = messages.split("\n") if messages.strip() else output.split("\n")
+        last = next((line for line in reversed(lines) if line.strip()), None)
+        text = f"{name}: {last}" if last else f"{name} ended with status {done.returncode}"
+        raise ProgramFailed(text, messages)
     return output
