@@ -33,6 +33,7 @@ _FILE_TYPES: Final = frozenset(
     (modes.S_IFBLK, modes.S_IFCHR, modes.S_IFDIR, modes.S_IFIFO, modes.S_IFLNK, modes.S_IFREG, modes.S_IFSOCK)
 )
 _NS: Final = 1_000_000_000
+_ST_INO: Final = struct.Struct(">q")
 Xattrs = tuple[tuple[bytes, bytes], ...]
 
 
@@ -57,6 +58,12 @@ class Entry:
     def fields(self) -> tuple[int, ...]:
         """Return the attributes in the order of ``Statns``."""
         return hot.STATNS.unpack_from(self.data, self.offset)
+
+    @property
+    def is_unreadable(self) -> bool:
+        """Tell whether the guest could read the name only: st_ino, the second of the attributes, is -1."""
+        (ino,) = _ST_INO.unpack_from(self.data, self.offset + 8)
+        return bool(ino == -1)
 
 
 def checked_fields(values: Sequence[int]) -> None:
@@ -181,11 +188,12 @@ class Guest:
         return contents
 
     async def list_directory(self, path: bytes) -> list[Entry]:
-        """Return a directory's entries without ``.`` and ``..``; one whose attributes cannot be read is left out."""
+        """Return a directory's entries without ``.`` and ``..``, also those that are unreadable."""
         entries = await (self._list_extended(path) if self.extended else self._list_standard(path))
         for entry in entries:
             checked_name(entry.name)
-            checked_fields(entry.fields)
+            if not entry.is_unreadable:
+                checked_fields(entry.fields)
         if len({entry.name for entry in entries}) != len(entries):
             raise RemoteProtocolError(f"a name stands twice in {path!r}")
         return entries
@@ -197,7 +205,7 @@ class Guest:
                 entries += [
                     Entry(raw.name, piece, raw.stat_offset, raw.target, raw.xattrs)
                     for raw in hot.decode_directory_entries(piece)
-                    if raw.name != b"." and not _is_unreadable(piece, raw.stat_offset)
+                    if raw.name != b"."
                 ]
         return entries
 
@@ -214,10 +222,9 @@ class Guest:
             if not len(stats) == len(targets) == len(xattrs) == len(batch):
                 raise RemoteProtocolError(f"{len(stats)} attributes where {len(batch)} were asked for")
             for name, stat, target, pairs in zip(batch, stats, targets, xattrs, strict=True):
-                if stat.st_ino != -1:
-                    entry = _entry_of(name, stat)
-                    entry.target, entry.xattrs = target, pairs
-                    entries.append(entry)
+                entry = _entry_of(name, stat)
+                entry.target, entry.xattrs = target, pairs
+                entries.append(entry)
         return entries
 
     async def _names(self, path: bytes) -> list[bytes]:
@@ -254,9 +261,3 @@ class Guest:
 
 def _entry_of(name: bytes, stat: Statns) -> Entry:
     return Entry(name, hot.STATNS.pack(*stat), 0, None, None)
-
-
-def _is_unreadable(data: bytes, stat_offset: int) -> bool:
-    """Tell whether st_ino, the second of the attributes, is -1."""
-    (ino,) = struct.unpack_from(">q", data, stat_offset + 8)
-    return bool(ino == -1)

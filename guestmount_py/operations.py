@@ -9,13 +9,14 @@ from typing import Any, Final, NoReturn
 import pyfuse3
 import trio
 
-from guestmount_py.attributes import absent_attributes, entry_attributes, statvfs_data
+from guestmount_py.attributes import absent_attributes, entry_attributes, statvfs_data, unreadable_attributes
 from guestmount_py.dircache import DirectoryCache, Listing
 from guestmount_py.errno_boundary import answers_errno
 from guestmount_py.filedata import FileData
 from guestmount_py.guest import Entry, Guest, Xattrs
 from guestmount_py.inodes import Inode, InodeTable, Node
 from guestmount_py.prefetch import Prefetcher
+from rpc.errors import ProcedureError
 
 _LARGE_DIRECTORY_BYTES: Final = 256 * 1024
 """A single name in a directory file longer than this is asked for by itself, not by listing it all."""
@@ -64,16 +65,18 @@ class ReadOnlyOperations(pyfuse3.Operations):
     async def _entry(self, parent: Node, name: bytes) -> Entry | None:
         path = self._inodes.path(parent.inode)
         listing = self._directories.cached(parent.inode)
-        if listing is None and parent.entry.fields[7] > _LARGE_DIRECTORY_BYTES:
-            try:
-                return await self._guest.lstat(os.path.join(path, name), name)
-            except Exception as exc:
-                if getattr(exc, "errno", None) == errno.ENOENT:
-                    return None
-                raise
-        if listing is None:
+        if listing is None and parent.entry.fields[7] <= _LARGE_DIRECTORY_BYTES:
             listing = await self._directories.listing(parent.inode, path)
-        return listing.by_name.get(name)
+        if listing is not None:
+            entry = listing.by_name.get(name)
+            if entry is None or not entry.is_unreadable:
+                return entry
+        try:
+            return await self._guest.lstat(os.path.join(path, name), name)
+        except ProcedureError as exc:
+            if exc.errno == errno.ENOENT:
+                return None
+            raise
 
     async def forget(self, inode_list: Sequence[tuple[pyfuse3.InodeT, int]]) -> None:
         """Take back lookups."""
@@ -156,11 +159,14 @@ class ReadOnlyOperations(pyfuse3.Operations):
         entries = listing.entries
         for index in range(max(start_id - 2, 0), len(entries)):
             entry = entries[index]
-            number = self._inodes.number(entry, inode)
-            attributes = entry_attributes(entry, number)
+            is_unreadable = entry.is_unreadable
+            attributes = (
+                unreadable_attributes() if is_unreadable else entry_attributes(entry, self._inodes.number(entry, inode))
+            )
             if not pyfuse3.readdir_reply(token, pyfuse3.FileNameT(entry.name), attributes, index + 3):
                 return
-            self._inodes.remember(entry, inode)
+            if not is_unreadable:
+                self._inodes.remember(entry, inode)
 
     @answers_errno
     async def releasedir(self, fh: pyfuse3.FileHandleT) -> None:

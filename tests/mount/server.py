@@ -1,6 +1,6 @@
 """Serve a directory of this machine by FUSE through real daemons: everything of a mount but qemu.
 
-python -m tests.mount.server SYSROOT MOUNTPOINT [--standard] [--channels N]
+python -m tests.mount.server SYSROOT MOUNTPOINT --log FILE [--standard] [--channels N] [--daemon MODULE]
 
 Prints the process ids of the daemons, one for each channel, when the mount is ready; ends when it is unmounted.
 """
@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -26,23 +27,23 @@ from rpc.client import open_channel
 from rpc.pool import ChannelPool
 
 
-def start_daemon(sysroot: str) -> tuple["subprocess.Popen[bytes]", trio.SocketStream]:
+def start_daemon(sysroot: str, module: str) -> tuple["subprocess.Popen[bytes]", trio.SocketStream]:
     """Start guestfsd on a directory; return it and our end of its channel."""
     ours, theirs = socket.socketpair()
     with theirs:
         descriptor = theirs.fileno()
-        command = [sys.executable, "-m", "daemon", "--channel", f"fd:{descriptor}", "--sysroot", sysroot]
+        command = [sys.executable, "-m", module, "--channel", f"fd:{descriptor}", "--sysroot", sysroot]
         daemon = subprocess.Popen(command, pass_fds=[descriptor], stdin=subprocess.DEVNULL)
     return daemon, trio.SocketStream(trio.socket.from_stdlib_socket(ours))
 
 
-async def serve(sysroot: str, mountpoint: Path, *, standard: bool, channel_count: int) -> None:
+async def serve(sysroot: str, mountpoint: Path, *, standard: bool, channel_count: int, module: str) -> None:
     """Serve until the directory is unmounted."""
     async with AsyncExitStack() as stack:
         daemons = []
         channels = []
         for _ in range(channel_count):
-            daemon, stream = start_daemon(sysroot)
+            daemon, stream = start_daemon(sysroot, module)
             stack.callback(daemon.wait)
             daemons.append(daemon)
             channels.append(await stack.enter_async_context(open_channel(stream)))
@@ -71,11 +72,11 @@ def main() -> None:
     parser.add_argument("--log", type=Path, required=True)
     parser.add_argument("--standard", action="store_true")
     parser.add_argument("--channels", type=int, default=4)
+    parser.add_argument("--daemon", default="daemon")
     options = parser.parse_args()
     open_log(options.log, verbose=False, trace=False, echo=False)
-    trio.run(
-        lambda: serve(options.sysroot, options.mountpoint, standard=options.standard, channel_count=options.channels)
-    )
+    run = partial(serve, standard=options.standard, channel_count=options.channels, module=options.daemon)
+    trio.run(run, options.sysroot, options.mountpoint)
 
 
 if __name__ == "__main__":
