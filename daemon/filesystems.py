@@ -68,7 +68,7 @@ def lvs(_session: Session, _args: NoArgs) -> list[str]:
 
 def _logical_volumes() -> list[str]:
     """Return ``/dev/VG/LV`` of every active logical volume that holds data for its user, sorted."""
-    select = "lv_role = public && lv_skip_activation != yes && lv_active = active && lv_layout !~ pool"
+    select = "lv_role = public && lv_skip_activation != yes && lv_active = active"
     names = run(["lvs", "-o", "vg_name,lv_name", "-S", select, "--noheadings", "--separator", "/"])
     return sorted(f"/dev/{name.strip()}" for name in names.decode().splitlines())
 
