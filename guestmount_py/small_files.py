@@ -2,6 +2,7 @@
 
 import stat as modes
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import trio
@@ -12,24 +13,58 @@ from guestmount_py.inodes import Inode, InodeTable
 
 SMALL_MAX_BYTES: Final = 64 * 1024
 CAPACITY_BYTES: Final = 16 << 20
-_BATCH_MIN_BYTES: Final = 256 * 1024
-_BATCH_MAX_BYTES: Final = 2 << 20
+BATCH_MAX_BYTES: Final = 2 << 20
 _BATCH_MAX_FILES: Final = 512
+_AT_ONCE_BYTES: Final = 128 * 1024
+"""A directory with no more than this in small files is fetched with the first of them."""
 
 
 class _Candidate(NamedTuple):
-    guest_inode: int
     name: bytes
     size_bytes: int
     inode: Inode
 
 
+class _Directory:
+    """The small files of one directory, in the two orders that readers take them: as listed, and by name."""
+
+    def __init__(self, inode: Inode, listing: Listing, inodes: InodeTable) -> None:
+        self.inode: Final = inode
+        self.listing: Final = listing
+        found = []
+        for entry in listing.entries:
+            fields = entry.fields
+            if modes.S_ISREG(fields[2]) and 0 < fields[7] <= SMALL_MAX_BYTES:
+                found.append(_Candidate(entry.name, fields[7], inodes.number(entry, inode)))
+        self._orders: Final = (found, sorted(found))
+        self._positions: Final = tuple({each.inode: at for at, each in enumerate(order)} for order in self._orders)
+        self.total_bytes: Final = sum(each.size_bytes for each in found)
+        self.fetched: Final[set[Inode]] = set()
+        self.last_read: Inode | None = None
+
+    def following(self, inode: Inode) -> Sequence[_Candidate]:
+        """Return a file and all others, in that order in which it came soonest after the last one read.
+
+        Those before it come last. Empty if it is no candidate.
+        """
+        best: Sequence[_Candidate] = ()
+        best_distance = len(self._orders[0]) + 1
+        for order, positions in zip(self._orders, self._positions, strict=True):
+            if inode in positions:
+                at = positions[inode]
+                before = positions.get(self.last_read, -1) if self.last_read is not None else -1
+                distance = (at - before) % (len(order) + 1)
+                if distance < best_distance:
+                    best, best_distance = [*order[at:], *order[:at]], distance
+        return best
+
+
 class SmallFiles:
     """Contents of small files, by inode, least recently fetched ones dropped.
 
-    A second small file opened in the same directory starts batches, in inode order: that is the order tar, cp and most
-    filesystems' own layout use. While batches are used they grow, and begin with the first file of the next directory;
-    when they are not, they shrink.
+    The second small file read in a directory, or the first if there is little in it or the last batch was used,
+    brings the others along: all of them if they fit into a batch, otherwise those that seem to come next. What was
+    fetched once is not fetched again with others: by then the kernel has it.
     """
 
     def __init__(self, guest: Guest, inodes: InodeTable, capacity_bytes: int = CAPACITY_BYTES) -> None:
@@ -38,9 +73,7 @@ class SmallFiles:
         self._capacity_bytes = capacity_bytes
         self._contents: OrderedDict[Inode, bytes] = OrderedDict()
         self._used_bytes = 0
-        self._directory: Inode | None = None
-        self._candidates: tuple[Listing, list[_Candidate]] | None = None
-        self._batch_bytes = _BATCH_MIN_BYTES
+        self._directory: _Directory | None = None
         self._batch_left: set[Inode] = set()
         self._batch_size = 0
         self._fetching = trio.Lock()
@@ -51,30 +84,55 @@ class SmallFiles:
         if data is not None:
             self._used_bytes -= len(data)
             self._batch_left.discard(inode)
+            if self._directory is not None:
+                self._directory.last_read = inode
         return data
 
     async def read(self, inode: Inode, directory: Inode, directory_path: bytes, listing: Listing) -> bytes | None:
-        """Return a small file's content together with its neighbours'; None if this one was not among them."""
-        if self._directory != directory:
-            self._directory = directory
-            self._candidates = None
-            if not self._used_well():
-                return None
+        """Return a small file's content together with others'; None if this one is better read by itself."""
         async with self._fetching:
             data = self.take(inode)
             return data if data is not None else await self._fetch(inode, directory, directory_path, listing)
 
     async def _fetch(self, inode: Inode, directory: Inode, path: bytes, listing: Listing) -> bytes | None:
-        batch = self._next_batch(inode, directory, listing)
-        if not batch:
+        known = self._directory
+        if known is None or known.inode != directory or known.listing is not listing:
+            self._directory = known = _Directory(directory, listing, self._inodes)
+            if known.total_bytes > _AT_ONCE_BYTES and not self._used_well():
+                known.last_read = inode
+                return None
+        batch = self._batch(known, inode)
+        known.last_read = inode
+        known.fetched.add(inode)
+        if len(batch) < 2:
             return None
         contents = await self._guest.small_files(path, [each.name for each in batch], SMALL_MAX_BYTES)
+        return self._keep(known, inode, batch, contents)
+
+    def _batch(self, directory: _Directory, inode: Inode) -> list[_Candidate]:
+        batch: list[_Candidate] = []
+        size_bytes = 0
+        for each in directory.following(inode):
+            if each.inode == inode or each.inode not in directory.fetched:
+                batch.append(each)
+                size_bytes += each.size_bytes
+                if size_bytes >= BATCH_MAX_BYTES or len(batch) >= _BATCH_MAX_FILES:
+                    break
+        return batch
+
+    def _keep(
+        self, directory: _Directory, inode: Inode, batch: list[_Candidate], contents: list[bytes | None]
+    ) -> bytes | None:
+        """Keep what came, and return what was asked for."""
         wanted: bytes | None = None
         self._batch_left = set()
         for each, data in zip(batch, contents, strict=True):
+            directory.fetched.add(each.inode)
+            if data is None or len(data) != each.size_bytes:
+                continue
             if each.inode == inode:
                 wanted = data
-            elif data is not None and each.inode not in self._contents:
+            elif each.inode not in self._contents:
                 self._contents[each.inode] = data
                 self._used_bytes += len(data)
                 self._batch_left.add(each.inode)
@@ -84,35 +142,6 @@ class SmallFiles:
             self._used_bytes -= len(dropped)
         return wanted
 
-    def _next_batch(self, inode: Inode, directory: Inode, listing: Listing) -> list[_Candidate]:
-        grown = self._batch_bytes * 2 if self._used_well() else self._batch_bytes // 4
-        self._batch_bytes = min(max(grown, _BATCH_MIN_BYTES), _BATCH_MAX_BYTES)
-        candidates = self._sorted_candidates(directory, listing)
-        position = next((i for i, each in enumerate(candidates) if each.inode == inode), None)
-        if position is None:
-            return []
-        batch: list[_Candidate] = []
-        size_bytes = 0
-        for each in candidates[position:]:
-            if each.inode in self._contents:
-                continue
-            batch.append(each)
-            size_bytes += each.size_bytes
-            if size_bytes >= self._batch_bytes or len(batch) >= _BATCH_MAX_FILES:
-                break
-        return batch
-
     def _used_well(self) -> bool:
         """Tell whether at least half of the last batch was read."""
         return self._batch_size > 0 and len(self._batch_left) * 2 <= self._batch_size
-
-    def _sorted_candidates(self, directory: Inode, listing: Listing) -> list[_Candidate]:
-        if self._candidates is None or self._candidates[0] is not listing:
-            found = []
-            for entry in listing.entries:
-                fields = entry.fields
-                if modes.S_ISREG(fields[2]) and 0 < fields[7] <= SMALL_MAX_BYTES:
-                    number = self._inodes.number(entry, directory)
-                    found.append(_Candidate(fields[1], entry.name, fields[7], number))
-            self._candidates = (listing, sorted(found))
-        return self._candidates[1]
