@@ -32,15 +32,15 @@ def look_round(root: Path, kernel: Path) -> None:
         found = (root / "dev" / name).lstat()
         check(
             f"/dev/{name}",
-            (found.st_mode, os.major(found.st_rdev), os.minor(found.st_rdev)),
-            (device.mode, device.major, device.minor),
+            f"{stat.filemode(found.st_mode)} {os.major(found.st_rdev)}, {os.minor(found.st_rdev)}",
+            f"{stat.filemode(device.mode)} {device.major}, {device.minor}",
         )
     check("/dev/pipe is a pipe", stat.S_ISFIFO((root / "dev/pipe").lstat().st_mode), True)
     names = [home / f"hard-{count}" for count in range(guest.HARD_LINKS)]
     check("inodes of five hard links", len({name.lstat().st_ino for name in names}), 1)
     check("their link count", names[0].lstat().st_nlink, guest.HARD_LINKS)
     check("length of a symlink's target", len((home / "long-link").readlink().as_posix()), len(guest.LONG_TARGET))
-    check("the name that is not UTF-8", guest.ODD_NAME in os.listdir(os.fsencode(home)), True)
+    check("the name that is not UTF-8", (home / os.fsdecode(guest.ODD_NAME)) in home.iterdir(), True)
     _attributes(root, home / "attributes")
 
     heading("A sparse file, and one beyond 4 GiB")

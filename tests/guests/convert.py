@@ -25,8 +25,8 @@ def convert(raw: Path, image_format: str, directory: Path) -> Path:
 
     Args:
         raw: the image to convert; returned as it is when the format is raw.
-        image_format: one of ``FORMATS``. ``qcow2`` has compressed clusters; ``qcow2-backed`` is an overlay that only together
-            with its backing file, a raw one beside it, gives the whole.
+        image_format: one of ``FORMATS``. ``qcow2`` has compressed clusters; ``qcow2-backed`` is an overlay that only
+            together with its backing file, a raw one beside it, gives the whole.
         directory: where to put the result.
 
     Returns:

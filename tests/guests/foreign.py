@@ -62,7 +62,7 @@ def _fill_vfat(image: Path, contents: Path) -> None:
     where = partition(image, 1)
     sectors = (where.start_bytes // disk.SECTOR_BYTES, where.size_bytes // 1024)
     run("mkfs.vfat", f"--offset={sectors[0]}", "-n", "FOREIGN", image, str(sectors[1]))
-    # mcopy: -s with subdirectories, -m keeping times, -Q stopping at the first error; names are in the locale's encoding.
+    # -s with subdirectories, -m keeping times, -Q stopping at the first error; names are in the locale's encoding.
     run(
         *("env", "LC_ALL=C.UTF-8", "TZ=UTC", "MTOOLS_SKIP_CHECK=1"),
         *("mcopy", "-i", f"{image}@@{where.start_bytes}", "-s", "-m", "-Q"),

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from tests.guests import debian, disk, oddities
+from tests.guests import debian, oddities
 from tests.guests.cache import cached, run
 from tests.guests.disk import create_disk, kernel_mount_for_writing, loop_device
 
@@ -24,7 +24,7 @@ HUGE_FILE_MIDDLE_OFFSET: Final = (4 << 30) + 4097
 def linux_disk() -> Path:
     """Return a raw image: GPT; sda1 ext4, sda2 xfs, sda3 btrfs, each with a Debian tree and every oddity.
 
-    Each filesystem has empty directories ``/ext4``, ``/xfs`` and ``/btrfs``, so that any can be mounted below any other.
+    Each filesystem has empty directories ``/ext4``, ``/xfs`` and ``/btrfs``, so that any can hold the others.
     """
     debian_tree = debian.debian_tree()
 
@@ -67,11 +67,8 @@ def extreme_disk() -> Path:
 
 
 def _recipe(*ingredients: str) -> str:
-    return "\n".join([*ingredients, *(Path(module.__file__).read_text() for module in (disk, oddities)), _own_source()])
-
-
-def _own_source() -> str:
-    return Path(__file__).read_text()
+    here = Path(__file__).parent
+    return "\n".join([*ingredients, *((here / f"{name}.py").read_text() for name in ("disk", "oddities", "linux"))])
 
 
 def _make_filesystem(image: Path, number: int, filesystem: str) -> None:

@@ -12,13 +12,13 @@ from tests.guests.cache import run
 NOT_UTF8: Final = b"caf\xe9-\xff\xfe-\x01\n\t\"'\\ *"
 LONGEST_NAME: Final = b"n" * 255
 LONGEST_NOT_UTF8: Final = b"\xfe" * 255
-# 59 and 60 straddle ext4's inline symlinks; xfs ends at 1023 and keeps short ones in the inode; 4000 is ext4 and btrfs only.
+# 59 and 60 straddle ext4's inline symlinks; xfs ends at 1023, and 4000 is ext4's and btrfs's only.
 LINK_TARGET_BYTES: Final = (1, 59, 60, 61, 400, 1010)
 DEEP_LEVELS: Final = 100
 DEEP_NAME_BYTES: Final = 34
 
-# struct vfs_cap_data, revision 2 (linux/capability.h): magic and effective flag, then permitted and inheritable, low words
-# first. This is cap_net_raw+ep.
+# struct vfs_cap_data, revision 2 (linux/capability.h): magic and effective flag, then permitted and inheritable, low
+# words first. This is cap_net_raw+ep.
 CAP_NET_RAW: Final = struct.pack("<5I", 0x02000001, 1 << 13, 0, 0, 0)
 
 
