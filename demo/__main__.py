@@ -22,7 +22,8 @@ _PROGRAMS: Final = Path(sys.executable).parent
 
 def main() -> int:
     """Build, mount, look, copy, unmount; return 0 if all was as it should be."""
-    os.environ["PATH"] = f"{_PROGRAMS}:{os.environ['PATH']}"
+    # sfdisk, mke2fs and debugfs sit where an ordinary user's PATH does not look.
+    os.environ["PATH"] = f"{_PROGRAMS}:{os.environ['PATH']}:/usr/sbin:/sbin"
     try:
         with tempfile.TemporaryDirectory(prefix="guestmount-demo-", dir="/var/tmp") as name:
             _demonstrate(Path(name))
