@@ -1,0 +1,180 @@
+"""The daemon is not trusted: what it says wrong is an error, never a file."""
+
+import errno
+from collections.abc import Callable
+
+import pytest
+
+from rpc import procedures
+from rpc.codec import FileName
+from rpc.errors import ProcedureError, RemoteProtocolError
+from rpc.types import Dirent, Statns, Statvfs, Xattr
+from tests.fakes import FakeDaemon, directory_entry, fake_guest, statns
+
+_DOT = directory_entry(b".", statns(st_mode=0o40755, st_ino=2))
+
+_IMPOSSIBLE_STATS = {
+    "inode 0": statns(st_ino=0),
+    "negative inode": statns(st_ino=-2),
+    "no file type": statns(st_mode=0o644),
+    "unknown file type": statns(st_mode=0o170644),
+    "bits above the mode": statns(st_mode=0o100644 | 1 << 20),
+    "negative size": statns(st_size=-1),
+    "negative blocks": statns(st_blocks=-8),
+    "negative links": statns(st_nlink=-1),
+    "too many links": statns(st_nlink=1 << 32),
+    "negative owner": statns(st_uid=-1),
+    "owner of 33 bits": statns(st_uid=1 << 32),
+    "group of 33 bits": statns(st_gid=1 << 32),
+    "negative device": statns(st_rdev=-1),
+    "huge block size": statns(st_blksize=1 << 40),
+    "second of 10**9 ns": statns(st_mtime_nsec=1_000_000_000),
+    "negative ns": statns(st_atime_nsec=-1),
+    "ns out of range in ctime": statns(st_ctime_nsec=1 << 62),
+}
+_IMPOSSIBLE_NAMES = [b"a/b", b"/etc/passwd", b"..", b"../..", b"", b"nul\0byte", b"x" * 256]
+
+
+@pytest.mark.parametrize("stat", _IMPOSSIBLE_STATS.values(), ids=_IMPOSSIBLE_STATS)
+async def test_impossible_attributes_are_refused(stat: Statns) -> None:
+    daemon = FakeDaemon()
+    daemon.answer(procedures.LSTATNS, lambda _args: stat)
+    daemon.answer(procedures.LIST_DIRECTORY, lambda _args: [_DOT + directory_entry(b"name", stat)])
+    async with fake_guest(daemon) as (guest, _):
+        with pytest.raises(RemoteProtocolError):
+            await guest.lstat(b"/name", b"name")
+        with pytest.raises(RemoteProtocolError):
+            await guest.list_directory(b"/")
+
+
+@pytest.mark.parametrize("name", _IMPOSSIBLE_NAMES)
+async def test_impossible_name_is_refused(name: bytes) -> None:
+    daemon = FakeDaemon()
+    daemon.answer(procedures.LIST_DIRECTORY, lambda _args: [_DOT + directory_entry(name, statns())])
+    async with fake_guest(daemon) as (guest, _):
+        with pytest.raises(RemoteProtocolError):
+            await guest.list_directory(b"/")
+
+
+async def test_name_that_stands_twice_is_refused() -> None:
+    daemon = FakeDaemon()
+    entry = directory_entry(b"twice", statns())
+    daemon.answer(procedures.LIST_DIRECTORY, lambda _args: [_DOT + entry, entry])
+    async with fake_guest(daemon) as (guest, _):
+        with pytest.raises(RemoteProtocolError, match="twice"):
+            await guest.list_directory(b"/")
+
+
+@pytest.mark.parametrize("cut", [1, 4, 100, 190])
+async def test_record_that_is_cut_is_refused(cut: int) -> None:
+    daemon = FakeDaemon()
+    daemon.answer(procedures.LIST_DIRECTORY, lambda _args: [directory_entry(b"name", statns())[:-cut]])
+    async with fake_guest(daemon) as (guest, _):
+        with pytest.raises(RemoteProtocolError):
+            await guest.list_directory(b"/")
+
+
+async def test_huge_count_of_xattrs_is_refused_before_memory_is_taken() -> None:
+    daemon = FakeDaemon()
+    record = directory_entry(b"name", statns())[:-4] + b"\xff\xff\xff\xff"
+    daemon.answer(procedures.LIST_DIRECTORY, lambda _args: [record])
+    async with fake_guest(daemon) as (guest, _):
+        with pytest.raises(RemoteProtocolError):
+            await guest.list_directory(b"/")
+
+
+async def test_guest_stays_usable_after_a_wrong_answer() -> None:
+    daemon = FakeDaemon()
+    daemon.answer(procedures.LIST_DIRECTORY, lambda _args: [directory_entry(b"..", statns())] * 3)
+    daemon.answer(procedures.LSTATNS, lambda _args: statns())
+    async with fake_guest(daemon, channel_count=1) as (guest, _):
+        with pytest.raises(RemoteProtocolError):
+            await guest.list_directory(b"/")
+        assert (await guest.lstat(b"/name", b"name")).fields[1] == 10
+
+
+def _lists_too_few(daemon: FakeDaemon) -> None:
+    daemon.answer(procedures.INTERNAL_LSTATNSLIST, lambda _args: [statns()])
+
+
+def _lists_xattr_of_nobody(daemon: FakeDaemon) -> None:
+    daemon.answer(procedures.INTERNAL_LXATTRLIST, lambda _args: [Xattr(b"user.x", b"1")])
+
+
+def _lists_too_few_targets(daemon: FakeDaemon) -> None:
+    daemon.answer(procedures.INTERNAL_READLINKLIST, lambda _args: [b""])
+
+
+@pytest.mark.parametrize("lie", [_lists_too_few, _lists_xattr_of_nobody, _lists_too_few_targets])
+async def test_standard_lists_that_do_not_match_are_refused(lie: Callable[[FakeDaemon], None]) -> None:
+    daemon = FakeDaemon()
+    names = [Dirent(1, "r", FileName(name)) for name in (b"a", b"b")]
+    _answer_standard(daemon, names)
+    async with fake_guest(daemon, extended=False) as (guest, _):
+        assert [entry.name for entry in await guest.list_directory(b"/")] == [b"a", b"b"]
+        lie(daemon)
+        with pytest.raises(RemoteProtocolError):
+            await guest.list_directory(b"/")
+
+
+def _answer_standard(daemon: FakeDaemon, names: list[Dirent]) -> None:
+    daemon.answer(procedures.READDIR, lambda _args: names)
+    daemon.answer(procedures.INTERNAL_LSTATNSLIST, lambda args: [statns() for _ in args.names])
+    daemon.answer(procedures.INTERNAL_READLINKLIST, lambda args: [b"" for _ in args.names])
+    daemon.answer(procedures.INTERNAL_LXATTRLIST, lambda args: [Xattr(b"", b"0\0") for _ in args.names])
+
+
+async def test_pread_longer_than_asked_is_refused() -> None:
+    daemon = FakeDaemon()
+    daemon.answer(procedures.PREAD, lambda args: bytes(args.count + 1))
+    async with fake_guest(daemon) as (guest, _):
+        with pytest.raises(RemoteProtocolError):
+            await guest.pread(b"/file", 10, 0)
+
+
+async def test_long_pread_is_split_and_ends_at_the_end_of_the_file() -> None:
+    daemon = FakeDaemon()
+    content = bytes(range(256)) * 20_000
+    daemon.answer(procedures.PREAD, lambda args: content[args.offset : args.offset + args.count])
+    async with fake_guest(daemon) as (guest, _):
+        assert await guest.pread(b"/file", 8 << 20, 3) == content[3:]
+        assert max(args.count for _, args in daemon.calls) <= 2 << 20
+
+
+async def test_negative_filesystem_size_is_refused() -> None:
+    daemon = FakeDaemon()
+    daemon.answer(procedures.STATVFS, lambda _args: Statvfs(4096, 4096, -1, 0, 0, 0, 0, 0, 0, 0, 255))
+    async with fake_guest(daemon) as (guest, _):
+        with pytest.raises(RemoteProtocolError):
+            await guest.statvfs(b"/")
+
+
+@pytest.mark.parametrize("contents", [[], [b"\0\0\0\1\0\0\0\1a\0\0\0"] * 3, [b"\0\0\0\1" + b"\0\0\0\x65" + bytes(104)]])
+async def test_small_files_that_do_not_match_are_refused(contents: list[bytes]) -> None:
+    daemon = FakeDaemon()
+    daemon.answer(procedures.READ_FILES, lambda _args: contents)
+    async with fake_guest(daemon) as (guest, _):
+        with pytest.raises(RemoteProtocolError):
+            await guest.small_files(b"/", [b"a", b"b"], 100)
+
+
+async def test_filesystem_without_xattrs_has_none() -> None:
+    def refuse(_args: object) -> None:
+        raise OSError(errno.ENOTSUP, "no such thing here")
+
+    daemon = FakeDaemon()
+    daemon.answer(procedures.LGETXATTRS, refuse)
+    async with fake_guest(daemon) as (guest, _):
+        assert await guest.xattrs(b"/file") == ()
+
+
+async def test_errno_of_the_guest_comes_through() -> None:
+    def refuse(_args: object) -> None:
+        raise OSError(errno.EACCES, "not for you")
+
+    daemon = FakeDaemon()
+    daemon.answer(procedures.READLINK, refuse)
+    async with fake_guest(daemon) as (guest, _):
+        with pytest.raises(ProcedureError) as caught:
+            await guest.readlink(b"/link")
+    assert caught.value.errno == errno.EACCES

@@ -1,0 +1,143 @@
+"""Handlers called directly, on a daemon that lies, dies or counts."""
+
+import errno
+import logging
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import pyfuse3
+import pytest
+
+from guestmount_py.inodes import ROOT, Inode, InodeTable
+from guestmount_py.operations import ReadOnlyOperations
+from rpc import procedures
+from tests.fakes import FakeDaemon, directory_entry, fake_guest, statns
+
+_ROOT: Final = statns(st_ino=2, st_mode=0o40755, st_size=4096)
+_CONTEXT: Final = pyfuse3.RequestContext()
+
+
+@asynccontextmanager
+async def _operations(daemon: FakeDaemon) -> AsyncIterator[tuple[ReadOnlyOperations, InodeTable]]:
+    daemon.answer(procedures.LSTATNS, lambda _args: _ROOT)
+    async with fake_guest(daemon) as (guest, nursery):
+        inodes = InodeTable(await guest.lstat(b"/", b""), [])
+        daemon.calls.clear()
+        yield ReadOnlyOperations(guest, inodes, nursery), inodes
+        inodes.check_invariants()
+
+
+def _lists(daemon: FakeDaemon, *records: bytes) -> None:
+    daemon.answer(procedures.LIST_DIRECTORY, lambda _args: [b"".join((directory_entry(b".", _ROOT), *records))])
+
+
+@pytest.mark.parametrize("name", [b"a/b", b"..", b"", b"\0", b"../../etc/passwd"])
+async def test_hostile_name_is_eio_and_a_log_line(name: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    daemon = FakeDaemon()
+    _lists(daemon, directory_entry(name, statns()))
+    async with _operations(daemon) as (operations, _):
+        for action in (
+            lambda: operations.lookup(ROOT, pyfuse3.FileNameT(b"name"), _CONTEXT),
+            lambda: operations.opendir(ROOT, _CONTEXT),
+        ):
+            caplog.clear()
+            with pytest.raises(pyfuse3.FUSEError) as caught:
+                await action()
+            assert caught.value.errno == errno.EIO
+            assert [record.levelno for record in caplog.records] == [logging.ERROR]
+
+
+async def test_names_and_attributes_come_from_one_listing() -> None:
+    daemon = FakeDaemon()
+    _lists(
+        daemon, directory_entry(b"file", statns(), [(b"user.x", b"1")]), directory_entry(b"other", statns(st_ino=11))
+    )
+    async with _operations(daemon) as (operations, inodes):
+        found = await operations.lookup(ROOT, pyfuse3.FileNameT(b"file"), _CONTEXT)
+        assert (await operations.getattr(found.st_ino, _CONTEXT)).st_size == 5
+        assert await operations.getxattr(found.st_ino, pyfuse3.XAttrNameT(b"user.x"), _CONTEXT) == b"1"
+        with pytest.raises(pyfuse3.FUSEError) as caught:
+            await operations.getxattr(found.st_ino, pyfuse3.XAttrNameT(b"user.y"), _CONTEXT)
+        assert caught.value.errno == errno.ENODATA
+        absent = await operations.lookup(ROOT, pyfuse3.FileNameT(b"missing"), _CONTEXT)
+        assert absent.st_ino == 0
+        assert absent.entry_timeout > 1e8
+        assert [name for name, _ in daemon.calls] == ["list_directory"]
+        await operations.forget([(found.st_ino, 1)])
+        assert inodes.find(Inode(found.st_ino)) is None
+
+
+async def test_large_directory_is_not_listed_for_one_name() -> None:
+    daemon = FakeDaemon()
+    async with _operations(daemon) as (operations, inodes):
+        inodes.get(ROOT).entry.data = _packed(st_size=1 << 20)
+        daemon.answer(procedures.LSTATNS, lambda _args: statns())
+        assert (await operations.lookup(ROOT, pyfuse3.FileNameT(b"file"), _CONTEXT)).st_ino == 10
+        daemon.answer(procedures.LSTATNS, _missing)
+        assert (await operations.lookup(ROOT, pyfuse3.FileNameT(b"none"), _CONTEXT)).st_ino == 0
+        assert {name for name, _ in daemon.calls} == {"lstatns"}
+
+
+def _packed(**fields: int) -> bytes:
+    return directory_entry(b"", _ROOT._replace(**fields))[4:]
+
+
+def _missing(_args: object) -> None:
+    raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+
+async def test_hard_links_count_lookups_of_one_inode() -> None:
+    daemon = FakeDaemon()
+    linked = statns(st_nlink=2)
+    _lists(daemon, directory_entry(b"one", linked), directory_entry(b"two", linked))
+    async with _operations(daemon) as (operations, inodes):
+        for name in (b"one", b"two", b"one"):
+            assert (await operations.lookup(ROOT, pyfuse3.FileNameT(name), _CONTEXT)).st_ino == 10
+        assert inodes.get(10).lookup_count == 3
+        await operations.forget([(pyfuse3.InodeT(10), 2)])
+        assert inodes.get(10).lookup_count == 1
+        await operations.forget([(pyfuse3.InodeT(10), 1)])
+        with pytest.raises(pyfuse3.FUSEError) as caught:
+            await operations.getattr(pyfuse3.InodeT(10), _CONTEXT)
+        assert caught.value.errno == errno.ESTALE
+
+
+async def test_lost_appliance_is_eio_without_a_log_line_each(caplog: pytest.LogCaptureFixture) -> None:
+    daemon = FakeDaemon()
+    daemon.answer(procedures.LSTATNS, lambda _args: _ROOT)
+    async with fake_guest(daemon) as (guest, nursery):
+        operations = ReadOnlyOperations(guest, InodeTable(await guest.lstat(b"/", b""), []), nursery)
+        daemon.hang_up.cancel()
+        for _ in range(5):
+            with pytest.raises(pyfuse3.FUSEError) as caught:
+                await operations.opendir(ROOT, _CONTEXT)
+            assert caught.value.errno == errno.EIO
+    assert caplog.records == []
+
+
+async def test_file_shorter_than_its_size_reads_short() -> None:
+    daemon = FakeDaemon()
+    _lists(daemon, directory_entry(b"file", statns(st_size=1 << 20)))
+    daemon.answer(procedures.DOWNLOAD_OFFSET, lambda _args: [b"only this"])
+    daemon.answer(procedures.PREAD, lambda _args: b"")
+    async with _operations(daemon) as (operations, _):
+        found = await operations.lookup(ROOT, pyfuse3.FileNameT(b"file"), _CONTEXT)
+        opened = await operations.open(found.st_ino, pyfuse3.FlagT(os.O_RDONLY), _CONTEXT)
+        assert await operations.read(opened.fh, 0, 131072) == b"only this"
+        assert await operations.read(opened.fh, 131072, 131072) == b""
+        await operations.release(opened.fh)
+
+
+async def test_file_longer_than_its_size_is_eio(caplog: pytest.LogCaptureFixture) -> None:
+    daemon = FakeDaemon()
+    _lists(daemon, directory_entry(b"file", statns(st_size=100_000)))
+    daemon.answer(procedures.DOWNLOAD_OFFSET, lambda _args: [bytes(8192)] * 13)
+    async with _operations(daemon) as (operations, _):
+        found = await operations.lookup(ROOT, pyfuse3.FileNameT(b"file"), _CONTEXT)
+        opened = await operations.open(found.st_ino, pyfuse3.FlagT(os.O_RDONLY), _CONTEXT)
+        with pytest.raises(pyfuse3.FUSEError) as caught:
+            await operations.read(opened.fh, 0, 131072)
+        assert caught.value.errno == errno.EIO
+    assert any("asked for" in record.message for record in caplog.records)
