@@ -8,7 +8,7 @@ from rpc import constants, procedures
 from rpc.arguments import HelloArgs, InternalFeatureAvailableArgs, NoArgs, UmaskArgs
 from rpc.types import Hello, Utsname
 
-_EXTENSIONS = ["list_directory", "read_files"]
+_EXTENSIONS = ["list_directories", "list_directory", "read_files"]
 
 
 @handles(procedures.PING_DAEMON)

@@ -1,4 +1,4 @@
-"""The extension ``list_directory``: names with attributes, link targets and extended attributes in one transfer."""
+"""The extensions ``list_directory`` and ``list_directories``: names with all their attributes in one transfer."""
 
 import os
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from daemon.session import Pieces, Session
 from daemon.stat import PACKED, stat_fields
 from daemon.xattrs import list_xattrs
 from rpc import procedures
-from rpc.arguments import PathArgs
+from rpc.arguments import ListDirectoriesArgs, PathArgs
 from rpc.xdr import PADDING
 
 _WORD: Final = Struct(">I")
@@ -27,14 +27,19 @@ _PIECE_BYTES: Final = 128 * 1024
 
 @streams(procedures.LIST_DIRECTORY)
 def list_directory(session: Session, args: PathArgs) -> Pieces:
-    """Stream a directory's entries, whole records in each piece.
+    """Stream a directory's entries with attributes, link targets and extended attributes."""
+    yield from _listing(session, args.path)
+
+
+def _listing(session: Session, path: bytes) -> Iterator[bytes]:
+    """Yield a directory's entries, whole records in each piece; raises OSError only before the first one.
 
     The directory is the working directory while a piece is made, not while it is sent: names in it, of which no link is
     followed, need no confinement.
     """
     limit = min(session.chunk_max_bytes, _PIECE_BYTES)
     with session.sysroot:
-        directory = os.open(args.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     origin = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fchdir(directory)
@@ -56,6 +61,25 @@ def list_directory(session: Session, args: PathArgs) -> Pieces:
     finally:
         os.close(origin)
         os.close(directory)
+
+
+@streams(procedures.LIST_DIRECTORIES)
+def list_directories(session: Session, args: ListDirectoriesArgs) -> Pieces:
+    """Stream several directories' entries one after another; one that does not open is a lone unreadable ``.``."""
+    limit = min(session.chunk_max_bytes, _PIECE_BYTES)
+    rest: list[bytes] = []
+    size_bytes = 0
+    for path in args.paths:
+        try:
+            for piece in _listing(session, path):
+                if size_bytes + len(piece) > limit and rest:
+                    yield b"".join(rest)
+                    rest, size_bytes = [], 0
+                rest.append(piece)
+                size_bytes += len(piece)
+        except OSError:
+            rest.append(_opaque(b".") + _UNREADABLE + _NO_TARGET + _XATTRS_NOT_LISTED)
+    yield b"".join(rest)
 
 
 def _piece(records: Iterator[bytes], first: bytes, limit: int) -> tuple[bytes, bytes]:

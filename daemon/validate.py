@@ -20,6 +20,12 @@ def _path(value: bytes) -> bytes:
     return value
 
 
+def _paths(values: list[bytes]) -> list[bytes]:
+    for value in values:
+        _path(value)
+    return values
+
+
 def _names(values: list[bytes]) -> list[bytes]:
     for value in values:
         if b"/" in value or b"\0" in value:
@@ -33,6 +39,7 @@ _CHECKS: Final[dict[Any, Callable[[Any], Any]]] = {
     Device: checked_device,
     Mountable: checked_mountable,
     list[FileName]: _names,
+    list[GuestPath]: _paths,
 }
 
 
@@ -48,7 +55,7 @@ class Validator:
         self._decode = procedure.args_codec.decode
         self._optargs = procedure.optargs
         self._checks = [(name, _CHECKS[kind]) for name, kind in kinds if kind in _CHECKS]
-        self._needs_mount = any(kind is GuestPath for _, kind in kinds)
+        self._needs_mount = any(kind in (GuestPath, list[GuestPath]) for _, kind in kinds)
 
     def __call__(self, session: Session, call: Message) -> Any:
         """Return the arguments of a call.

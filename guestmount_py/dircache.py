@@ -2,6 +2,7 @@
 
 import sys
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Final
 
 import trio
@@ -58,13 +59,32 @@ class DirectoryCache:
     async def _fetch(self, inode: Inode, path: bytes) -> Listing:
         event = self._underway[inode] = trio.Event()
         try:
-            listing = Listing(await self._guest.list_directory(path))
-            self._listings[inode] = listing
-            self._used_bytes += listing.cost_bytes
-            while self._used_bytes > self._capacity_bytes and len(self._listings) > 1:
-                _, dropped = self._listings.popitem(last=False)
-                self._used_bytes -= dropped.cost_bytes
-            return listing
+            return self._keep(inode, await self._guest.list_directory(path))
         finally:
             del self._underway[inode]
             event.set()
+
+    async def fetch_ahead(self, wanted: Sequence[tuple[Inode, bytes]]) -> list[Listing | None]:
+        """List several directories in one call; None for one that cannot be listed, of which its opener will hear."""
+        events = {inode: trio.Event() for inode, _ in wanted}
+        self._underway.update(events)
+        try:
+            found = await self._guest.list_directories([path for _, path in wanted])
+            pairs = zip(wanted, found, strict=True)
+            return [None if entries is None else self._keep(inode, entries) for (inode, _), entries in pairs]
+        finally:
+            for inode, event in events.items():
+                del self._underway[inode]
+                event.set()
+
+    def is_known(self, inode: Inode) -> bool:
+        """Tell whether a listing is here or on its way."""
+        return inode in self._listings or inode in self._underway
+
+    def _keep(self, inode: Inode, entries: list[Entry]) -> Listing:
+        listing = self._listings[inode] = Listing(entries)
+        self._used_bytes += listing.cost_bytes
+        while self._used_bytes > self._capacity_bytes and len(self._listings) > 1:
+            _, dropped = self._listings.popitem(last=False)
+            self._used_bytes -= dropped.cost_bytes
+        return listing

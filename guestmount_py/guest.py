@@ -12,6 +12,7 @@ from rpc import hot, procedures
 from rpc.arguments import (
     DownloadOffsetArgs,
     InternalLxattrlistArgs,
+    ListDirectoriesArgs,
     MountOptionsArgs,
     MountVfsArgs,
     NoArgs,
@@ -189,25 +190,27 @@ class Guest:
 
     async def list_directory(self, path: bytes) -> list[Entry]:
         """Return a directory's entries without ``.`` and ``..``, also those that are unreadable."""
-        entries = await (self._list_extended(path) if self.extended else self._list_standard(path))
-        for entry in entries:
-            checked_name(entry.name)
-            if not entry.is_unreadable:
-                checked_fields(entry.fields)
-        if len({entry.name for entry in entries}) != len(entries):
-            raise RemoteProtocolError(f"a name stands twice in {path!r}")
-        return entries
+        if not self.extended:
+            return _checked(await self._list_standard(path))
+        args = PathArgs(GuestPath(path))
+        async with self._pool.download(procedures.LIST_DIRECTORY, args) as pieces:
+            return _checked([entry async for entry in _entries(pieces) if entry.name != b"."])
 
-    async def _list_extended(self, path: bytes) -> list[Entry]:
+    async def list_directories(self, paths: Sequence[bytes]) -> list[list[Entry] | None]:
+        """Return several directories' entries in one transfer; None for one that cannot be listed."""
+        listings: list[list[Entry] | None] = []
         entries: list[Entry] = []
-        async with self._pool.download(procedures.LIST_DIRECTORY, PathArgs(GuestPath(path))) as pieces:
-            async for piece in pieces:
-                entries += [
-                    Entry(raw.name, piece, raw.stat_offset, raw.target, raw.xattrs)
-                    for raw in hot.decode_directory_entries(piece)
-                    if raw.name != b"."
-                ]
-        return entries
+        args = ListDirectoriesArgs([GuestPath(path) for path in paths])
+        async with self._pool.download(procedures.LIST_DIRECTORIES, args) as pieces:
+            async for entry in _entries(pieces):
+                if entry.name == b".":
+                    entries = []
+                    listings.append(None if entry.is_unreadable else entries)
+                else:
+                    entries.append(entry)
+        if len(listings) != len(paths):
+            raise RemoteProtocolError(f"{len(listings)} listings where {len(paths)} were asked for")
+        return [None if listing is None else _checked(listing) for listing in listings]
 
     async def _list_standard(self, path: bytes) -> list[Entry]:
         """List with libguestfs's own calls: the names, then attributes, xattrs and targets in batches."""
@@ -257,6 +260,23 @@ class Guest:
             else:
                 raise RemoteProtocolError("an extended attribute belongs to no file")
         return [None if group is None else tuple(group) for group in groups]
+
+
+async def _entries(pieces: AsyncIterator[bytes]) -> AsyncIterator[Entry]:
+    async for piece in pieces:
+        for raw in hot.decode_directory_entries(piece):
+            yield Entry(raw.name, piece, raw.stat_offset, raw.target, raw.xattrs)
+
+
+def _checked(entries: list[Entry]) -> list[Entry]:
+    """Return a directory's entries, if they can be that."""
+    for entry in entries:
+        checked_name(entry.name)
+        if not entry.is_unreadable:
+            checked_fields(entry.fields)
+    if len({entry.name for entry in entries}) != len(entries):
+        raise RemoteProtocolError("a name stands twice in a directory")
+    return entries
 
 
 def _entry_of(name: bytes, stat: Statns) -> Entry:

@@ -140,7 +140,8 @@ class ReadOnlyOperations(pyfuse3.Operations):
         node = self._node(inode)
         path = self._inodes.path(inode)
         listing = await self._directories.listing(node.inode, path)
-        self._prefetcher.opened(node, path)
+        if self._guest.extended:
+            self._prefetcher.opened(node, path)
         handle = self._next_directory
         self._next_directory += 1
         self._open_directories[handle] = (node.inode, listing)

@@ -11,6 +11,7 @@ from guestmount_py.inodes import Inode, InodeTable, Node
 from rpc.errors import GuestmountError
 
 _WALKERS: Final = 2
+_BATCH_MAX_DIRECTORIES: Final = 16
 _AHEAD_MAX_LISTINGS: Final = 256
 _AHEAD_MAX_BYTES: Final = 24 << 20
 _LARGE_DIRECTORY_BYTES: Final = 1 << 20
@@ -70,15 +71,24 @@ class Prefetcher:
 
     async def _walk(self) -> None:
         try:
-            while self._queue and self._has_room():
-                inode, path, device = self._queue.popleft()
-                if self._directories.cached(inode) is None:
+            while batch := self._next_batch():
+                for inode, _, _ in batch:
                     self._ahead[inode] = 0
-                    listing = await self._directories.listing(inode, path)
-                    if inode in self._ahead:
-                        self._ahead[inode] = listing.cost_bytes
-                    self._expand(inode, path, device)
+                listings = await self._directories.fetch_ahead([(inode, path) for inode, path, _ in batch])
+                for (inode, path, device), listing in reversed(list(zip(batch, listings, strict=True))):
+                    if listing is not None:
+                        if inode in self._ahead:
+                            self._ahead[inode] = listing.cost_bytes
+                        self._expand(inode, path, device)
         except GuestmountError:
-            self._queue.clear()  # whoever opens that directory hears of it
+            self._queue.clear()  # whoever opens those directories hears of it
         finally:
             self._running -= 1
+
+    def _next_batch(self) -> list[tuple[Inode, bytes, int]]:
+        batch: list[tuple[Inode, bytes, int]] = []
+        while self._queue and self._has_room() and len(batch) < _BATCH_MAX_DIRECTORIES:
+            waiting = self._queue.popleft()
+            if not self._directories.is_known(waiting[0]):
+                batch.append(waiting)
+        return batch

@@ -256,6 +256,12 @@ class HelloArgs(NamedTuple):
     chunk_max_bytes: UInt32
 
 
+class ListDirectoriesArgs(NamedTuple):
+    """Carry the arguments of ``list_directories``."""
+
+    paths: list[GuestPath]
+
+
 class ReadFilesArgs(NamedTuple):
     """Carry the arguments of ``read_files``: names in one directory and the most bytes wanted of each."""
 

@@ -40,6 +40,7 @@ from rpc.arguments import (
     IsWholeDeviceArgs,
     LgetxattrArgs,
     LgetxattrsArgs,
+    ListDirectoriesArgs,
     ListDirectoryArgs,
     Ls0Args,
     LstatnsArgs,
@@ -298,6 +299,9 @@ LIST_DIRECTORY: Final = Procedure(
 )
 READ_FILES: Final = Procedure(
     number=10002, name="read_files", args=ReadFilesArgs, result=VOID, transfer=Transfer.FILE_OUT
+)
+LIST_DIRECTORIES: Final = Procedure(
+    number=10003, name="list_directories", args=ListDirectoriesArgs, result=VOID, transfer=Transfer.FILE_OUT
 )
 
 BY_NUMBER: Final[dict[int, Procedure[Any, Any]]] = {

@@ -181,17 +181,22 @@ def test_captured_guestmount_needs_no_call_that_is_missing() -> None:
 
 def test_extensions_stand_far_above_libguestfs() -> None:
     extensions = {row.number: row.name for row in BY_NUMBER.values() if row.number >= FIRST_EXTENSION}
-    assert extensions == {10000: "hello", 10001: "list_directory", 10002: "read_files"}
+    assert extensions == {
+        10000: "hello",
+        10001: "list_directory",
+        10002: "read_files",
+        10003: "list_directories",
+    }
     assert max(LIBGUESTFS) < FIRST_EXTENSION
 
 
 READ_ONLY: Final = """
-    ping_daemon hello list_directory read_files list_devices list_partitions list_filesystems vfs_type vfs_label
-    vfs_uuid mount mount_ro mount_options mount_vfs mounts mountpoints umount umount_all sync internal_autosync lstatns
-    statns internal_lstatnslist readdir internal_readdir readlink internal_readlinklist getxattrs lgetxattrs getxattr
-    lgetxattr internal_lxattrlist statvfs pread pread_device download download_offset find0 checksum exists is_file
-    is_dir filesize blockdev_getsize64 blockdev_getss part_list part_get_parttype internal_feature_available
-    available_all_groups umask internal_parse_mountable lvm_canonical_lv_name
+    ping_daemon hello list_directory list_directories read_files list_devices list_partitions list_filesystems
+    vfs_type vfs_label vfs_uuid mount mount_ro mount_options mount_vfs mounts mountpoints umount umount_all sync
+    internal_autosync lstatns statns internal_lstatnslist readdir internal_readdir readlink internal_readlinklist
+    getxattrs lgetxattrs getxattr lgetxattr internal_lxattrlist statvfs pread pread_device download download_offset
+    find0 checksum exists is_file is_dir filesize blockdev_getsize64 blockdev_getss part_list part_get_parttype
+    internal_feature_available available_all_groups umask internal_parse_mountable lvm_canonical_lv_name
 """
 
 

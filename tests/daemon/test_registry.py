@@ -12,7 +12,8 @@ READ_ONLY_MOUNTING: Final = """
     available_all_groups blkid blockdev_getsize64 blockdev_getss checksum checksum_device download download_offset
     exists filesize find0 get_umask getxattr getxattrs hello internal_autosync internal_feature_available
     internal_lstatnslist internal_lxattrlist internal_parse_mountable internal_readdir internal_readlinklist is_dir
-    is_file is_symlink is_whole_device lgetxattr lgetxattrs list_devices list_directory list_filesystems
+    is_file is_symlink is_whole_device lgetxattr lgetxattrs list_devices list_directories list_directory
+    list_filesystems
     list_partitions ls0 lstatns lvs lvm_canonical_lv_name mount mount_options mount_ro mount_vfs mountpoints mounts
     nr_devices part_get_parttype part_list ping_daemon pread pread_device read_files readdir readlink realpath
     statns statvfs sync umask umount umount_all utsname vfs_label vfs_type vfs_uuid
