@@ -1,10 +1,9 @@
 """Build an appliance: tree, kernel, initrd, root, each into a staging directory that is renamed when it is whole."""
 
-import errno
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -46,7 +45,7 @@ async def cached_appliance(log: Log) -> ApplianceFiles:
     async with build_lock(directory, log):
         while (found := files_in(target := _target(packages))) is None:  # unless another process has built it meanwhile
             prune(directory, {target.name, f"tree-{tree_key(packages)}"})
-            with _disk_errors(directory):
+            with _disk_errors(directory, "set LIBGUESTFS_CACHEDIR to another directory"):
                 tree = await _cached_tree(packages, directory, log)
                 await _build(tree, target, lambda: target == _target(packages), log)
     return found
@@ -63,10 +62,15 @@ async def build_fixed(destination: Path, log: Log) -> None:
         ImageError: see ``cached_appliance``; or the destination cannot be written.
     """
     files = await cached_appliance(log)
-    with _disk_errors(destination):
+    with _disk_errors(destination, "name another directory"):
         destination.mkdir(parents=True, exist_ok=True)
         for source in (files.kernel, files.initrd, files.root):
-            await trio.to_thread.run_sync(_copy_sparse, source, destination / source.name)
+            partial = destination / f".{source.name}.{os.getpid()}"
+            try:
+                await trio.to_thread.run_sync(_copy_sparse, source, partial)
+                partial.rename(destination / source.name)  # a running qemu keeps what it has opened
+            finally:
+                partial.unlink(missing_ok=True)
         (destination / "README.fixed").write_text(README_FIXED)
 
 
@@ -120,20 +124,17 @@ async def _staging(directory: Path) -> AsyncIterator[Path]:
         shutil.rmtree(path, ignore_errors=True)
 
 
-class _disk_errors:
-    """Turn an OSError of the body into an ImageError that names the directory; say what helps against a full disk."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-
-    def __enter__(self) -> None:
-        """Begin the body."""
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        """Translate."""
-        hint = f"make room in {self._directory}, or set LIBGUESTFS_CACHEDIR to another directory"
-        if isinstance(error, OSError):
-            advice = f": {hint}" if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
-            raise ImageError(f"cannot build the appliance in {self._directory}: {error}{advice}") from error
-        if isinstance(error, ImageError) and any(words in str(error) for words in _DISK_FULL):
-            raise ImageError(f"{error}: {hint}") from error
+@contextmanager
+def _disk_errors(directory: Path, alternative: str) -> Iterator[None]:
+    """Turn an OSError into an ImageError that names the directory; say what helps against a full disk."""
+    try:
+        yield
+    except (OSError, ImageError) as exc:
+        text = str(exc)
+        if isinstance(exc, OSError):
+            # copytree's Error is a list of source, destination and reason.
+            reason = exc.args[0][0][2] if isinstance(exc, shutil.Error) else exc.strerror
+            text = f"cannot build the appliance in {directory}: {reason}"
+        if any(words in text for words in _DISK_FULL):
+            text += f": make room in {directory}, or {alternative}"
+        raise ImageError(text) from exc

@@ -210,6 +210,18 @@ def test_disk_that_is_full_of_the_image_is_one_clear_line(user: OrdinaryUser, sp
     assert left == ["lock", tree.name]
 
 
+@needs_root
+@pytest.mark.usefixtures("first_launches")
+def test_full_destination_is_one_clear_line_and_keeps_nothing(user: OrdinaryUser) -> None:
+    with _small_disk(user.directory, 16) as place:
+        status, _output, messages = user.run("build", place / "fixed")
+        left = list((place / "fixed").iterdir())
+    assert status == 1
+    last = messages.splitlines()[-1]
+    assert f"No space left on device: make room in {place}/fixed, or name another directory" in last
+    assert left == []
+
+
 def _assert_says_disk_full(status: int, messages: str, place: Path) -> None:
     assert status == 1
     last = messages.splitlines()[-1]
