@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from errno import ENOTSUP
+from itertools import chain
 from stat import S_ISLNK
 from struct import Struct
 from typing import Final
@@ -10,6 +11,7 @@ from typing import Final
 from daemon.registry import streams
 from daemon.session import Pieces, Session
 from daemon.stat import PACKED, stat_fields
+from daemon.walks import records_in_pieces
 from daemon.xattrs import list_xattrs
 from rpc import procedures
 from rpc.arguments import ListDirectoriesArgs, PathArgs
@@ -66,20 +68,15 @@ def _listing(session: Session, path: bytes) -> Iterator[bytes]:
 @streams(procedures.LIST_DIRECTORIES)
 def list_directories(session: Session, args: ListDirectoriesArgs) -> Pieces:
     """Stream several directories' entries one after another; one that does not open is a lone unreadable ``.``."""
-    limit = min(session.chunk_max_bytes, _PIECE_BYTES)
-    rest: list[bytes] = []
-    size_bytes = 0
-    for path in args.paths:
-        try:
-            for piece in _listing(session, path):
-                if size_bytes + len(piece) > limit and rest:
-                    yield b"".join(rest)
-                    rest, size_bytes = [], 0
-                rest.append(piece)
-                size_bytes += len(piece)
-        except OSError:
-            rest.append(_opaque(b".") + _UNREADABLE + _NO_TARGET + _XATTRS_NOT_LISTED)
-    yield b"".join(rest)
+    listings = chain.from_iterable(_listing_or_mark(session, path) for path in args.paths)
+    yield from records_in_pieces(listings, min(session.chunk_max_bytes, _PIECE_BYTES))
+
+
+def _listing_or_mark(session: Session, path: bytes) -> Iterator[bytes]:
+    try:
+        yield from _listing(session, path)
+    except OSError:
+        yield b"".join((_opaque(b"."), _UNREADABLE, _NO_TARGET, _XATTRS_NOT_LISTED))
 
 
 def _piece(records: Iterator[bytes], first: bytes, limit: int) -> tuple[bytes, bytes]:
