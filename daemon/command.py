@@ -17,7 +17,7 @@ def run(argv: Sequence[str | bytes], *, stdin: int | None = None, accept: Sequen
     """
     status, output, errors = run_status(argv, stdin=stdin)
     if status not in accept:
-        text = errors.decode("utf-8", "surrogateescape").strip().replace("\n", "; ")
+        text = " ".join(errors.decode("utf-8", "surrogateescape").split())
         raise CallError(text or f"{os.fsdecode(argv[0])} ended with status {status}")
     return output
 

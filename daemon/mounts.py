@@ -29,7 +29,8 @@ def _mount(session: Session, mountable: str, mountpoint: str, options: str = "",
     try:
         run([*argv, "--", device, target])
     except CallError as exc:
-        raise CallError(f"{wire_mountable(mountable)} on {mountpoint}: {exc}") from exc
+        text = str(exc).partition(" dmesg(1)")[0]  # nobody can run that in the appliance
+        raise CallError(f"{wire_mountable(mountable)} on {mountpoint}: {text}") from exc
 
 
 @handles(procedures.MOUNT)
