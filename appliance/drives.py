@@ -133,7 +133,7 @@ async def _virtual_size(path: Path, kind: str, *, chained: bool) -> int:
     except ProgramFailed as exc:
         if "is not installed" in str(exc):
             raise DriveError("qemu-img is not installed: install the package qemu-utils") from exc
-        raise DriveError(f"{path}: cannot be read as {kind}: {_last_part(str(exc))}") from exc
+        raise DriveError(f"{path}: cannot be read as {kind}: {_reason(str(exc), path)}") from exc
     images: list[dict[str, Any]] = json.loads(output) if chained else [json.loads(output)]
     for image in images[:-1]:
         if "backing-filename-format" not in image:
@@ -144,9 +144,12 @@ async def _virtual_size(path: Path, kind: str, *, chained: bool) -> int:
     return int(images[0]["virtual-size"])
 
 
-def _last_part(text: str) -> str:
-    """Return qemu-img's message without its own name and the image's."""
-    return text.rpartition("': ")[2] or text
+def _reason(text: str, path: Path) -> str:
+    """Return qemu-img's message without its own name and the image's; another file, such as a backing file, stays."""
+    opened = f"Could not open '{path}': "
+    words = text.removeprefix("qemu-img: ").removeprefix(opened).removeprefix(opened)
+    head, _, tail = words.rpartition("Could not open ")
+    return f"cannot open {tail}" if head or tail != words else words
 
 
 async def make_overlay(drive: CheckedDrive, directory: Path) -> BinaryIO:

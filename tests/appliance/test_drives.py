@@ -190,7 +190,7 @@ async def test_given_format_allows_the_backing_file(chain: Path) -> None:
 async def test_missing_backing_file_is_named(chain: Path, disk: Path) -> None:
     disk.unlink()
     text = await _refusal(chain, "qcow2")
-    assert "No such file" in text
+    assert f"'{disk}': No such file" in text
 
 
 async def test_backing_file_without_a_format_is_refused(chain: Path) -> None:
