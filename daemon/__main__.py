@@ -74,7 +74,7 @@ def _serve_appliance(*, verbose: bool) -> int:
     for worker in workers:
         os.kill(worker, signal.SIGKILL)
         os.waitpid(worker, 0)
-    with suppress(CallError):
+    with suppress(CallError, OSError):
         mounts.umount_all(Session(sysroot), NoArgs())
     os.sync()
     return 0

@@ -15,7 +15,7 @@ from daemon.validate import Validator
 from rpc import constants
 from rpc.connection import Connection, Phase, Role
 from rpc.errors import RemoteProtocolError
-from rpc.events import CancelWord, Event, Header, Message, NeedData, Progress
+from rpc.events import CancelWord, Event, EventOrNeed, Header, Message, NeedData, Progress
 from rpc.framing import encode_progress
 from rpc.procedures import BY_NUMBER, Transfer
 
@@ -54,8 +54,6 @@ class Server:
                     self._answer(event)
         except ChannelClosed:
             return
-        except RemoteProtocolError as exc:
-            sys.stderr.write(f"guestfsd: the host broke the protocol: {exc}\n")
 
     def _answer(self, call: Message) -> None:
         header = call.header
@@ -157,7 +155,7 @@ class Server:
         """Look, without waiting, for a cancel word."""
         while self._channel.is_readable():
             self._connection.receive_data(self._channel.receive())
-            if isinstance(self._connection.next_event(), CancelWord):
+            if isinstance(self._ready_event(), CancelWord):
                 return True
         return False
 
@@ -176,6 +174,14 @@ class Server:
         self._channel.send(encode_progress(Progress(*self._answered, position, total)))
 
     def _next_event(self) -> Event:
-        while isinstance(event := self._connection.next_event(), NeedData):
+        while isinstance(event := self._ready_event(), NeedData):
             self._connection.receive_data(self._channel.receive())
         return event
+
+    def _ready_event(self) -> EventOrNeed:
+        """Return the next event that has arrived; after a breach of the protocol the channel counts as closed."""
+        try:
+            return self._connection.next_event()
+        except RemoteProtocolError as exc:
+            sys.stderr.write(f"guestfsd: the host broke the protocol: {exc}\n")
+            raise ChannelClosed from exc

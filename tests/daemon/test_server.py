@@ -294,6 +294,19 @@ def test_daemon_ends_when_nothing_sensible_can_follow(guest: Path, last_words: b
 
 
 @pytest.mark.usefixtures("big")
+def test_daemon_ends_when_a_call_comes_in_a_download(guest: Path) -> None:
+    with started(guest) as guestfsd:
+        guestfsd.start_download(DOWNLOAD, UploadArgs(DeviceOrPath(b"/big")))
+        guestfsd.channel.sendall(framing.encode_message(Header.call(92, 1), []))
+        with pytest.raises(EOFError):
+            list(guestfsd.chunks())
+        status, errors = guestfsd.finish()
+        assert status == 0
+        assert errors.startswith("guestfsd: the host broke the protocol: ")
+        assert errors.count("\n") == 1
+
+
+@pytest.mark.usefixtures("big")
 def test_daemon_ends_when_the_channel_closes_in_a_transfer(guest: Path) -> None:
     with started(guest) as guestfsd:
         guestfsd.start_download(DOWNLOAD, UploadArgs(DeviceOrPath(b"/big")))
