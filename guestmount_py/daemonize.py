@@ -13,7 +13,7 @@ import trio
 from guestmount_py.config import MountConfig
 from guestmount_py.log import log_path, logger, open_log
 from guestmount_py.mount import serve_mount
-from rpc.errors import GuestmountError
+from rpc.errors import GuestmountError, UsageError
 
 _LINE: Final = b"L"
 _READY: Final = b"R"
@@ -65,7 +65,7 @@ def _child(config: MountConfig, write_end: int) -> int:
 
     def tell(kind: bytes, text: str = "") -> None:
         with suppress(BrokenPipeError):
-            os.write(write_end, kind + text.replace("\n", " ").encode("utf-8", "surrogateescape") + b"\n")
+            os.write(write_end, kind + " ".join(text.split()).encode("utf-8", "surrogateescape") + b"\n")
 
     def ready() -> None:
         null = os.open(os.devnull, os.O_RDWR)
@@ -112,6 +112,7 @@ def _run(config: MountConfig, *, echo: bool, report: Callable[[str], None], read
             report(text)
 
     try:
+        _check_outputs(config)
         log_file = log_path(config.mountpoint)
         open_log(log_file, verbose=config.verbose, trace=config.trace, echo=echo and config.verbose)
         if config.verbose:
@@ -136,6 +137,17 @@ def _run(config: MountConfig, *, echo: bool, report: Callable[[str], None], read
         if config.pid_file and is_ready:
             config.pid_file.unlink(missing_ok=True)
     return 0
+
+
+def _check_outputs(config: MountConfig) -> None:
+    """Insist on what is written when the mount is ready, before anything expensive is done."""
+    if config.pid_file and not os.access(config.pid_file.parent, os.W_OK):
+        raise UsageError(f"--pid-file {config.pid_file}: cannot be written: give a file in a directory of yours")
+    if config.ready_fd is not None:
+        try:
+            os.fstat(config.ready_fd)
+        except OSError as exc:
+            raise UsageError(f"--fd {config.ready_fd}: not open: give a descriptor that this program inherits") from exc
 
 
 async def _serve(

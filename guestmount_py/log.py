@@ -7,13 +7,23 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from rpc.errors import GuestmountError
+
 logger: Final = logging.getLogger("guestmount_py")
+logger.addHandler(logging.NullHandler())  # until there is a log, nothing may go to standard error by default
 
 
 def log_path(mountpoint: Path, environment: Mapping[str, str] = os.environ) -> Path:
-    """Return where this mount's log goes: XDG_STATE_HOME or ~/.local/state, ``guestmount-py/NAME-TIME-PID.log``."""
+    """Return where this mount's log goes: XDG_STATE_HOME or ~/.local/state, ``guestmount-py/NAME-TIME-PID.log``.
+
+    Raises:
+        GuestmountError: the directory cannot be made.
+    """
     base = Path(environment.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "guestmount-py"
-    base.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        base.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as exc:
+        raise GuestmountError(f"no log in {base}: {exc.strerror}: set XDG_STATE_HOME to a directory of yours") from exc
     name = mountpoint.absolute().name or "root"
     return base / f"{name}-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}.log"
 

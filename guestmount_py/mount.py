@@ -10,6 +10,7 @@ from pathlib import Path
 import trio
 
 from appliance.config import config_from_environment
+from appliance.drives import check_drive
 from appliance.launch import Appliance, launch
 from appliance.locate import find_appliance
 from guestmount_py.config import GuestMount, MountConfig
@@ -39,6 +40,8 @@ async def serve_mount(
     check_fuse(config.mountpoint)
     mountpoint = Path(os.path.realpath(config.mountpoint))
     _warn_if_not_empty(mountpoint, report)
+    for drive in config.drives:
+        await check_drive(drive)  # before an appliance is built for nothing
     files = await find_appliance(report)
     launched = launch(
         config_from_environment(config.drives, verbose=config.verbose), files, log=report, console=console_sink()
@@ -82,7 +85,8 @@ async def _mount_in_guest(guest: Guest, mount: GuestMount) -> None:
     except ProcedureError as exc:
         found = ", ".join(f"{device} ({kind})" for device, kind in await guest.filesystems())
         hint = f"the filesystems are {found}" if found else "no filesystem was found on any disk"
-        raise GuestmountError(f"cannot mount {mount.device}: {exc.message}: {hint}") from exc
+        reason = exc.message.partition(";")[0].rstrip(".")  # the rest is mount(8)'s pointer to dmesg(1)
+        raise GuestmountError(f"cannot mount {mount.device}: {reason}: {hint}") from exc
 
 
 async def _inode_table(guest: Guest, mounts: Sequence[GuestMount]) -> InodeTable:
