@@ -14,6 +14,10 @@ from guestmount_py.small_files import SMALL_MAX_BYTES, SmallFiles
 _NEAR_BYTES: Final = 512 * 1024
 """The kernel sends a reader's requests side by side, so they come a little out of order."""
 _RANDOM_READ_BYTES: Final = 128 * 1024
+_STREAM_AT_ONCE_BYTES: Final = 1 << 20
+"""A file no longer than this is streamed whole from its first read; of a longer one perhaps only the head is wanted."""
+_DEVICES: Final = b"/dev/"
+"""``download`` takes a name below this for a device of the appliance's, whatever the guest has there (section 4.1)."""
 
 
 @dataclass(slots=True)
@@ -63,10 +67,11 @@ class FileData:
                 file.content = await self._read_small(file)
             if file.content is not None:
                 return file.content[offset : offset + count]
-        elif self._is_in_order(file, offset, count):
-            path = self._inodes.path(file.inode)
+            return await self._guest.pread(self._inodes.path(file.inode), count, offset)
+        path = self._inodes.path(file.inode)
+        if self._is_in_order(file, offset, count) and not path.startswith(_DEVICES):
             return await self._segments.read(file.inode, path, file.size_bytes, offset, count)
-        return await self._guest.pread(self._inodes.path(file.inode), count, offset)
+        return await self._guest.pread(path, count, offset)
 
     async def _read_small(self, file: _OpenFile) -> bytes | None:
         data = self._small.take(file.inode)
@@ -86,4 +91,4 @@ class FileData:
         else:
             file.in_order_bytes = 0
         file.expected_offset = max(file.expected_offset, offset + count) if distance >= -_NEAR_BYTES else offset + count
-        return file.in_order_bytes > _RANDOM_READ_BYTES or (offset == 0 and file.in_order_bytes > 0)
+        return file.in_order_bytes > _RANDOM_READ_BYTES or (offset == 0 and file.size_bytes <= _STREAM_AT_ONCE_BYTES)

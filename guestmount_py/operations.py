@@ -174,7 +174,7 @@ class ReadOnlyOperations(pyfuse3.Operations):
         """Let a listing go."""
         del self._open_directories[fh]
 
-    # ── files ──
+    # ── files; ``flush`` is left unanswered (ENOSYS), so that the kernel stops asking at each close(2) ──
 
     @answers_errno
     async def open(self, inode: pyfuse3.InodeT, flags: pyfuse3.FlagT, ctx: pyfuse3.RequestContext) -> pyfuse3.FileInfo:
@@ -187,10 +187,6 @@ class ReadOnlyOperations(pyfuse3.Operations):
     async def read(self, fh: pyfuse3.FileHandleT, off: int, size: int) -> bytes:
         """Return part of a file."""
         return await self._files.read(fh, off, size)
-
-    @answers_errno
-    async def flush(self, fh: pyfuse3.FileHandleT) -> None:
-        """Do nothing: there is nothing to write."""
 
     @answers_errno
     async def release(self, fh: pyfuse3.FileHandleT) -> None:

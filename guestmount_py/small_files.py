@@ -11,11 +11,11 @@ from guestmount_py.dircache import Listing
 from guestmount_py.guest import Guest
 from guestmount_py.inodes import Inode, InodeTable
 
-SMALL_MAX_BYTES: Final = 64 * 1024
+SMALL_MAX_BYTES: Final = 128 * 1024
 CAPACITY_BYTES: Final = 16 << 20
 BATCH_MAX_BYTES: Final = 2 << 20
 _BATCH_MAX_FILES: Final = 512
-_AT_ONCE_BYTES: Final = 128 * 1024
+_AT_ONCE_BYTES: Final = 256 * 1024
 """A directory with no more than this in small files is fetched with the first of them."""
 
 

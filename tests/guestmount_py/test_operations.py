@@ -132,8 +132,8 @@ async def test_file_shorter_than_its_size_reads_short() -> None:
 
 async def test_file_longer_than_its_size_is_eio(caplog: pytest.LogCaptureFixture) -> None:
     daemon = FakeDaemon()
-    _lists(daemon, directory_entry(b"file", statns(st_size=100_000)))
-    daemon.answer(procedures.DOWNLOAD_OFFSET, lambda _args: [bytes(8192)] * 13)
+    _lists(daemon, directory_entry(b"file", statns(st_size=200_000)))
+    daemon.answer(procedures.DOWNLOAD_OFFSET, lambda _args: [bytes(8192)] * 25)
     async with _operations(daemon) as (operations, _):
         found = await operations.lookup(ROOT, pyfuse3.FileNameT(b"file"), _CONTEXT)
         opened = await operations.open(found.st_ino, pyfuse3.FlagT(os.O_RDONLY), _CONTEXT)
