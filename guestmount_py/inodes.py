@@ -12,6 +12,8 @@ Inode = NewType("Inode", int)
 ROOT: Final = Inode(1)
 _INDEX_SHIFT: Final = 48
 _INDEX_COUNT: Final = 1 << 15
+_DEVICES_MAX: Final = 8192
+"""More would make the search for a free index long."""
 _MOVED: Final = _INDEX_COUNT - 1
 """Index for what cannot keep its number: the guest's inode 1, which is the root's here."""
 
@@ -65,8 +67,8 @@ class InodeTable:
         return Inode(number if number != ROOT else _MOVED << _INDEX_SHIFT | guest_inode)
 
     def _free_index(self, path: bytes) -> int:
-        if len(self._taken) == _MOVED:
-            raise RemoteProtocolError(f"more than {_MOVED} devices in one guest")
+        if len(self._taken) >= _DEVICES_MAX:
+            raise RemoteProtocolError(f"more than {_DEVICES_MAX} devices in one guest")
         index = zlib.crc32(path) % (_MOVED - 1) + 1
         while index in self._taken:
             index = index % (_MOVED - 1) + 1

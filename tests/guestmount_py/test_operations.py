@@ -138,6 +138,6 @@ async def test_file_longer_than_its_size_is_eio(caplog: pytest.LogCaptureFixture
         found = await operations.lookup(ROOT, pyfuse3.FileNameT(b"file"), _CONTEXT)
         opened = await operations.open(found.st_ino, pyfuse3.FlagT(os.O_RDONLY), _CONTEXT)
         with pytest.raises(pyfuse3.FUSEError) as caught:
-            await operations.read(opened.fh, 0, 131072)
+            await operations.read(opened.fh, 0, 262144)
         assert caught.value.errno == errno.EIO
     assert any("asked for" in record.message for record in caplog.records)
