@@ -28,6 +28,7 @@ class CheckedDrive:
     Attributes:
         may_chain: the user named the format, so files that the image names may be opened.
         size_bytes: size of the disk that the guest sees.
+        is_block_device: it is no file but a device of the host's, which qemu opens by another driver.
     """
 
     path: Path
@@ -35,6 +36,7 @@ class CheckedDrive:
     may_chain: bool
     size_bytes: int
     blocksize_bytes: int | None
+    is_block_device: bool = False
 
 
 async def check_drive(drive: Drive) -> CheckedDrive:
@@ -55,7 +57,9 @@ async def check_drive(drive: Drive) -> CheckedDrive:
             raise _refers_elsewhere(drive.path, kind)
         check_complete(path, header)
     size_bytes = await _virtual_size(path, kind, chained=drive.format is not None)
-    return CheckedDrive(path, kind, drive.format is not None, size_bytes, drive.blocksize_bytes)
+    return CheckedDrive(
+        path, kind, drive.format is not None, size_bytes, drive.blocksize_bytes, is_block_device=path.is_block_device()
+    )
 
 
 def _check_readable(path: Path) -> None:

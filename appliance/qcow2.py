@@ -11,6 +11,8 @@ from rpc.errors import DriveError
 MAGIC: Final = b"QFI\xfb"
 _HEADER: Final = struct.Struct(">4sIQIIQIIQQIIQQQQII")
 _DATA_FILE_BIT: Final = 1 << 2
+_TABLE_MAX_BYTES: Final = 8 << 20
+"""The longest refcount table that qemu accepts."""
 _OFFSET_MASK: Final = (1 << 56) - (1 << 9)
 
 
@@ -40,7 +42,8 @@ def read_header(path: Path) -> Qcow2Header:
     version, backing_offset, cluster_bits, table_offset, table_clusters = (fields[i] for i in (1, 2, 4, 9, 10))
     incompatible = fields[13] if version >= 3 else 0
     refcount_order = fields[16] if version >= 3 else 4
-    if not 9 <= cluster_bits <= 21 or refcount_order > 6 or version not in (2, 3):
+    plausible = version in (2, 3) and 9 <= cluster_bits <= 21 and refcount_order <= 6
+    if not plausible or table_clusters << cluster_bits > _TABLE_MAX_BYTES:
         raise DriveError(f"{path}: damaged qcow2 header: run 'qemu-img check' on it")
     return Qcow2Header(
         refers_elsewhere=backing_offset != 0 or bool(incompatible & _DATA_FILE_BIT),

@@ -88,7 +88,7 @@ def _drive_node(drive: CheckedDrive, index: int, fdset: int) -> dict[str, Any]:
         "driver": drive.format,
         "read-only": True,
         "force-share": True,
-        "file": {"driver": "file", "filename": str(drive.path), "locking": "off"},
+        "file": _protocol_node(drive),
     }
     if drive.format in ("qcow2", "qcow", "qed", "vmdk") and not drive.may_chain:
         base["backing"] = None
@@ -101,8 +101,13 @@ def _drive_node(drive: CheckedDrive, index: int, fdset: int) -> dict[str, Any]:
     }
 
 
+def _protocol_node(drive: CheckedDrive) -> dict[str, Any]:
+    driver = "host_device" if drive.is_block_device else "file"
+    return {"driver": driver, "filename": str(drive.path), "locking": "off"}
+
+
 def _disk_device(drive: CheckedDrive, index: int) -> str:
-    device = f"scsi-hd,bus=scsi.0,drive=drive{index},scsi-id={index},serial=drive{index}"
+    device = f"scsi-hd,bus=scsi.0,drive=drive{index},scsi-id={index},serial=drive{index},werror=report,rerror=report"
     if drive.blocksize_bytes is not None:
         device += f",logical_block_size={drive.blocksize_bytes},physical_block_size={drive.blocksize_bytes}"
     return device

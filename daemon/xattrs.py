@@ -1,6 +1,7 @@
 """Extended attributes."""
 
 import os
+from errno import ENODATA, ENOTSUP
 from typing import Final
 
 from daemon.registry import handles
@@ -24,8 +25,9 @@ def list_xattrs(path: bytes, *, follow: bool = False) -> list[tuple[bytes, bytes
             continue
         try:
             pairs.append((name, os.getxattr(path, name, follow_symlinks=follow)))
-        except OSError:
-            continue
+        except OSError as exc:
+            if exc.errno not in (ENODATA, ENOTSUP):
+                raise  # left out, it would be lost in every copy
     return pairs
 
 

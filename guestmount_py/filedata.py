@@ -10,14 +10,13 @@ from guestmount_py.guest import Guest
 from guestmount_py.inodes import Inode, InodeTable, Node
 from guestmount_py.segments import SegmentCache
 from guestmount_py.small_files import SMALL_MAX_BYTES, SmallFiles
+from rpc.errors import RemoteProtocolError
 
 _NEAR_BYTES: Final = 512 * 1024
 """The kernel sends a reader's requests side by side, so they come a little out of order."""
 _RANDOM_READ_BYTES: Final = 128 * 1024
 _STREAM_AT_ONCE_BYTES: Final = 1 << 20
 """A file no longer than this is streamed whole from its first read; of a longer one perhaps only the head is wanted."""
-_DEVICES: Final = b"/dev/"
-"""``download`` takes a name below this for a device of the appliance's, whatever the guest has there (section 4.1)."""
 
 
 @dataclass(slots=True)
@@ -57,19 +56,29 @@ class FileData:
             self._segments.forget(file.inode)
 
     async def read(self, handle: int, offset: int, count: int) -> bytes:
-        """Return part of a file; shorter only at its end. Raises what the guest raises."""
+        """Return part of a file; shorter only where its size says that it ends.
+
+        Raises:
+            RemoteProtocolError: it ended before its size. A short answer would be taken for the end of the file.
+        """
         file = self._files[handle]
         count = min(count, file.size_bytes - offset)
         if count <= 0:
             return b""
+        data = await self._data(file, offset, count)
+        if len(data) != count:
+            path = self._inodes.path(file.inode)
+            raise RemoteProtocolError(f"{path!r}: {len(data)} bytes at {offset} where its size says {count}")
+        return data
+
+    async def _data(self, file: _OpenFile, offset: int, count: int) -> bytes:
         if file.size_bytes <= SMALL_MAX_BYTES:
             if file.content is None:
                 file.content = await self._read_small(file)
             if file.content is not None:
                 return file.content[offset : offset + count]
-            return await self._guest.pread(self._inodes.path(file.inode), count, offset)
         path = self._inodes.path(file.inode)
-        if self._is_in_order(file, offset, count) and not path.startswith(_DEVICES):
+        if file.size_bytes > SMALL_MAX_BYTES and self._is_in_order(file, offset, count):
             return await self._segments.read(file.inode, path, file.size_bytes, offset, count)
         return await self._guest.pread(path, count, offset)
 

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from guestmount_py.log import logger
 from rpc import hot, procedures
 from rpc.arguments import (
     DownloadOffsetArgs,
@@ -28,13 +29,17 @@ from rpc.types import Statns, Statvfs
 
 PREAD_MAX_BYTES: Final = 2 << 20
 """What the stock library asks for at most."""
-_NAME_MAX_BYTES: Final = 255
+_NAME_MAX_BYTES: Final = 1024
+"""FUSE_NAME_MAX of Linux: the 255 UTF-16 units that NTFS and vfat allow take up to 765 bytes."""
+_LISTING_MAX_BYTES: Final = 2 << 30
+"""What a listing may take, whatever the daemon sends: some eight million entries."""
 _NAMES_PER_CALL: Final = 1000
 _FILE_TYPES: Final = frozenset(
     (modes.S_IFBLK, modes.S_IFCHR, modes.S_IFDIR, modes.S_IFIFO, modes.S_IFLNK, modes.S_IFREG, modes.S_IFSOCK)
 )
 _NS: Final = 1_000_000_000
 _ST_INO: Final = struct.Struct(">q")
+_UNREADABLE: Final = hot.STATNS.pack(0, -1, *([0] * 20))
 Xattrs = tuple[tuple[bytes, bytes], ...]
 
 
@@ -172,8 +177,11 @@ class Guest:
 
     @asynccontextmanager
     async def stream(self, path: bytes, offset: int, size_bytes: int) -> AsyncIterator[AsyncIterator[bytes]]:
-        """Stream part of a regular file in order."""
-        args = DownloadOffsetArgs(DeviceOrPath(path), offset, size_bytes)
+        """Stream part of a regular file in order.
+
+        The path is written ``/./…``: the daemon would take ``/dev/sda`` for its device, whatever the guest has there.
+        """
+        args = DownloadOffsetArgs(DeviceOrPath(b"/." + path), offset, size_bytes)
         async with self._pool.download(procedures.DOWNLOAD_OFFSET, args) as pieces:
             yield pieces
 
@@ -184,6 +192,8 @@ class Guest:
         async with self._pool.download(procedures.READ_FILES, args) as pieces:
             async for piece in pieces:
                 contents.extend(hot.decode_file_contents(piece))
+                if len(contents) > len(names):
+                    break
         if len(contents) != len(names) or any(data is not None and len(data) > max_bytes for data in contents):
             raise RemoteProtocolError(f"{len(contents)} file contents where {len(names)} were asked for")
         return contents
@@ -204,6 +214,8 @@ class Guest:
         async with self._pool.download(procedures.LIST_DIRECTORIES, args) as pieces:
             async for entry in _entries(pieces):
                 if entry.name == b".":
+                    if len(listings) == len(paths):
+                        raise RemoteProtocolError(f"more listings than the {len(paths)} asked for")
                     entries = []
                     listings.append(None if entry.is_unreadable else entries)
                 else:
@@ -263,20 +275,35 @@ class Guest:
 
 
 async def _entries(pieces: AsyncIterator[bytes]) -> AsyncIterator[Entry]:
+    size_bytes = 0
     async for piece in pieces:
+        size_bytes += len(piece)
+        if size_bytes > _LISTING_MAX_BYTES:
+            raise RemoteProtocolError(f"a listing of more than {_LISTING_MAX_BYTES} bytes")
         for raw in hot.decode_directory_entries(piece):
             yield Entry(raw.name, piece, raw.stat_offset, raw.target, raw.xattrs)
 
 
 def _checked(entries: list[Entry]) -> list[Entry]:
-    """Return a directory's entries, if they can be that."""
+    """Return a directory's entries, if they can be that.
+
+    A damaged filesystem may have a name twice, or attributes that no file can have: the first of the name counts, and
+    such a file alone is unreadable.
+    """
+    checked: dict[bytes, Entry] = {}
     for entry in entries:
         checked_name(entry.name)
-        if not entry.is_unreadable:
-            checked_fields(entry.fields)
-    if len({entry.name for entry in entries}) != len(entries):
-        raise RemoteProtocolError("a name stands twice in a directory")
-    return entries
+        if entry.name in checked:
+            logger.error("the name %r stands twice in a directory: only the first is shown", entry.name)
+            continue
+        checked[entry.name] = entry
+        try:
+            if not entry.is_unreadable:
+                checked_fields(entry.fields)
+        except RemoteProtocolError as exc:
+            logger.error("%r: %s", entry.name, exc)
+            entry.data, entry.offset = _UNREADABLE, 0
+    return list(checked.values())
 
 
 def _entry_of(name: bytes, stat: Statns) -> Entry:

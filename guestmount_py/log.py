@@ -9,6 +9,7 @@ from typing import Final
 
 from rpc.errors import GuestmountError
 
+_LINE_MAX_BYTES: Final = 4096
 logger: Final = logging.getLogger("guestmount_py")
 logger.addHandler(logging.NullHandler())  # until there is a log, nothing may go to standard error by default
 
@@ -47,6 +48,7 @@ def console_sink() -> Callable[[bytes], None]:
     def sink(data: bytes) -> None:
         nonlocal pending
         *lines, pending = (pending + data).split(b"\n")
+        pending = pending[-_LINE_MAX_BYTES:]
         for line in lines:
             logger.debug("console: %s", line.decode("utf-8", "replace").rstrip())
 

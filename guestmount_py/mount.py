@@ -83,7 +83,7 @@ async def _mount_in_guest(guest: Guest, mount: GuestMount) -> None:
     try:
         await guest.mount(mount.device, mount.mountpoint, mount.read_only_options, mount.fstype)
     except ProcedureError as exc:
-        found = ", ".join(f"{device} ({kind})" for device, kind in await guest.filesystems())
+        found = ", ".join(f"{device} ({kind})" for device, kind in await guest.filesystems() if kind != "unknown")
         hint = f"the filesystems are {found}" if found else "no filesystem was found on any disk"
         reason = exc.message.partition(";")[0].rstrip(".")  # the rest is mount(8)'s pointer to dmesg(1)
         raise GuestmountError(f"cannot mount {mount.device}: {reason}: {hint}") from exc

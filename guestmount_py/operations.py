@@ -67,11 +67,10 @@ class ReadOnlyOperations(pyfuse3.Operations):
         listing = self._directories.cached(parent.inode)
         if listing is None and parent.entry.fields[7] <= _LARGE_DIRECTORY_BYTES:
             listing = await self._directories.listing(parent.inode, path)
-        if listing is not None:
-            entry = listing.by_name.get(name)
-            if entry is None or not entry.is_unreadable:
-                return entry
-        try:
+        entry = listing.by_name.get(name) if listing is not None else None
+        if entry is not None and not entry.is_unreadable:
+            return entry
+        try:  # a name that is not listed may still be there: some filesystems fold case or have short names
             return await self._guest.lstat(os.path.join(path, name), name)
         except ProcedureError as exc:
             if exc.errno == errno.ENOENT:

@@ -8,11 +8,12 @@ import trio
 
 from guestmount_py.dircache import DirectoryCache
 from guestmount_py.inodes import Inode, InodeTable, Node
+from guestmount_py.log import logger
 from rpc.errors import GuestmountError
 
 _WALKERS: Final = 2
 _BATCH_MAX_DIRECTORIES: Final = 16
-_AHEAD_MAX_LISTINGS: Final = 256
+_AHEAD_MAX_LISTINGS: Final = 2048
 _AHEAD_MAX_BYTES: Final = 24 << 20
 _LARGE_DIRECTORY_BYTES: Final = 1 << 20
 """A directory file longer than this is not listed unasked."""
@@ -82,6 +83,9 @@ class Prefetcher:
                         self._expand(inode, path, device)
         except GuestmountError:
             self._queue.clear()  # whoever opens those directories hears of it
+        except Exception:
+            logger.exception("listing ahead failed: this is a bug")  # it must not end the mount
+            self._queue.clear()
         finally:
             self._running -= 1
 

@@ -7,6 +7,7 @@ from typing import Final
 import trio
 
 from guestmount_py.guest import Guest
+from guestmount_py.log import logger
 from rpc.errors import ConnectionLost, GuestmountError, RemoteProtocolError
 
 SEGMENT_BYTES: Final = 4 << 20
@@ -114,6 +115,9 @@ class SegmentCache:
                 error = None
         except GuestmountError as exc:
             error = exc
+        except Exception:
+            logger.exception("reading %r failed: this is a bug", path)  # it must not end the mount
+            error = RemoteProtocolError(f"reading {path!r} failed")
         finally:
             segment.finish(error)
             if error is not None and self._segments.get(key) is segment:

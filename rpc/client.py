@@ -22,7 +22,7 @@ ArgsT = TypeVar("ArgsT")
 RetT = TypeVar("RetT")
 
 RECEIVE_BYTES: Final = 128 * 1024
-RESYNCHRONISE_S: Final = 10.0
+RESYNCHRONISE_S: Final = 60.0
 """How long a cancelled exchange may take to come to its end before the channel is given up."""
 _GONE: Final = "the appliance went away"
 

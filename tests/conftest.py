@@ -11,6 +11,8 @@ from appliance.accelerator import choose_accelerator
 from appliance.config import ApplianceConfig, ApplianceFiles
 from appliance.locate import find_appliance
 
+pytest.register_assert_rewrite("tests.system.sandbox")
+
 _PROGRAMS: Final = {
     "appliance": ("qemu-system-x86_64", "qemu-img"),
     "fuse": ("fusermount3",),

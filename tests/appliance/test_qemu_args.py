@@ -69,7 +69,7 @@ def test_whole_command_line_is_as_written_down() -> None:
         *("-blockdev", json.dumps(root), "-device", "virtio-blk-pci,drive=root"),
         *("-device", "virtio-scsi-pci,id=scsi"),
         *("-add-fd", "fd=10,set=1", "-blockdev", json.dumps(drive)),
-        *("-device", "scsi-hd,bus=scsi.0,drive=drive0,scsi-id=0,serial=drive0"),
+        *("-device", "scsi-hd,bus=scsi.0,drive=drive0,scsi-id=0,serial=drive0,werror=report,rerror=report"),
         *("-device", "virtio-serial-pci,max_ports=31"),
         *("-chardev", "socket,id=channel0,fd=20"),
         *("-device", "virtserialport,chardev=channel0,name=org.libguestfs.channel.0"),

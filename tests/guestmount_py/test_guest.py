@@ -32,19 +32,19 @@ _IMPOSSIBLE_STATS = {
     "negative ns": statns(st_atime_nsec=-1),
     "ns out of range in ctime": statns(st_ctime_nsec=1 << 62),
 }
-_IMPOSSIBLE_NAMES = [b"a/b", b"/etc/passwd", b"..", b"../..", b"", b"nul\0byte", b"x" * 256]
+_IMPOSSIBLE_NAMES = [b"a/b", b"/etc/passwd", b"..", b"../..", b"", b"nul\0byte", b"x" * 1025]
 
 
 @pytest.mark.parametrize("stat", _IMPOSSIBLE_STATS.values(), ids=_IMPOSSIBLE_STATS)
-async def test_impossible_attributes_are_refused(stat: Statns) -> None:
+async def test_impossible_attributes_cost_one_file_not_its_directory(stat: Statns) -> None:
     daemon = FakeDaemon()
     daemon.answer(procedures.LSTATNS, lambda _args: stat)
     daemon.answer(procedures.LIST_DIRECTORY, lambda _args: [_DOT + directory_entry(b"name", stat)])
     async with fake_guest(daemon) as (guest, _):
         with pytest.raises(RemoteProtocolError):
             await guest.lstat(b"/name", b"name")
-        with pytest.raises(RemoteProtocolError):
-            await guest.list_directory(b"/")
+        (entry,) = await guest.list_directory(b"/")
+        assert entry.is_unreadable
 
 
 @pytest.mark.parametrize("name", _IMPOSSIBLE_NAMES)
@@ -56,13 +56,23 @@ async def test_impossible_name_is_refused(name: bytes) -> None:
             await guest.list_directory(b"/")
 
 
-async def test_name_that_stands_twice_is_refused() -> None:
+async def test_name_that_stands_twice_is_shown_once(caplog: pytest.LogCaptureFixture) -> None:
     daemon = FakeDaemon()
-    entry = directory_entry(b"twice", statns())
-    daemon.answer(procedures.LIST_DIRECTORY, lambda _args: [_DOT + entry, entry])
+    first, second = (directory_entry(b"twice", statns(st_ino=number)) for number in (7, 8))
+    daemon.answer(procedures.LIST_DIRECTORY, lambda _args: [_DOT + first, second])
     async with fake_guest(daemon) as (guest, _):
-        with pytest.raises(RemoteProtocolError, match="twice"):
-            await guest.list_directory(b"/")
+        (entry,) = await guest.list_directory(b"/")
+    assert entry.fields[1] == 7
+    assert any("twice" in record.message for record in caplog.records)
+
+
+async def test_file_is_never_taken_for_a_device_of_the_appliance() -> None:
+    daemon = FakeDaemon()
+    daemon.answer(procedures.DOWNLOAD_OFFSET, lambda _args: [b"data"])
+    async with fake_guest(daemon) as (guest, _), guest.stream(b"/dev/sda", 0, 4) as pieces:
+        assert [piece async for piece in pieces] == [b"data"]
+    (args,) = [args for name, args in daemon.calls if name == "download_offset"]
+    assert not args.remotefilename.startswith(b"/dev/")
 
 
 @pytest.mark.parametrize("cut", [1, 4, 100, 190])

@@ -54,6 +54,7 @@ async def test_names_and_attributes_come_from_one_listing() -> None:
     _lists(
         daemon, directory_entry(b"file", statns(), [(b"user.x", b"1")]), directory_entry(b"other", statns(st_ino=11))
     )
+    daemon.answer(procedures.LSTATNS, _missing)
     async with _operations(daemon) as (operations, inodes):
         found = await operations.lookup(ROOT, pyfuse3.FileNameT(b"file"), _CONTEXT)
         assert (await operations.getattr(found.st_ino, _CONTEXT)).st_size == 5
@@ -61,12 +62,24 @@ async def test_names_and_attributes_come_from_one_listing() -> None:
         with pytest.raises(pyfuse3.FUSEError) as caught:
             await operations.getxattr(found.st_ino, pyfuse3.XAttrNameT(b"user.y"), _CONTEXT)
         assert caught.value.errno == errno.ENODATA
+        daemon.answer(procedures.LSTATNS, _missing)
         absent = await operations.lookup(ROOT, pyfuse3.FileNameT(b"missing"), _CONTEXT)
         assert absent.st_ino == 0
         assert absent.entry_timeout > 1e8
-        assert [name for name, _ in daemon.calls] == ["list_directory"]
+        assert [name for name, _ in daemon.calls] == ["list_directory", "lstatns"]
         await operations.forget([(found.st_ino, 1)])
         assert inodes.find(Inode(found.st_ino)) is None
+
+
+async def test_name_in_another_case_is_found_where_the_guest_folds_case() -> None:
+    daemon = FakeDaemon()
+    _lists(daemon, directory_entry(b"BOOTX64.EFI", statns()))
+    async with _operations(daemon) as (operations, _):
+        daemon.answer(procedures.LSTATNS, lambda _args: statns())
+        listed = await operations.lookup(ROOT, pyfuse3.FileNameT(b"BOOTX64.EFI"), _CONTEXT)
+        folded = await operations.lookup(ROOT, pyfuse3.FileNameT(b"bootx64.efi"), _CONTEXT)
+        assert folded.st_ino == listed.st_ino
+        await operations.forget([(listed.st_ino, 2)])
 
 
 async def test_large_directory_is_not_listed_for_one_name() -> None:
@@ -117,7 +130,7 @@ async def test_lost_appliance_is_eio_without_a_log_line_each(caplog: pytest.LogC
     assert caplog.records == []
 
 
-async def test_file_shorter_than_its_size_reads_short() -> None:
+async def test_file_shorter_than_its_size_is_eio(caplog: pytest.LogCaptureFixture) -> None:
     daemon = FakeDaemon()
     _lists(daemon, directory_entry(b"file", statns(st_size=1 << 20)))
     daemon.answer(procedures.DOWNLOAD_OFFSET, lambda _args: [b"only this"])
@@ -125,9 +138,12 @@ async def test_file_shorter_than_its_size_reads_short() -> None:
     async with _operations(daemon) as (operations, _):
         found = await operations.lookup(ROOT, pyfuse3.FileNameT(b"file"), _CONTEXT)
         opened = await operations.open(found.st_ino, pyfuse3.FlagT(os.O_RDONLY), _CONTEXT)
-        assert await operations.read(opened.fh, 0, 131072) == b"only this"
-        assert await operations.read(opened.fh, 131072, 131072) == b""
+        for offset in (0, 131072):
+            with pytest.raises(pyfuse3.FUSEError) as caught:
+                await operations.read(opened.fh, offset, 131072)
+            assert caught.value.errno == errno.EIO
         await operations.release(opened.fh)
+    assert any("its size says" in record.message for record in caplog.records)
 
 
 async def test_file_longer_than_its_size_is_eio(caplog: pytest.LogCaptureFixture) -> None:

@@ -8,10 +8,7 @@ from pathlib import Path
 import pytest
 
 from appliance.config import ApplianceFiles
-
-pytest.register_assert_rewrite("tests.system.sandbox")
-
-from tests.system.sandbox import Sandbox  # noqa: E402 - its assertions explain themselves only when registered first
+from tests.system.sandbox import Sandbox
 
 
 @contextmanager
