@@ -1,6 +1,6 @@
 """Mount the filesystems inside a virtual machine's disk: command line, FUSE handlers, inode table, caches.
 
-cli → mount → operations → inodes, dircache, filedata → guest → rpc.pool.
+cli → mount → operations → inodes, dircache, filedata → guest_files → rpc.pool.
 """
 
 from typing import Final

@@ -7,7 +7,7 @@ from typing import Final
 
 import trio
 
-from guestmount_py.guest import Entry, Guest
+from guestmount_py.guest_files import Entry, GuestFiles
 from guestmount_py.inodes import Inode
 
 CAPACITY_BYTES: Final = 96 << 20
@@ -31,7 +31,7 @@ class DirectoryCache:
     Two tasks that want the same directory share one call. No await stands between a reply and its insertion.
     """
 
-    def __init__(self, guest: Guest, capacity_bytes: int = CAPACITY_BYTES) -> None:
+    def __init__(self, guest: GuestFiles, capacity_bytes: int = CAPACITY_BYTES) -> None:
         self._guest = guest
         self._capacity_bytes = capacity_bytes
         self._listings: OrderedDict[Inode, Listing] = OrderedDict()

@@ -6,7 +6,7 @@ from typing import Final
 import trio
 
 from guestmount_py.dircache import DirectoryCache
-from guestmount_py.guest import Guest
+from guestmount_py.guest_files import GuestFiles
 from guestmount_py.inodes import Inode, InodeTable, Node
 from guestmount_py.segments import SegmentCache
 from guestmount_py.small_files import SMALL_MAX_BYTES, SmallFiles
@@ -33,7 +33,9 @@ class _OpenFile:
 class FileData:
     """Open files and the three ways to read them: small with their neighbours, in order by segments, else pread."""
 
-    def __init__(self, guest: Guest, inodes: InodeTable, directories: DirectoryCache, nursery: trio.Nursery) -> None:
+    def __init__(
+        self, guest: GuestFiles, inodes: InodeTable, directories: DirectoryCache, nursery: trio.Nursery
+    ) -> None:
         self._guest = guest
         self._inodes = inodes
         self._directories = directories

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, NewType
 
-from guestmount_py.guest import Entry
+from guestmount_py.guest_files import Entry
 from rpc.errors import RemoteProtocolError
 
 Inode = NewType("Inode", int)

@@ -15,7 +15,7 @@ from appliance.launch import Appliance, launch
 from appliance.locate import find_appliance
 from guestmount_py.config import GuestMount, MountConfig
 from guestmount_py.fuse_loop import check_fuse, fuse_mounted
-from guestmount_py.guest import Guest
+from guestmount_py.guest_files import GuestFiles
 from guestmount_py.inodes import InodeTable
 from guestmount_py.log import console_sink, logger
 from guestmount_py.operations import ReadOnlyOperations
@@ -71,15 +71,15 @@ async def serve_mount(
                 await guest.shut_down()
 
 
-async def _open_guest(appliance: Appliance, config: MountConfig) -> Guest:
+async def _open_guest(appliance: Appliance, config: MountConfig) -> GuestFiles:
     extended = True
     for channel in appliance.channels:
         extended = await channel.hello() is not None and extended
     pool = TracingPool if config.trace else ChannelPool
-    return Guest(pool(appliance.channels), extended=extended)
+    return GuestFiles(pool(appliance.channels), extended=extended)
 
 
-async def _mount_in_guest(guest: Guest, mount: GuestMount) -> None:
+async def _mount_in_guest(guest: GuestFiles, mount: GuestMount) -> None:
     try:
         await guest.mount(mount.device, mount.mountpoint, mount.read_only_options, mount.fstype)
     except ProcedureError as exc:
@@ -89,7 +89,7 @@ async def _mount_in_guest(guest: Guest, mount: GuestMount) -> None:
         raise GuestmountError(f"cannot mount {mount.device}: {reason}: {hint}") from exc
 
 
-async def _inode_table(guest: Guest, mounts: Sequence[GuestMount]) -> InodeTable:
+async def _inode_table(guest: GuestFiles, mounts: Sequence[GuestMount]) -> InodeTable:
     try:
         root = await guest.lstat(b"/", b"")
     except ProcedureError as exc:

@@ -13,7 +13,7 @@ from guestmount_py.attributes import absent_attributes, entry_attributes, statvf
 from guestmount_py.dircache import DirectoryCache, Listing
 from guestmount_py.errno_boundary import answers_errno
 from guestmount_py.filedata import FileData
-from guestmount_py.guest import Entry, Guest, Xattrs
+from guestmount_py.guest_files import Entry, GuestFiles, Xattrs
 from guestmount_py.inodes import Inode, InodeTable, Node
 from guestmount_py.prefetch import Prefetcher
 from rpc.errors import ProcedureError
@@ -32,7 +32,7 @@ class ReadOnlyOperations(pyfuse3.Operations):
     enable_acl = False
     enable_writeback_cache = False
 
-    def __init__(self, guest: Guest, inodes: InodeTable, nursery: trio.Nursery) -> None:
+    def __init__(self, guest: GuestFiles, inodes: InodeTable, nursery: trio.Nursery) -> None:
         super().__init__()
         self._guest = guest
         self._inodes = inodes

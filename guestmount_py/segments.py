@@ -6,7 +6,7 @@ from typing import Final
 
 import trio
 
-from guestmount_py.guest import Guest
+from guestmount_py.guest_files import GuestFiles
 from guestmount_py.log import logger
 from rpc.errors import ConnectionLost, GuestmountError, RemoteProtocolError
 
@@ -68,7 +68,7 @@ class SegmentCache:
     Each segment is one bounded transfer, so no channel is held while a reader takes its time.
     """
 
-    def __init__(self, guest: Guest, nursery: trio.Nursery, capacity_bytes: int = CAPACITY_BYTES) -> None:
+    def __init__(self, guest: GuestFiles, nursery: trio.Nursery, capacity_bytes: int = CAPACITY_BYTES) -> None:
         self._guest = guest
         self._nursery = nursery
         self._capacity = max(2, capacity_bytes // SEGMENT_BYTES)

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 import trio
 
 from guestmount_py.dircache import Listing
-from guestmount_py.guest import Guest
+from guestmount_py.guest_files import GuestFiles
 from guestmount_py.inodes import Inode, InodeTable
 
 SMALL_MAX_BYTES: Final = 128 * 1024
@@ -67,7 +67,7 @@ class SmallFiles:
     fetched once is not fetched again with others: by then the kernel has it.
     """
 
-    def __init__(self, guest: Guest, inodes: InodeTable, capacity_bytes: int = CAPACITY_BYTES) -> None:
+    def __init__(self, guest: GuestFiles, inodes: InodeTable, capacity_bytes: int = CAPACITY_BYTES) -> None:
         self._guest = guest
         self._inodes = inodes
         self._capacity_bytes = capacity_bytes

@@ -8,7 +8,7 @@ from typing import Any
 
 import trio
 
-from guestmount_py.guest import Guest
+from guestmount_py.guest_files import GuestFiles
 from rpc.client import open_channel
 from rpc.connection import Connection, Role
 from rpc.events import NEED_DATA, Message
@@ -96,7 +96,7 @@ async def _until_hung_up(scope: trio.CancelScope, task_status: "trio.TaskStatus[
 @asynccontextmanager
 async def fake_guest(
     daemon: FakeDaemon, *, extended: bool = True, channel_count: int = 2
-) -> AsyncIterator[tuple[Guest, trio.Nursery]]:
+) -> AsyncIterator[tuple[GuestFiles, trio.Nursery]]:
     """Own a guest that a fake daemon serves, and a nursery beside it."""
     async with trio.open_nursery() as nursery, AsyncExitStack() as stack:
         serving = await nursery.start(_until_hung_up, daemon.hang_up)
@@ -107,5 +107,5 @@ async def fake_guest(
             channel = await stack.enter_async_context(open_channel(ours))
             await channel.wait_launch()
             channels.append(channel)
-        yield Guest(ChannelPool(channels), extended=extended), nursery
+        yield GuestFiles(ChannelPool(channels), extended=extended), nursery
         nursery.cancel_scope.cancel()

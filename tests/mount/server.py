@@ -18,7 +18,7 @@ from pathlib import Path
 import trio
 
 from guestmount_py.fuse_loop import fuse_mounted
-from guestmount_py.guest import Guest
+from guestmount_py.guest_files import GuestFiles
 from guestmount_py.inodes import InodeTable
 from guestmount_py.log import open_log
 from guestmount_py.operations import ReadOnlyOperations
@@ -51,7 +51,7 @@ async def serve(sysroot: str, mountpoint: Path, *, standard: bool, channel_count
             await channel.wait_launch()
             if not standard:
                 await channel.hello()
-        guest = Guest(ChannelPool(channels), extended=not standard)
+        guest = GuestFiles(ChannelPool(channels), extended=not standard)
         root = await guest.lstat(b"/", b"")
         inodes = InodeTable(root, [])
         async with trio.open_nursery() as nursery:

@@ -104,7 +104,7 @@ def checked_name(name: bytes) -> None:
         raise RemoteProtocolError(f"impossible file name {name[:300]!r}")
 
 
-class Guest:
+class GuestFiles:
     """Verbs on the guest's files.
 
     Args:
