@@ -8,7 +8,7 @@ from daemon.files import opened
 from daemon.registry import handles
 from daemon.session import CallError, Session
 from rpc import procedures
-from rpc.arguments import ChecksumArgs, ChecksumDeviceArgs
+from rpc.procedures.texts import ChecksumArgs, ChecksumDeviceArgs
 
 _KINDS: Final = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512")
 _BLOCK_BYTES: Final = 256 * 1024

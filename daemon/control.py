@@ -5,8 +5,11 @@ import os
 from daemon.registry import handles
 from daemon.session import CallError, Session
 from rpc import constants, procedures
-from rpc.arguments import HelloArgs, InternalFeatureAvailableArgs, NoArgs, UmaskArgs
-from rpc.types import Hello, Utsname
+from rpc.arguments import NoArgs
+from rpc.procedures.control import InternalFeatureAvailableArgs, Utsname
+from rpc.procedures.extensions import HelloArgs
+from rpc.procedures.names import UmaskArgs
+from rpc.types import Hello
 
 _EXTENSIONS = ["list_directories", "list_directory", "read_files"]
 

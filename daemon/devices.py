@@ -14,8 +14,9 @@ from daemon.files import checked_range
 from daemon.registry import handles
 from daemon.session import CallError, Session
 from rpc import procedures
-from rpc.arguments import DeviceArgs, NoArgs, PreadDeviceArgs
-from rpc.types import Partition
+from rpc.arguments import DeviceArgs, NoArgs
+from rpc.procedures.contents import PreadDeviceArgs
+from rpc.procedures.partitions import Partition
 
 _SYS_BLOCK: Final = "/sys/block"
 _DISK: Final = r"/dev/(?:sd|hd|vd|xvd)([a-z]+)(\d*)"

@@ -9,8 +9,9 @@ from daemon.registry import handles, streams
 from daemon.session import Pieces, Session
 from daemon.walks import records_in_pieces
 from rpc import procedures
-from rpc.arguments import InternalLxattrlistArgs, PathArgs, ReaddirArgs
+from rpc.arguments import PathArgs, PathNamesArgs
 from rpc.codec import FileName
+from rpc.procedures.directories import ReaddirArgs
 from rpc.types import Dirent
 from rpc.xdr import PADDING
 
@@ -34,7 +35,7 @@ def readlink(session: Session, args: PathArgs) -> bytes:
 
 
 @handles(procedures.INTERNAL_READLINKLIST)
-def internal_readlinklist(session: Session, args: InternalLxattrlistArgs) -> list[bytes]:
+def internal_readlinklist(session: Session, args: PathNamesArgs) -> list[bytes]:
     """Return the targets of names in one directory, empty for what is not a readable link."""
     with session.sysroot:
         os.chdir(args.path)

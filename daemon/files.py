@@ -11,7 +11,8 @@ from typing import Final
 from daemon.registry import handles, streams
 from daemon.session import CallError, Pieces, Session
 from rpc import constants, procedures
-from rpc.arguments import PreadArgs, ReadFilesArgs
+from rpc.procedures.contents import PreadArgs
+from rpc.procedures.extensions import ReadFilesArgs
 from rpc.xdr import PADDING
 
 _OPEN_FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC

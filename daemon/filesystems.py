@@ -10,8 +10,9 @@ from daemon.mountables import volume_of
 from daemon.registry import handles
 from daemon.session import Session
 from rpc import procedures
-from rpc.arguments import DeviceArgs, LvmCanonicalLvNameArgs, MountableArgs, NoArgs
+from rpc.arguments import DeviceArgs, MountableArgs, NoArgs
 from rpc.codec import Pairs
+from rpc.procedures.lvm import LvmCanonicalLvNameArgs
 from rpc.types import InternalMountable
 
 

@@ -14,7 +14,8 @@ from daemon.stat import PACKED, stat_fields
 from daemon.walks import records_in_pieces
 from daemon.xattrs import list_xattrs
 from rpc import procedures
-from rpc.arguments import ListDirectoriesArgs, PathArgs
+from rpc.arguments import PathArgs
+from rpc.procedures.extensions import ListDirectoriesArgs
 from rpc.xdr import PADDING
 
 _WORD: Final = Struct(">I")

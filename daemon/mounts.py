@@ -8,8 +8,9 @@ from daemon.mountables import volume_of, wire_mountable
 from daemon.registry import handles
 from daemon.session import CallError, Session
 from rpc import procedures
-from rpc.arguments import MountArgs, MountOptionsArgs, MountVfsArgs, NoArgs, UmountArgs
+from rpc.arguments import NoArgs
 from rpc.codec import Pairs
+from rpc.procedures.mounting import MountArgs, MountOptionsArgs, MountVfsArgs, UmountArgs
 
 
 def _mount(session: Session, mountable: str, mountpoint: str, options: str = "", vfstype: str = "") -> None:

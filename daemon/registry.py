@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
-from rpc.procedures import Procedure
+from rpc.procedure import Procedure
 
 if TYPE_CHECKING:
     from daemon.session import Pieces, Session

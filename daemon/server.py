@@ -17,11 +17,9 @@ from rpc.connection import Connection, Phase, Role
 from rpc.errors import RemoteProtocolError
 from rpc.events import CancelWord, Event, EventOrNeed, Header, Message, NeedData, Progress
 from rpc.framing import encode_progress
-from rpc.procedures import BY_NUMBER, Transfer
+from rpc.procedure import Transfer
 
-_UPLOADS: Final = frozenset((66, 69, 71, 229, 241, 242, 273, 309, 397, 413, 472)) | {
-    number for number, row in BY_NUMBER.items() if row.transfer is Transfer.FILE_IN
-}
+_UPLOADS: Final = frozenset((66, 69, 71, 229, 241, 242, 273, 309, 397, 413, 472))
 """Calls with a FileIn parameter, known to us or not (section 5.7): chunks follow them."""
 
 
@@ -74,7 +72,7 @@ class Server:
             outcome = repr(exc)
             self._refuse(header, exc)
         if self._verbose:
-            name = BY_NUMBER[header.proc].name if header.proc in BY_NUMBER else header.proc
+            name = HANDLERS[header.proc].procedure.name if header.proc in HANDLERS else header.proc
             sys.stderr.write(f"guestfsd: {name} {(time.monotonic() - start_s) * 1000:.2f} ms {outcome}\n")
 
     def _run(self, call: Message) -> None:

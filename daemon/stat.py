@@ -8,7 +8,8 @@ from typing import Final
 from daemon.registry import handles
 from daemon.session import Session
 from rpc import procedures
-from rpc.arguments import FilesizeArgs, InternalLxattrlistArgs, IsFileArgs, PathArgs
+from rpc.arguments import PathArgs, PathNamesArgs
+from rpc.procedures.attributes import FilesizeArgs, IsFileArgs
 from rpc.types import Statns, Statvfs
 
 _NS: Final = 1_000_000_000
@@ -51,7 +52,7 @@ def statns(session: Session, args: PathArgs) -> Statns:
 
 
 @handles(procedures.INTERNAL_LSTATNSLIST)
-def internal_lstatnslist(session: Session, args: InternalLxattrlistArgs) -> list[Statns]:
+def internal_lstatnslist(session: Session, args: PathNamesArgs) -> list[Statns]:
     """Return the attributes of names in one directory, in order."""
     with session.sysroot:
         os.chdir(args.path)

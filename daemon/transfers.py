@@ -7,7 +7,7 @@ from daemon.files import open_regular
 from daemon.registry import streams
 from daemon.session import CallError, FileRange, Pieces, Session
 from rpc import procedures
-from rpc.arguments import DownloadOffsetArgs, UploadArgs
+from rpc.procedures.transfers import DownloadOffsetArgs, RemoteFileArgs
 
 
 def _opened(session: Session, name: bytes) -> tuple[int, int]:
@@ -30,7 +30,7 @@ def _stream(session: Session, name: bytes, offset: int, max_bytes: int | None) -
 
 
 @streams(procedures.DOWNLOAD)
-def download(session: Session, args: UploadArgs) -> Pieces:
+def download(session: Session, args: RemoteFileArgs) -> Pieces:
     """Stream a regular file or a device."""
     return _stream(session, args.remotefilename, 0, None)
 

@@ -8,7 +8,7 @@ from daemon.mountables import checked_mountable
 from daemon.session import CallError, Session
 from rpc.codec import Device, DeviceOrPath, FileName, GuestPath, Mountable, field_kinds
 from rpc.events import Message
-from rpc.procedures import Procedure
+from rpc.procedure import Procedure
 from rpc.xdr import Reader
 
 

@@ -7,7 +7,7 @@ from typing import Final
 from daemon.registry import streams
 from daemon.session import Pieces, Session
 from rpc import procedures
-from rpc.arguments import Find0Args
+from rpc.procedures.directories import Find0Args
 
 _DIRECTORY_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 

@@ -7,7 +7,8 @@ from typing import Final
 from daemon.registry import handles
 from daemon.session import Session
 from rpc import procedures
-from rpc.arguments import GetxattrArgs, InternalLxattrlistArgs, PathArgs
+from rpc.arguments import PathArgs, PathNamesArgs
+from rpc.procedures.xattrs import GetxattrArgs
 from rpc.types import Xattr
 
 _HIDDEN: Final = b"user.WofCompressedData"
@@ -60,7 +61,7 @@ def getxattr(session: Session, args: GetxattrArgs) -> bytes:
 
 
 @handles(procedures.INTERNAL_LXATTRLIST)
-def internal_lxattrlist(session: Session, args: InternalLxattrlistArgs) -> list[Xattr]:
+def internal_lxattrlist(session: Session, args: PathNamesArgs) -> list[Xattr]:
     """Return the attributes of names in one directory: per name a marker, then its attributes (section 5.6)."""
     result = []
     with session.sysroot:

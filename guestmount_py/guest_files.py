@@ -10,21 +10,15 @@ from typing import Final
 
 from guestmount_py.log import logger
 from rpc import hot, procedures
-from rpc.arguments import (
-    DownloadOffsetArgs,
-    InternalLxattrlistArgs,
-    ListDirectoriesArgs,
-    MountOptionsArgs,
-    MountVfsArgs,
-    NoArgs,
-    PathArgs,
-    PreadArgs,
-    ReaddirArgs,
-    ReadFilesArgs,
-)
+from rpc.arguments import NoArgs, PathArgs, PathNamesArgs
 from rpc.codec import DeviceOrPath, FileName, GuestPath, Mountable
 from rpc.errors import ProcedureError, RemoteProtocolError
 from rpc.pool import ChannelPool
+from rpc.procedures.contents import PreadArgs
+from rpc.procedures.directories import ReaddirArgs
+from rpc.procedures.extensions import ListDirectoriesArgs, ReadFilesArgs
+from rpc.procedures.mounting import MountOptionsArgs, MountVfsArgs
+from rpc.procedures.transfers import DownloadOffsetArgs
 from rpc.types import Statns, Statvfs
 
 PREAD_MAX_BYTES: Final = 2 << 20
@@ -230,7 +224,7 @@ class GuestFiles:
         entries: list[Entry] = []
         for start in range(0, len(names), _NAMES_PER_CALL):
             batch = names[start : start + _NAMES_PER_CALL]
-            args = InternalLxattrlistArgs(GuestPath(path), [FileName(name) for name in batch])
+            args = PathNamesArgs(GuestPath(path), [FileName(name) for name in batch])
             stats = await self._pool.call(procedures.INTERNAL_LSTATNSLIST, args)
             targets = await self._pool.call(procedures.INTERNAL_READLINKLIST, args)
             xattrs = await self._xattr_batch(args)
@@ -255,7 +249,7 @@ class GuestFiles:
             return [entry.name for entry in await self._pool.call(procedures.READDIR, args)]
         return found
 
-    async def _xattr_batch(self, args: InternalLxattrlistArgs) -> list[Xattrs | None]:
+    async def _xattr_batch(self, args: PathNamesArgs) -> list[Xattrs | None]:
         """Take the marker form of ``internal_lxattrlist`` apart (guestfs-protocol section 5.6)."""
         try:
             rows = await self._pool.call(procedures.INTERNAL_LXATTRLIST, args)

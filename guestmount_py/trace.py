@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from guestmount_py.log import logger
 from rpc.pool import ChannelPool
-from rpc.procedures import Procedure
+from rpc.procedure import Procedure
 
 ArgsT = TypeVar("ArgsT")
 RetT = TypeVar("RetT")

@@ -9,12 +9,12 @@ from typing import Any, Final, NoReturn, TypeVar
 import trio
 
 from rpc import constants, framing, procedures
-from rpc.arguments import HelloArgs
 from rpc.connection import Connection, Phase, Role
 from rpc.errno_names import errno_number
 from rpc.errors import ConnectionLost, ProcedureError, RemoteProtocolError
 from rpc.events import CancelWord, Chunk, Event, Launch, Message, NeedData, Progress
-from rpc.procedures import Procedure
+from rpc.procedure import Procedure
+from rpc.procedures.extensions import HelloArgs
 from rpc.types import Hello
 from rpc.xdr import Reader
 

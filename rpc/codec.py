@@ -141,6 +141,7 @@ def list_of(codec: Codec[T]) -> Codec[list[T]]:
     return Codec(encode, decode, 4, [])
 
 
+STRING_LIST: Final = list_of(STRING)
 _SCALARS: Final[dict[Any, Codec[Any]]] = {
     Int32: INT32,
     UInt32: Codec(Writer.uint32, Reader.uint32, 4, 0),

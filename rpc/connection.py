@@ -12,7 +12,7 @@ from rpc import constants, framing
 from rpc.errno_names import errno_name
 from rpc.errors import LocalProtocolError, RemoteProtocolError
 from rpc.events import NEED_DATA, CancelWord, Event, EventOrNeed, Header, Launch
-from rpc.procedures import Procedure, Transfer
+from rpc.procedure import Procedure, Transfer
 from rpc.xdr import Writer
 
 

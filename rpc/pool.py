@@ -8,7 +8,7 @@ import trio
 
 from rpc.client import Channel
 from rpc.errors import ConnectionLost
-from rpc.procedures import Procedure
+from rpc.procedure import Procedure
 
 ArgsT = TypeVar("ArgsT")
 RetT = TypeVar("RetT")

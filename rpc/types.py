@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from rpc.codec import Char, FileName, Int32, Int64, LvmUuid, UInt32, UInt64
+from rpc.codec import Char, FileName, Int32, Int64, UInt32
 
 
 class Statns(NamedTuple):
@@ -67,30 +67,12 @@ class Xattr(NamedTuple):
     attrval: bytes
 
 
-class Partition(NamedTuple):
-    """One partition; ``part_end`` is its last byte, inclusive."""
-
-    part_num: Int32
-    part_start: Int64
-    part_end: Int64
-    part_size: Int64
-
-
 class InternalMountable(NamedTuple):
     """A mountable taken apart: ``im_type`` is 0 device, 1 btrfs volume, 2 path."""
 
     im_type: Int32
     im_device: str
     im_volume: str
-
-
-class Utsname(NamedTuple):
-    """The appliance's kernel as uname(2) names it."""
-
-    uts_sysname: str
-    uts_release: str
-    uts_version: str
-    uts_machine: str
 
 
 class Hello(NamedTuple):
@@ -124,120 +106,3 @@ class FileContent(NamedTuple):
 
     complete: bool
     data: bytes
-
-
-class Mdstat(NamedTuple):
-    """One member of an MD array; ``mdstat_flags`` are letters such as F (failed)."""
-
-    mdstat_device: str
-    mdstat_index: Int32
-    mdstat_flags: str
-
-
-class LvmPv(NamedTuple):
-    """One LVM physical volume as ``pvs`` reports it."""
-
-    pv_name: str
-    pv_uuid: LvmUuid
-    pv_fmt: str
-    pv_size: Int64
-    dev_size: Int64
-    pv_free: Int64
-    pv_used: Int64
-    pv_attr: str
-    pv_pe_count: Int64
-    pv_pe_alloc_count: Int64
-    pv_tags: str
-    pe_start: Int64
-    pv_mda_count: Int64
-    pv_mda_free: Int64
-
-
-class LvmVg(NamedTuple):
-    """One LVM volume group as ``vgs`` reports it."""
-
-    vg_name: str
-    vg_uuid: LvmUuid
-    vg_fmt: str
-    vg_attr: str
-    vg_size: Int64
-    vg_free: Int64
-    vg_sysid: str
-    vg_extent_size: Int64
-    vg_extent_count: Int64
-    vg_free_count: Int64
-    max_lv: Int64
-    max_pv: Int64
-    pv_count: Int64
-    lv_count: Int64
-    snap_count: Int64
-    vg_seqno: Int64
-    vg_tags: str
-    vg_mda_count: Int64
-    vg_mda_free: Int64
-
-
-class LvmLv(NamedTuple):
-    """One LVM logical volume as ``lvs`` reports it; percentages are -1.0 where they do not apply."""
-
-    lv_name: str
-    lv_uuid: LvmUuid
-    lv_attr: str
-    lv_major: Int64
-    lv_minor: Int64
-    lv_kernel_major: Int64
-    lv_kernel_minor: Int64
-    lv_size: Int64
-    seg_count: Int64
-    origin: str
-    snap_percent: float
-    copy_percent: float
-    move_pv: str
-    lv_tags: str
-    mirror_log: str
-    modules: str
-
-
-class Btrfssubvolume(NamedTuple):
-    """One btrfs subvolume."""
-
-    btrfssubvolume_id: UInt64
-    btrfssubvolume_top_level_id: UInt64
-    btrfssubvolume_path: str
-
-
-class IntBool(NamedTuple):
-    """Answer of ``aug_defnode``."""
-
-    i: Int32
-    b: Int32
-
-
-class Xfsinfo(NamedTuple):
-    """Geometry of an XFS filesystem."""
-
-    xfs_mntpoint: str
-    xfs_inodesize: UInt32
-    xfs_agcount: UInt32
-    xfs_agsize: UInt32
-    xfs_sectsize: UInt32
-    xfs_attr: UInt32
-    xfs_blocksize: UInt32
-    xfs_datablocks: UInt64
-    xfs_imaxpct: UInt32
-    xfs_sunit: UInt32
-    xfs_swidth: UInt32
-    xfs_dirversion: UInt32
-    xfs_dirblocksize: UInt32
-    xfs_cimode: UInt32
-    xfs_logname: str
-    xfs_logblocksize: UInt32
-    xfs_logblocks: UInt32
-    xfs_logversion: UInt32
-    xfs_logsectsize: UInt32
-    xfs_logsunit: UInt32
-    xfs_lazycount: UInt32
-    xfs_rtname: str
-    xfs_rtextsize: UInt32
-    xfs_rtblocks: UInt64
-    xfs_rtextents: UInt64

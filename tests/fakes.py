@@ -13,7 +13,8 @@ from rpc.client import open_channel
 from rpc.connection import Connection, Role
 from rpc.events import NEED_DATA, Message
 from rpc.pool import ChannelPool
-from rpc.procedures import BY_NUMBER, Procedure, Transfer
+from rpc.procedure import Procedure, Transfer
+from rpc.procedures import BY_NUMBER
 from rpc.types import Statns
 from rpc.xdr import Reader
 

@@ -1,6 +1,7 @@
 """The table of calls agrees with libguestfs's own list, and the daemon answers each call once."""
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -16,6 +17,7 @@ from rpc.codec import (
     OPAQUE,
     PAIRS,
     STRING,
+    STRING_LIST,
     VOID,
     Codec,
     Device,
@@ -32,21 +34,17 @@ from rpc.codec import (
 )
 from rpc.constants import FIRST_EXTENSION
 from rpc.hot import DIRENT_LIST, STATNS_LIST, XATTR_LIST
-from rpc.procedures import BY_NAME, BY_NUMBER, Procedure, Transfer
-from rpc.types import (
-    Btrfssubvolume,
-    IntBool,
-    InternalMountable,
-    LvmLv,
-    LvmPv,
-    LvmVg,
-    Mdstat,
-    Partition,
-    Statns,
-    Statvfs,
-    Utsname,
-    Xfsinfo,
-)
+from rpc.procedure import Procedure, Transfer
+from rpc.procedures import BY_NAME, BY_NUMBER, GROUPS
+from rpc.procedures.btrfs import Btrfssubvolume
+from rpc.procedures.btrfs_upkeep import Btrfsbalance, Btrfsqgroup, Btrfsscrub
+from rpc.procedures.control import Utsname
+from rpc.procedures.inspection import Application2, IntBool
+from rpc.procedures.lvm import LvmLv, LvmPv, LvmVg
+from rpc.procedures.partitions import Partition
+from rpc.procedures.raid import Mdstat
+from rpc.procedures.xfs import Xfsinfo
+from rpc.types import InternalMountable, Statns, Statvfs
 from rpc.xdr import Reader, Writer
 
 assert daemon.handlers  # imported to fill the registry
@@ -75,6 +73,7 @@ STANDARD: Final = [row for row in BY_NUMBER.values() if row.number < FIRST_EXTEN
 KINDS: Final[dict[str, Any]] = {
     "str": str,
     "key": str,
+    "guid": str,
     "path": GuestPath,
     "dev": Device,
     "mnt": Mountable,
@@ -87,8 +86,10 @@ KINDS: Final[dict[str, Any]] = {
     "i64": Int64,
     "str[]": list[str],
     "name[]": list[FileName],
+    "dev[]": list[Device],
+    "path[]": list[GuestPath],
 }
-STRING_LIST: Final = procedures.STRINGS
+
 RESULTS: Final[dict[str, tuple[Codec[Any], ...]]] = {
     "-": (VOID,),
     "bool": (BOOL,),
@@ -103,12 +104,15 @@ RESULTS: Final[dict[str, tuple[Codec[Any], ...]]] = {
     "hash<str,str>": (PAIRS,),
     "hash<mnt,str>": (PAIRS,),
     "hash<str,mnt>": (PAIRS,),
+    "hash<str,dev>": (PAIRS,),
     "statns": (codec_of(Statns),),
     "statvfs": (codec_of(Statvfs),),
     "utsname": (codec_of(Utsname),),
     "int_bool": (codec_of(IntBool),),
     "internal_mountable": (codec_of(InternalMountable),),
     "xfsinfo": (codec_of(Xfsinfo),),
+    "btrfsbalance": (codec_of(Btrfsbalance),),
+    "btrfsscrub": (codec_of(Btrfsscrub),),
     "statns[]": (STATNS_LIST,),
     "dirent[]": (DIRENT_LIST,),
     "xattr[]": (XATTR_LIST,),
@@ -120,6 +124,8 @@ LISTS_OF: Final = {
     "lvm_lv[]": LvmLv,
     "mdstat[]": Mdstat,
     "btrfssubvolume[]": Btrfssubvolume,
+    "btrfsqgroup[]": Btrfsqgroup,
+    "application2[]": Application2,
 }
 
 
@@ -134,10 +140,25 @@ def by_name(rows: list[Procedure[Any, Any]]) -> Callable[[Any], Any]:
     return pytest.mark.parametrize("row", rows, ids=lambda row: row.name)
 
 
+def test_groups_hold_the_rows_that_the_index_names() -> None:
+    for group, names in GROUPS.items():
+        found = vars(import_module(f"rpc.procedures.{group}"))
+        assert {name for name, value in found.items() if isinstance(value, Procedure)} == set(names)
+        assert [found[name].name.upper() for name in names] == list(names)
+
+
+def test_every_group_is_in_the_index() -> None:
+    assert set(GROUPS) == {path.stem for path in Path(procedures.__path__[0]).glob("[!_]*.py")}
+
+
 def test_no_number_and_no_name_stands_twice() -> None:
-    rows = [value for value in vars(procedures).values() if isinstance(value, Procedure)]
-    assert len(BY_NUMBER) == len(BY_NAME) == len(rows)
-    assert all(vars(procedures)[row.name.upper()] is row for row in rows)
+    assert len(BY_NUMBER) == len(BY_NAME) == sum(map(len, GROUPS.values()))
+    assert all(getattr(procedures, row.name.upper()) is row for row in BY_NUMBER.values())
+
+
+def test_what_is_not_in_the_table_is_no_attribute() -> None:
+    with pytest.raises(AttributeError, match="NO_SUCH_CALL"):
+        _ = procedures.NO_SUCH_CALL  # type: ignore[attr-defined]
 
 
 @by_name(STANDARD)

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from rpc.arguments import DownloadOffsetArgs, Find0Args, PathArgs, PreadArgs, ReaddirArgs, ReadFilesArgs, UploadArgs
+from rpc.arguments import PathArgs
 from rpc.codec import DeviceOrPath, FileName, GuestPath
 from rpc.errors import ProcedureError
+from rpc.procedure import Procedure
 from rpc.procedures import (
     DOWNLOAD,
     DOWNLOAD_OFFSET,
@@ -20,8 +21,11 @@ from rpc.procedures import (
     READDIR,
     REALPATH,
     STATNS,
-    Procedure,
 )
+from rpc.procedures.contents import PreadArgs
+from rpc.procedures.directories import Find0Args, ReaddirArgs
+from rpc.procedures.extensions import ReadFilesArgs
+from rpc.procedures.transfers import DownloadOffsetArgs, RemoteFileArgs
 from tests.daemon.guestfsd import Guestfsd, started
 
 UP = "/".join([".."] * 30)
@@ -59,7 +63,7 @@ def test_hostile_link_leads_nowhere(daemon: Guestfsd, escape: bytes) -> None:
         (STATNS, PathArgs(path)),
         (REALPATH, PathArgs(path)),
         (PREAD, PreadArgs(path, 10, 0)),
-        (DOWNLOAD, UploadArgs(name)),
+        (DOWNLOAD, RemoteFileArgs(name)),
         (DOWNLOAD_OFFSET, DownloadOffsetArgs(name, 0, 10)),
         (READDIR, ReaddirArgs(path)),
         (FIND0, Find0Args(path)),

@@ -8,10 +8,12 @@ import pytest
 from daemon import devices
 from daemon.mountables import Volume, checked_mountable, volume_of
 from daemon.session import CallError
-from rpc.arguments import DeviceArgs, MountOptionsArgs, NoArgs, PreadDeviceArgs
+from rpc.arguments import DeviceArgs, NoArgs
 from rpc.codec import Device, Mountable
 from rpc.errors import ProcedureError
 from rpc.procedures import BLOCKDEV_GETSIZE64, MOUNT_OPTIONS, PING_DAEMON, PREAD_DEVICE
+from rpc.procedures.contents import PreadDeviceArgs
+from rpc.procedures.mounting import MountOptionsArgs
 from tests.daemon.guestfsd import Guestfsd
 
 

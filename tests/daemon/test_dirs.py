@@ -9,11 +9,12 @@ import pytest
 from daemon.listings import list_directory
 from daemon.session import Session
 from daemon.sysroot import Sysroot
-from rpc.arguments import Find0Args, InternalLxattrlistArgs, ListDirectoriesArgs, PathArgs, ReaddirArgs
+from rpc.arguments import PathArgs, PathNamesArgs
 from rpc.codec import FileName, GuestPath
 from rpc.errors import ProcedureError
 from rpc.hot import STATNS as STATNS_LAYOUT
 from rpc.hot import RawEntry, decode_directory_entries, decode_dirents
+from rpc.procedure import Procedure
 from rpc.procedures import (
     FIND0,
     INTERNAL_READDIR,
@@ -24,8 +25,9 @@ from rpc.procedures import (
     READDIR,
     READLINK,
     REALPATH,
-    Procedure,
 )
+from rpc.procedures.directories import Find0Args, ReaddirArgs
+from rpc.procedures.extensions import ListDirectoriesArgs
 from rpc.types import Xattr
 from tests.daemon.guestfsd import Guestfsd
 from tests.daemon.test_stat import expected
@@ -173,7 +175,7 @@ def test_readlink_and_its_list(daemon: Guestfsd) -> None:
         daemon.call(READLINK, PathArgs(GuestPath(b"/hello")))
     assert caught.value.errno_name == "EINVAL"
     names = [FileName(name) for name in (b"link", b"hello", b"none", b"dangling")]
-    found = daemon.call(INTERNAL_READLINKLIST, InternalLxattrlistArgs(GuestPath(b"/"), names))
+    found = daemon.call(INTERNAL_READLINKLIST, PathNamesArgs(GuestPath(b"/"), names))
     assert found == [b"/sub/inner", b"", b"", b"nowhere"]
 
 

@@ -8,11 +8,15 @@ from pathlib import Path
 import pytest
 
 from rpc import constants
-from rpc.arguments import ChecksumArgs, DownloadOffsetArgs, NoArgs, PathArgs, PreadArgs, ReadFilesArgs, UploadArgs
+from rpc.arguments import NoArgs, PathArgs
 from rpc.codec import DeviceOrPath, FileName, GuestPath
 from rpc.errors import ProcedureError
 from rpc.hot import decode_file_contents
 from rpc.procedures import CHECKSUM, DOWNLOAD, DOWNLOAD_OFFSET, LSTATNS, PING_DAEMON, PREAD, READ_FILES
+from rpc.procedures.contents import PreadArgs
+from rpc.procedures.extensions import ReadFilesArgs
+from rpc.procedures.texts import ChecksumArgs
+from rpc.procedures.transfers import DownloadOffsetArgs, RemoteFileArgs
 from tests.daemon.guestfsd import Guestfsd
 
 BIG_BYTES = 3 * (1 << 20) + 4097
@@ -61,7 +65,7 @@ def test_only_regular_files_are_read(daemon: Guestfsd, path: bytes) -> None:
     with pytest.raises(ProcedureError):
         pread(daemon, path, 512, 0)
     with pytest.raises(ProcedureError):
-        daemon.call(DOWNLOAD, UploadArgs(DeviceOrPath(path)))
+        daemon.call(DOWNLOAD, RemoteFileArgs(DeviceOrPath(path)))
     with pytest.raises(ProcedureError):
         daemon.call(CHECKSUM, ChecksumArgs("md5", GuestPath(path)))
     assert daemon.call(LSTATNS, PathArgs(GuestPath(b"/hello"))).st_size == 13
@@ -70,7 +74,7 @@ def test_only_regular_files_are_read(daemon: Guestfsd, path: bytes) -> None:
 def test_reading_a_directory_is_eisdir(daemon: Guestfsd) -> None:
     for call in (
         lambda: pread(daemon, b"/sub", 1, 0),
-        lambda: daemon.call(DOWNLOAD, UploadArgs(DeviceOrPath(b"/sub"))),
+        lambda: daemon.call(DOWNLOAD, RemoteFileArgs(DeviceOrPath(b"/sub"))),
     ):
         with pytest.raises(ProcedureError) as caught:
             call()
@@ -83,7 +87,7 @@ def test_download_is_the_file_in_chunks_of_the_agreed_length(
 ) -> None:
     if chunk_max_bytes is not None:
         assert daemon.hello(chunk_max_bytes).chunk_max_bytes == chunk_max_bytes
-    daemon.start_download(DOWNLOAD, UploadArgs(DeviceOrPath(b"/big")))
+    daemon.start_download(DOWNLOAD, RemoteFileArgs(DeviceOrPath(b"/big")))
     *chunks, end = daemon.chunks()
     assert not end.cancelled
     assert b"".join(chunk.data for chunk in chunks) == big
@@ -103,7 +107,7 @@ def test_download_of_any_length_is_padded_right(daemon: Guestfsd, guest: Path, s
     data = os.urandom(size_bytes)
     (guest / "odd").write_bytes(data)
     daemon.hello()
-    assert daemon.download(DOWNLOAD, UploadArgs(DeviceOrPath(b"/odd"))) == data
+    assert daemon.download(DOWNLOAD, RemoteFileArgs(DeviceOrPath(b"/odd"))) == data
     assert daemon.call(PING_DAEMON, NoArgs()) is None
 
 

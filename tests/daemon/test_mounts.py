@@ -10,23 +10,11 @@ import pytest
 
 from appliance.config import ApplianceConfig, ApplianceFiles, Drive
 from appliance.launch import launch
-from rpc.arguments import (
-    ChecksumArgs,
-    DeviceArgs,
-    MountableArgs,
-    MountArgs,
-    MountOptionsArgs,
-    MountVfsArgs,
-    NoArgs,
-    PathArgs,
-    PreadArgs,
-    PreadDeviceArgs,
-    UmountArgs,
-    UploadArgs,
-)
+from rpc.arguments import DeviceArgs, MountableArgs, NoArgs, PathArgs
 from rpc.client import Channel
 from rpc.codec import Device, DeviceOrPath, GuestPath, Mountable
 from rpc.errors import ProcedureError
+from rpc.procedure import Procedure
 from rpc.procedures import (
     BLKID,
     BLOCKDEV_GETSIZE64,
@@ -61,9 +49,13 @@ from rpc.procedures import (
     VFS_LABEL,
     VFS_TYPE,
     VFS_UUID,
-    Procedure,
 )
-from rpc.types import InternalMountable, Partition
+from rpc.procedures.contents import PreadArgs, PreadDeviceArgs
+from rpc.procedures.mounting import MountArgs, MountOptionsArgs, MountVfsArgs, UmountArgs
+from rpc.procedures.partitions import Partition
+from rpc.procedures.texts import ChecksumArgs
+from rpc.procedures.transfers import RemoteFileArgs
+from rpc.types import InternalMountable
 from tests.guests.disk import create_disk, partition
 
 pytestmark = pytest.mark.appliance
@@ -185,7 +177,7 @@ async def test_mounts_are_shared_by_all_channels_and_stay_in_the_guests_root(
         content = (tmp_path / "tree/big").read_bytes()
         for each in (channel, other):
             await each.hello()
-            async with each.download(DOWNLOAD, UploadArgs(DeviceOrPath(b"/big"))) as pieces:
+            async with each.download(DOWNLOAD, RemoteFileArgs(DeviceOrPath(b"/big"))) as pieces:
                 assert b"".join([piece async for piece in pieces]) == content
         checksum = await other.call(CHECKSUM, ChecksumArgs("sha256", GuestPath(b"/big")))
         assert checksum == hashlib.sha256(content).hexdigest()

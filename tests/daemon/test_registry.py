@@ -6,7 +6,8 @@ import pytest
 
 from daemon import handlers
 from daemon.registry import HANDLERS, handles
-from rpc.procedures import BY_NAME, PING_DAEMON, Transfer
+from rpc.procedure import Transfer
+from rpc.procedures import BY_NAME, PING_DAEMON
 
 READ_ONLY_MOUNTING: Final = """
     available_all_groups blkid blockdev_getsize64 blockdev_getss checksum checksum_device download download_offset

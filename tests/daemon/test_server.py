@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rpc import constants, framing
-from rpc.arguments import ChecksumArgs, Find0Args, InternalFeatureAvailableArgs, NoArgs, PathArgs, UmaskArgs, UploadArgs
+from rpc.arguments import NoArgs, PathArgs
 from rpc.codec import DeviceOrPath, GuestPath
 from rpc.connection import Role
 from rpc.errors import ProcedureError
@@ -26,6 +26,11 @@ from rpc.procedures import (
     UPLOAD,
     UTSNAME,
 )
+from rpc.procedures.control import InternalFeatureAvailableArgs
+from rpc.procedures.directories import Find0Args
+from rpc.procedures.names import UmaskArgs
+from rpc.procedures.texts import ChecksumArgs
+from rpc.procedures.transfers import RemoteFileArgs
 from tests.daemon.guestfsd import Guestfsd, started
 from tests.rpc.captured import CAPTURES
 
@@ -179,7 +184,7 @@ def big(guest: Path) -> None:
 @pytest.mark.parametrize("chunk_max_bytes", [8192, 1 << 20])
 def test_cancelled_download_ends_with_one_cancel_chunk(daemon: Guestfsd, chunk_max_bytes: int) -> None:
     daemon.hello(chunk_max_bytes)
-    daemon.start_download(DOWNLOAD, UploadArgs(DeviceOrPath(b"/big")))
+    daemon.start_download(DOWNLOAD, RemoteFileArgs(DeviceOrPath(b"/big")))
     chunks = daemon.chunks()
     received_bytes = len(next(chunks).data)
     daemon.channel.sendall(daemon.connection.send_cancel_word())
@@ -192,14 +197,14 @@ def test_cancelled_download_ends_with_one_cancel_chunk(daemon: Guestfsd, chunk_m
 
 
 def test_cancel_word_after_the_end_is_ignored(daemon: Guestfsd) -> None:
-    assert daemon.download(DOWNLOAD, UploadArgs(DeviceOrPath(b"/hello"))) == b"hello, world\n"
+    assert daemon.download(DOWNLOAD, RemoteFileArgs(DeviceOrPath(b"/hello"))) == b"hello, world\n"
     daemon.channel.sendall(framing.CANCEL_WORD)
     assert daemon.call(PING_DAEMON, NoArgs()) is None
 
 
 def test_file_that_shrinks_during_its_download_just_ends(daemon: Guestfsd, guest: Path, big: None) -> None:
     daemon.hello()
-    daemon.start_download(DOWNLOAD, UploadArgs(DeviceOrPath(b"/big")))
+    daemon.start_download(DOWNLOAD, RemoteFileArgs(DeviceOrPath(b"/big")))
     os.truncate(guest / "big", 0)  # most of it cannot have been sent yet: the channel holds less
     *chunks, end = daemon.chunks()
     assert not end.cancelled
@@ -250,7 +255,7 @@ NO_DELAY = "import daemon.progress as p\np.DELAY_S = p.INTERVAL_S = 0"
 def test_progress_of_a_download_grows_to_its_whole(guest: Path) -> None:
     with started(guest, prelude=NO_DELAY) as guestfsd:
         guestfsd.hello()
-        guestfsd.download(DOWNLOAD, UploadArgs(DeviceOrPath(b"/big")))
+        guestfsd.download(DOWNLOAD, RemoteFileArgs(DeviceOrPath(b"/big")))
         positions = [progress.position for progress in guestfsd.progress]
         assert positions == sorted(positions)
         assert len(positions) > 2
@@ -296,7 +301,7 @@ def test_daemon_ends_when_nothing_sensible_can_follow(guest: Path, last_words: b
 @pytest.mark.usefixtures("big")
 def test_daemon_ends_when_a_call_comes_in_a_download(guest: Path) -> None:
     with started(guest) as guestfsd:
-        guestfsd.start_download(DOWNLOAD, UploadArgs(DeviceOrPath(b"/big")))
+        guestfsd.start_download(DOWNLOAD, RemoteFileArgs(DeviceOrPath(b"/big")))
         guestfsd.channel.sendall(framing.encode_message(Header.call(92, 1), []))
         with pytest.raises(EOFError):
             list(guestfsd.chunks())
@@ -309,7 +314,7 @@ def test_daemon_ends_when_a_call_comes_in_a_download(guest: Path) -> None:
 @pytest.mark.usefixtures("big")
 def test_daemon_ends_when_the_channel_closes_in_a_transfer(guest: Path) -> None:
     with started(guest) as guestfsd:
-        guestfsd.start_download(DOWNLOAD, UploadArgs(DeviceOrPath(b"/big")))
+        guestfsd.start_download(DOWNLOAD, RemoteFileArgs(DeviceOrPath(b"/big")))
         assert guestfsd.finish() == (0, "")
 
 

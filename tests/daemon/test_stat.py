@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rpc.arguments import FilesizeArgs, InternalLxattrlistArgs, IsFileArgs, PathArgs
+from rpc.arguments import PathArgs, PathNamesArgs
 from rpc.codec import FileName, GuestPath
 from rpc.errors import ProcedureError
 from rpc.procedures import (
@@ -19,6 +19,7 @@ from rpc.procedures import (
     STATNS,
     STATVFS,
 )
+from rpc.procedures.attributes import FilesizeArgs, IsFileArgs
 from rpc.types import Statns
 from tests.daemon.guestfsd import Guestfsd
 
@@ -73,7 +74,7 @@ def test_missing_file_is_named_in_the_error(daemon: Guestfsd) -> None:
 
 def test_lstatnslist_marks_what_cannot_be_read(daemon: Guestfsd, guest: Path) -> None:
     names = [FileName(b"hello"), FileName(b"gone"), FileName(b"link")]
-    found = daemon.call(INTERNAL_LSTATNSLIST, InternalLxattrlistArgs(GuestPath(b"/"), names))
+    found = daemon.call(INTERNAL_LSTATNSLIST, PathNamesArgs(GuestPath(b"/"), names))
     assert found == [
         expected((guest / "hello").lstat()),
         Statns(0, -1, *(0,) * 20),
@@ -83,7 +84,7 @@ def test_lstatnslist_marks_what_cannot_be_read(daemon: Guestfsd, guest: Path) ->
 
 def test_lists_take_no_names_with_a_slash(daemon: Guestfsd) -> None:
     with pytest.raises(ProcedureError, match="must not contain /") as caught:
-        daemon.call(INTERNAL_LSTATNSLIST, InternalLxattrlistArgs(GuestPath(b"/sub"), [FileName(b"../hello")]))
+        daemon.call(INTERNAL_LSTATNSLIST, PathNamesArgs(GuestPath(b"/sub"), [FileName(b"../hello")]))
     assert caught.value.errno_name == ""
 
 

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from rpc.arguments import GetxattrArgs, InternalLxattrlistArgs, PathArgs
+from rpc.arguments import PathArgs, PathNamesArgs
 from rpc.codec import FileName, GuestPath
 from rpc.errors import ProcedureError
 from rpc.procedures import GETXATTR, GETXATTRS, INTERNAL_LXATTRLIST, LGETXATTR, LGETXATTRS
+from rpc.procedures.xattrs import GetxattrArgs
 from rpc.types import Xattr
 from tests.daemon.guestfsd import Guestfsd
 
@@ -40,5 +41,5 @@ def test_one_attribute(daemon: Guestfsd) -> None:
 
 def test_list_marks_each_name(daemon: Guestfsd) -> None:
     names = [FileName(name) for name in (b"inner", b"gone", b"..")]
-    found = daemon.call(INTERNAL_LXATTRLIST, InternalLxattrlistArgs(GuestPath(b"/sub"), names))
+    found = daemon.call(INTERNAL_LXATTRLIST, PathNamesArgs(GuestPath(b"/sub"), names))
     assert found == [Xattr(b"", b"3\0"), *VALUES, Xattr(b"", b""), Xattr(b"", b"0\0")]

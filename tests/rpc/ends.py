@@ -4,7 +4,7 @@ from typing import Any
 
 from rpc.connection import Connection, Role
 from rpc.events import NEED_DATA, Event, Header, Message, NeedData
-from rpc.procedures import Procedure
+from rpc.procedure import Procedure
 
 
 class Ends:

@@ -7,18 +7,19 @@ from typing import Any
 import pytest
 import trio
 
-from rpc.arguments import LstatnsArgs, NoArgs
+from rpc.arguments import NoArgs, PathArgs
 from rpc.client import Channel, open_channel
 from rpc.codec import GuestPath
 from rpc.connection import Connection, Role
 from rpc.errors import ConnectionLost
 from rpc.events import Event, Header, Message, NeedData
-from rpc.procedures import LSTATNS, PING_DAEMON, Procedure
+from rpc.procedure import Procedure
+from rpc.procedures import LSTATNS, PING_DAEMON
 from rpc.types import Statns
 from rpc.xdr import Reader
 
 STAT = Statns._make(range(22))
-PATH = LstatnsArgs(GuestPath(b"/file"))
+PATH = PathArgs(GuestPath(b"/file"))
 
 
 class ScriptedDaemon:

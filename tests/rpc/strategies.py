@@ -1,13 +1,14 @@
 """Hypothesis strategies for everything the table of calls can carry."""
 
 import inspect
+from importlib import import_module
 from types import NoneType
 from typing import Any, Final, get_args, get_origin
 
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from rpc import arguments, types, write_arguments
+from rpc import arguments, types
 from rpc.codec import (
     Char,
     Device,
@@ -25,6 +26,7 @@ from rpc.codec import (
     field_kinds,
     optional_fields,
 )
+from rpc.procedures import GROUPS
 
 BRIEFLY: Final = settings(max_examples=30, deadline=None)
 """Each type gets its own run, and the machine may be busy."""
@@ -67,8 +69,10 @@ def _classes(module: Any) -> list[type[Any]]:
     return sorted(set(found), key=lambda cls: cls.__name__)
 
 
-STRUCTURES: Final = _classes(types)
-ARGUMENTS: Final = _classes(arguments) + _classes(write_arguments)
+_GROUPS: Final = [import_module(f"rpc.procedures.{group}") for group in GROUPS]
+_TUPLES: Final = [cls for module in (arguments, types, *_GROUPS) for cls in _classes(module)]
+ARGUMENTS: Final = [cls for cls in _TUPLES if cls.__name__.endswith("Args")]
+STRUCTURES: Final = [cls for cls in _TUPLES if cls not in ARGUMENTS]
 
 
 def with_fillers(args: Any, blank: Any) -> Any:

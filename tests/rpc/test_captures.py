@@ -9,7 +9,8 @@ from rpc.connection import Connection, Phase, Role
 from rpc.errno_names import errno_number
 from rpc.errors import RemoteProtocolError
 from rpc.events import NEED_DATA, CancelWord, Chunk, EventOrNeed, Header, Launch, Message, Progress
-from rpc.procedures import BY_NUMBER, Procedure, Transfer
+from rpc.procedure import Procedure, Transfer
+from rpc.procedures import BY_NUMBER
 from rpc.xdr import Reader
 from tests.rpc.captured import CAPTURES, Frame
 

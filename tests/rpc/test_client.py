@@ -7,17 +7,18 @@ import trio
 import trio.testing
 
 from rpc import client, constants, framing
-from rpc.arguments import DownloadArgs, NoArgs, PreadArgs, UploadArgs
+from rpc.arguments import NoArgs
 from rpc.client import open_channel
 from rpc.codec import DeviceOrPath, GuestPath
 from rpc.errors import ConnectionLost, LocalProtocolError, ProcedureError, RemoteProtocolError
 from rpc.events import Header, Progress
 from rpc.procedures import LSTATNS, PING_DAEMON, PREAD, PWRITE
-from rpc.write_arguments import PwriteArgs
+from rpc.procedures.contents import PreadArgs, PwriteArgs
+from rpc.procedures.transfers import RemoteFileArgs
 from tests.rpc.scripted_daemon import PATH, STAT, assert_lost, assert_usable, conversation
 
-GET = DownloadArgs(DeviceOrPath(b"/file"))
-PUT = UploadArgs(DeviceOrPath(b"/file"))
+GET = RemoteFileArgs(DeviceOrPath(b"/file"))
+PUT = RemoteFileArgs(DeviceOrPath(b"/file"))
 
 
 async def test_call_returns_the_result() -> None:

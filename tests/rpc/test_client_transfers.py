@@ -8,17 +8,17 @@ import trio
 import trio.testing
 
 from rpc import client, framing
-from rpc.arguments import DownloadArgs, UploadArgs
 from rpc.client import open_channel
 from rpc.codec import DeviceOrPath
 from rpc.errors import ConnectionLost, ProcedureError, RemoteProtocolError
 from rpc.events import CancelWord, Chunk, Header, Progress
 from rpc.procedures import DOWNLOAD, HELLO, UPLOAD
+from rpc.procedures.transfers import RemoteFileArgs
 from rpc.types import Hello
 from tests.rpc.scripted_daemon import ScriptedDaemon, assert_lost, assert_usable, conversation
 
-GET = DownloadArgs(DeviceOrPath(b"/file"))
-PUT = UploadArgs(DeviceOrPath(b"/file"))
+GET = RemoteFileArgs(DeviceOrPath(b"/file"))
+PUT = RemoteFileArgs(DeviceOrPath(b"/file"))
 
 
 async def stream(daemon: ScriptedDaemon, pieces: list[bytes], *, cancelled: bool = False) -> None:

@@ -24,7 +24,9 @@ from rpc.codec import (
     list_of,
 )
 from rpc.errors import LocalProtocolError, RemoteProtocolError
-from rpc.types import DirectoryEntry, Dirent, LvmLv, Partition, Statns, Xattr
+from rpc.procedures.lvm import LvmLv
+from rpc.procedures.partitions import Partition
+from rpc.types import DirectoryEntry, Dirent, Statns, Xattr
 from rpc.xdr import Reader, Writer
 from tests.rpc.strategies import ARGUMENTS, BRIEFLY, SCALARS, STRUCTURES, values_of, with_fillers
 

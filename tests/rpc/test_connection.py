@@ -6,19 +6,21 @@ from typing import Any
 import pytest
 
 from rpc import constants, framing
-from rpc.arguments import DownloadArgs, LstatnsArgs, NoArgs, PreadArgs, UploadArgs
+from rpc.arguments import NoArgs, PathArgs
 from rpc.codec import Device, DeviceOrPath, GuestPath
 from rpc.connection import Connection, Phase, Role
 from rpc.errors import LocalProtocolError, RemoteProtocolError
 from rpc.events import CancelWord, Chunk, Header, Launch, Message, Progress
 from rpc.procedures import DOWNLOAD, LSTATNS, MKFS, PING_DAEMON, PREAD, UPLOAD, VFS_TYPE
+from rpc.procedures.contents import PreadArgs
+from rpc.procedures.filesystems import MkfsArgs
+from rpc.procedures.transfers import RemoteFileArgs
 from rpc.types import Statns
-from rpc.write_arguments import MkfsArgs
 from rpc.xdr import Reader
 from tests.rpc.ends import Ends, events_of
 
 STAT = Statns._make(range(22))
-PATH = LstatnsArgs(GuestPath(b"/file"))
+PATH = PathArgs(GuestPath(b"/file"))
 FILE = DeviceOrPath(b"/file")
 
 
@@ -96,7 +98,7 @@ def test_pipelined_plain_calls_are_answered_in_order() -> None:
 
 
 def test_download(ends: Ends) -> None:
-    header = ends.called(DOWNLOAD, DownloadArgs(FILE))
+    header = ends.called(DOWNLOAD, RemoteFileArgs(FILE))
     events = ends.to_client(
         ends.daemon.send_reply(header, b"", streams=True)
         + ends.daemon.send_chunk(b"x" * 8192)
@@ -110,20 +112,20 @@ def test_download(ends: Ends) -> None:
 
 
 def test_download_of_an_empty_file(ends: Ends) -> None:
-    header = ends.called(DOWNLOAD, DownloadArgs(FILE))
+    header = ends.called(DOWNLOAD, RemoteFileArgs(FILE))
     events = ends.to_client(ends.daemon.send_reply(header, b"", streams=True) + ends.daemon.send_end())
     assert events[1:] == [Chunk(b"")]
     assert phases(ends) == IDLE
 
 
 def test_download_error_has_no_chunks(ends: Ends) -> None:
-    header = ends.called(DOWNLOAD, DownloadArgs(FILE))
+    header = ends.called(DOWNLOAD, RemoteFileArgs(FILE))
     ends.to_client(ends.daemon.send_error(header.proc, header.serial, errno.ENOENT, "no such file"))
     assert phases(ends) == IDLE
 
 
 def test_download_cancelled_by_the_client(ends: Ends) -> None:
-    header = ends.called(DOWNLOAD, DownloadArgs(FILE))
+    header = ends.called(DOWNLOAD, RemoteFileArgs(FILE))
     ends.to_client(ends.daemon.send_reply(header, b"", streams=True) + ends.daemon.send_chunk(b"data"))
     (event,) = ends.to_daemon(ends.client.send_cancel_word())
     assert isinstance(event, CancelWord)
@@ -132,7 +134,7 @@ def test_download_cancelled_by_the_client(ends: Ends) -> None:
 
 
 def test_download_cancelled_too_late(ends: Ends) -> None:
-    header = ends.called(DOWNLOAD, DownloadArgs(FILE))
+    header = ends.called(DOWNLOAD, RemoteFileArgs(FILE))
     ends.to_client(ends.daemon.send_reply(header, b"", streams=True))
     word, end = ends.client.send_cancel_word(), ends.daemon.send_end()
     assert ends.to_client(end) == [Chunk(b"")]
@@ -143,14 +145,14 @@ def test_download_cancelled_too_late(ends: Ends) -> None:
 
 
 def test_download_given_up_by_the_daemon(ends: Ends) -> None:
-    header = ends.called(DOWNLOAD, DownloadArgs(FILE))
+    header = ends.called(DOWNLOAD, RemoteFileArgs(FILE))
     ends.to_client(ends.daemon.send_reply(header, b"", streams=True))
     assert ends.to_client(ends.daemon.send_end(cancelled=True)) == [Chunk(b"", cancelled=True)]
     assert phases(ends) == IDLE
 
 
 def uploading(ends: Ends) -> Header:
-    header = ends.called(UPLOAD, UploadArgs(FILE))
+    header = ends.called(UPLOAD, RemoteFileArgs(FILE))
     ends.daemon.begin_upload()
     return header
 
@@ -164,7 +166,7 @@ def test_upload(ends: Ends) -> None:
 
 
 def test_upload_size_is_the_progress_hint(ends: Ends) -> None:
-    (call,) = ends.to_daemon(ends.client.send_call(UPLOAD, UploadArgs(FILE), 8200))
+    (call,) = ends.to_daemon(ends.client.send_call(UPLOAD, RemoteFileArgs(FILE), 8200))
     assert isinstance(call, Message)
     assert call.header.progress_hint == 8200
 
@@ -205,7 +207,7 @@ def test_daemon_skips_cancel_words_between_chunks_and_when_idle(ends: Ends) -> N
 
 def test_longer_chunks_must_be_agreed_on() -> None:
     ends = Ends()
-    header = ends.called(DOWNLOAD, DownloadArgs(FILE))
+    header = ends.called(DOWNLOAD, RemoteFileArgs(FILE))
     ends.to_client(ends.daemon.send_reply(header, b"", streams=True))
     with pytest.raises(LocalProtocolError, match="8192"):
         ends.daemon.send_chunk(bytes(8193))
@@ -256,7 +258,7 @@ def test_unasked_message_finishes_the_client(data: bytes) -> None:
 
 def test_unknown_status_counts_as_success() -> None:
     ends = Ends()
-    header = ends.called(DOWNLOAD, DownloadArgs(FILE))
+    header = ends.called(DOWNLOAD, RemoteFileArgs(FILE))
     ends.to_client(framing.encode_message(Header.reply(header.proc, header.serial, 2), []))
     assert ends.client.phase is Phase.DOWNLOADING
 
@@ -294,7 +296,7 @@ def test_arguments_that_do_not_fit_leave_the_client_idle() -> None:
     with pytest.raises(LocalProtocolError):
         ends.client.send_call(PREAD, PreadArgs(GuestPath(b"/f"), 1 << 31, 0))
     with pytest.raises(LocalProtocolError):
-        ends.client.send_call(LSTATNS, LstatnsArgs(GuestPath(bytes(4 << 20))))
+        ends.client.send_call(LSTATNS, PathArgs(GuestPath(bytes(4 << 20))))
     assert ends.client.phase is Phase.IDLE
     assert ends.called(LSTATNS, PATH).serial == constants.FIRST_SERIAL
 

@@ -10,13 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rpc import constants, framing
-from rpc.arguments import DownloadArgs, LstatnsArgs
+from rpc.arguments import PathArgs
 from rpc.codec import Codec, DeviceOrPath, GuestPath, codec_of
 from rpc.connection import Connection, Role
 from rpc.errors import RemoteProtocolError
 from rpc.events import NEED_DATA
 from rpc.hot import DIRENT_LIST, STATNS_LIST, XATTR_LIST, decode_directory_entries, decode_dirents, decode_file_contents
 from rpc.procedures import BY_NUMBER, DOWNLOAD, LSTATNS, UPLOAD
+from rpc.procedures.transfers import RemoteFileArgs
 from rpc.xdr import Reader
 from tests.rpc.captured import CAPTURES
 from tests.rpc.ends import Ends
@@ -41,13 +42,13 @@ def connection_in(phase: str) -> Connection:
     if phase == "idle":
         return ends.daemon
     if phase == "upload":
-        ends.called(UPLOAD, DownloadArgs(DeviceOrPath(b"/f")))
+        ends.called(UPLOAD, RemoteFileArgs(DeviceOrPath(b"/f")))
         ends.daemon.begin_upload()
         return ends.daemon
     if phase == "called":
-        ends.called(LSTATNS, LstatnsArgs(GuestPath(b"/f")))
+        ends.called(LSTATNS, PathArgs(GuestPath(b"/f")))
         return ends.client
-    header = ends.called(DOWNLOAD, DownloadArgs(DeviceOrPath(b"/f")))
+    header = ends.called(DOWNLOAD, RemoteFileArgs(DeviceOrPath(b"/f")))
     ends.to_client(ends.daemon.send_reply(header, b"", streams=True))
     return ends.client
 

@@ -8,15 +8,17 @@ import pytest
 import trio
 import trio.testing
 
-from rpc.arguments import DownloadArgs, NoArgs, PreadArgs
+from rpc.arguments import NoArgs
 from rpc.codec import DeviceOrPath, GuestPath
 from rpc.errors import ConnectionLost
 from rpc.events import Message
 from rpc.pool import ChannelPool
 from rpc.procedures import DOWNLOAD, PING_DAEMON, PREAD
+from rpc.procedures.contents import PreadArgs
+from rpc.procedures.transfers import RemoteFileArgs
 from tests.rpc.scripted_daemon import ScriptedDaemon, conversation
 
-GET = DownloadArgs(DeviceOrPath(b"/file"))
+GET = RemoteFileArgs(DeviceOrPath(b"/file"))
 
 
 @asynccontextmanager
