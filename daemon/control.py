@@ -4,28 +4,15 @@ import os
 
 from daemon.registry import handles
 from daemon.session import CallError, Session
-from rpc import constants, procedures
+from rpc import procedures
 from rpc.arguments import NoArgs
 from rpc.procedures.control import InternalFeatureAvailableArgs, Utsname
-from rpc.procedures.extensions import HelloArgs
 from rpc.procedures.names import UmaskArgs
-from rpc.types import Hello
-
-_EXTENSIONS = ["list_directories", "list_directory", "read_files"]
 
 
 @handles(procedures.PING_DAEMON)
 def ping_daemon(_session: Session, _args: NoArgs) -> None:
     """Do nothing."""
-
-
-@handles(procedures.HELLO)
-def hello(session: Session, args: HelloArgs) -> Hello:
-    """Agree on the longest FileOut chunk of this channel and name the extensions."""
-    if args.chunk_max_bytes < constants.CHUNK_MAX_BYTES:
-        raise CallError(f"chunk_max_bytes {args.chunk_max_bytes} is below {constants.CHUNK_MAX_BYTES}")
-    session.chunk_max_bytes = min(args.chunk_max_bytes, constants.EXTENDED_CHUNK_MAX_BYTES)
-    return Hello(constants.EXTENSION_VERSION, session.chunk_max_bytes, _EXTENSIONS)
 
 
 @handles(procedures.UMASK)

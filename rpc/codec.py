@@ -53,12 +53,14 @@ class Codec(NamedTuple, Generic[T]):
     """One type's layout.
 
     Attributes:
+        name: of the type, for people.
         encode: append a value to a writer.
         decode: consume a value from a reader.
         min_bytes: least space a value takes; bounds list counts before anything is allocated.
         blank: the filler of an optional argument that is not given.
     """
 
+    name: str
     encode: Callable[[Writer, T], None]
     decode: Callable[[Reader], T]
     min_bytes: int
@@ -104,13 +106,13 @@ def _decode_pairs(reader: Reader) -> Pairs:
     return [(reader.string(), reader.string()) for _ in range(count // 2)]
 
 
-INT32: Final = Codec(Writer.int32, Reader.int32, 4, 0)
-INT64: Final = Codec(Writer.int64, Reader.int64, 8, 0)
-BOOL: Final = Codec(Writer.boolean, Reader.boolean, 4, False)
-STRING: Final = Codec(Writer.string, Reader.string, 4, "")
-OPAQUE: Final[Codec[bytes]] = Codec(Writer.opaque, Reader.opaque, 4, b"")
-PAIRS: Final[Codec[Pairs]] = Codec(_encode_pairs, _decode_pairs, 4, [])
-VOID: Final[Codec[None]] = Codec(lambda _writer, _value: None, lambda _reader: None, 0, None)
+INT32: Final = Codec("int32", Writer.int32, Reader.int32, 4, 0)
+INT64: Final = Codec("int64", Writer.int64, Reader.int64, 8, 0)
+BOOL: Final = Codec("bool", Writer.boolean, Reader.boolean, 4, False)
+STRING: Final = Codec("str", Writer.string, Reader.string, 4, "")
+OPAQUE: Final[Codec[bytes]] = Codec("bytes", Writer.opaque, Reader.opaque, 4, b"")
+PAIRS: Final[Codec[Pairs]] = Codec("pairs", _encode_pairs, _decode_pairs, 4, [])
+VOID: Final[Codec[None]] = Codec("nothing", lambda _writer, _value: None, lambda _reader: None, 0, None)
 
 
 def optional(codec: Codec[T]) -> Codec[T | None]:
@@ -124,7 +126,7 @@ def optional(codec: Codec[T]) -> Codec[T | None]:
     def decode(reader: Reader) -> T | None:
         return codec.decode(reader) if reader.boolean() else None
 
-    return Codec(encode, decode, 4, None)
+    return Codec(f"{codec.name}?", encode, decode, 4, None)
 
 
 def list_of(codec: Codec[T]) -> Codec[list[T]]:
@@ -138,18 +140,18 @@ def list_of(codec: Codec[T]) -> Codec[list[T]]:
     def decode(reader: Reader) -> list[T]:
         return [codec.decode(reader) for _ in range(reader.count(codec.min_bytes))]
 
-    return Codec(encode, decode, 4, [])
+    return Codec(f"list[{codec.name}]", encode, decode, 4, [])
 
 
 STRING_LIST: Final = list_of(STRING)
 _SCALARS: Final[dict[Any, Codec[Any]]] = {
     Int32: INT32,
-    UInt32: Codec(Writer.uint32, Reader.uint32, 4, 0),
+    UInt32: Codec("uint32", Writer.uint32, Reader.uint32, 4, 0),
     Int64: INT64,
-    UInt64: Codec(Writer.uint64, Reader.uint64, 8, 0),
-    Char: Codec(_encode_char, _decode_char, 4, "\0"),
-    LvmUuid: Codec(_encode_uuid, _decode_uuid, _UUID_BYTES, "\0" * _UUID_BYTES),
-    float: Codec(Writer.float32, Reader.float32, 4, 0.0),
+    UInt64: Codec("uint64", Writer.uint64, Reader.uint64, 8, 0),
+    Char: Codec("char", _encode_char, _decode_char, 4, "\0"),
+    LvmUuid: Codec("uuid", _encode_uuid, _decode_uuid, _UUID_BYTES, "\0" * _UUID_BYTES),
+    float: Codec("float", Writer.float32, Reader.float32, 4, 0.0),
     bool: BOOL,
     str: STRING,
     bytes: OPAQUE,
@@ -219,7 +221,7 @@ def _packed_codec(cls: Any, layout: struct.Struct) -> Codec[Any]:
     def decode(reader: Reader) -> Any:
         return cls._make(reader.packed(layout))
 
-    return Codec(encode, decode, layout.size, cls(*(0 for _ in field_kinds(cls))))
+    return Codec(cls.__name__, encode, decode, layout.size, cls(*(0 for _ in field_kinds(cls))))
 
 
 def _sequence_codec(cls: Any) -> Codec[Any]:
@@ -237,7 +239,8 @@ def _sequence_codec(cls: Any) -> Codec[Any]:
     def decode(reader: Reader) -> Any:
         return cls._make([decode_field(reader) for decode_field in decoders])
 
-    return Codec(encode, decode, sum(codec.min_bytes for codec in parts), cls(*(codec.blank for codec in parts)))
+    blank = cls(*(codec.blank for codec in parts))
+    return Codec(cls.__name__, encode, decode, sum(codec.min_bytes for codec in parts), blank)
 
 
 def _optional_argument(kind: Any) -> Codec[Any]:
@@ -246,4 +249,4 @@ def _optional_argument(kind: Any) -> Codec[Any]:
     def encode(writer: Writer, value: Any) -> None:
         inner.encode(writer, inner.blank if value is None else value)
 
-    return Codec(encode, inner.decode, inner.min_bytes, inner.blank)
+    return Codec(inner.name, encode, inner.decode, inner.min_bytes, inner.blank)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tools import procedures
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -42,3 +44,11 @@ def test_readme_names_only_files_that_exist() -> None:
 def test_ci_runs_the_readme_test_command() -> None:
     assert "make test" in (ROOT / "README.md").read_text()
     assert "make test" in (ROOT / ".ci/run").read_text()
+
+
+def test_list_of_procedures_is_up_to_date() -> None:
+    assert procedures.DOCUMENT.read_text() == procedures.document(), "run python -m tools.procedures"
+
+
+def test_index_of_handlers_is_up_to_date() -> None:
+    assert procedures.INDEX.read_text() == procedures.index(), "run python -m tools.procedures"

@@ -7,19 +7,9 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 
-import daemon.handlers
 from daemon.registry import HANDLERS
 from rpc import procedures
 from rpc.codec import (
-    BOOL,
-    INT32,
-    INT64,
-    OPAQUE,
-    PAIRS,
-    STRING,
-    STRING_LIST,
-    VOID,
-    Codec,
     Device,
     DeviceOrPath,
     FileName,
@@ -28,26 +18,15 @@ from rpc.codec import (
     Int64,
     Mountable,
     MountableOrPath,
-    codec_of,
     field_kinds,
     optional_fields,
 )
 from rpc.constants import FIRST_EXTENSION
-from rpc.hot import DIRENT_LIST, STATNS_LIST, XATTR_LIST
 from rpc.procedure import Procedure, Transfer
 from rpc.procedures import BY_NAME, BY_NUMBER, GROUPS
-from rpc.procedures.btrfs import Btrfssubvolume
-from rpc.procedures.btrfs_upkeep import Btrfsbalance, Btrfsqgroup, Btrfsscrub
-from rpc.procedures.control import Utsname
-from rpc.procedures.inspection import Application2, IntBool
-from rpc.procedures.lvm import LvmLv, LvmPv, LvmVg
-from rpc.procedures.partitions import Partition
-from rpc.procedures.raid import Mdstat
-from rpc.procedures.xfs import Xfsinfo
-from rpc.types import InternalMountable, Statns, Statvfs
-from rpc.xdr import Reader, Writer
+from tools.procedures import import_handlers
 
-assert daemon.handlers  # imported to fill the registry
+import_handlers()
 
 
 class Row(NamedTuple):
@@ -90,50 +69,27 @@ KINDS: Final[dict[str, Any]] = {
     "path[]": list[GuestPath],
 }
 
-RESULTS: Final[dict[str, tuple[Codec[Any], ...]]] = {
-    "-": (VOID,),
-    "bool": (BOOL,),
-    "i32": (INT32,),
-    "i64": (INT64,),
-    "str": (STRING, OPAQUE),  # bytes where the text is a path of the guest
-    "dev": (STRING,),
-    "buf": (OPAQUE,),
-    "str[]": (STRING_LIST, procedures.INTERNAL_READLINKLIST.result),  # link targets are bytes
-    "dev[]": (STRING_LIST,),
-    "mnt[]": (STRING_LIST,),
-    "hash<str,str>": (PAIRS,),
-    "hash<mnt,str>": (PAIRS,),
-    "hash<str,mnt>": (PAIRS,),
-    "hash<str,dev>": (PAIRS,),
-    "statns": (codec_of(Statns),),
-    "statvfs": (codec_of(Statvfs),),
-    "utsname": (codec_of(Utsname),),
-    "int_bool": (codec_of(IntBool),),
-    "internal_mountable": (codec_of(InternalMountable),),
-    "xfsinfo": (codec_of(Xfsinfo),),
-    "btrfsbalance": (codec_of(Btrfsbalance),),
-    "btrfsscrub": (codec_of(Btrfsscrub),),
-    "statns[]": (STATNS_LIST,),
-    "dirent[]": (DIRENT_LIST,),
-    "xattr[]": (XATTR_LIST,),
+RESULTS: Final = {
+    "-": ("nothing",),
+    "i32": ("int32",),
+    "i64": ("int64",),
+    "str": ("str", "bytes"),  # bytes where the text is a path of the guest
+    "dev": ("str",),
+    "buf": ("bytes",),
+    "str[]": ("list[str]", "list[bytes]"),
+    "dev[]": ("list[str]",),
+    "mnt[]": ("list[str]",),
 }
-LISTS_OF: Final = {
-    "partition[]": Partition,
-    "lvm_pv[]": LvmPv,
-    "lvm_vg[]": LvmVg,
-    "lvm_lv[]": LvmLv,
-    "mdstat[]": Mdstat,
-    "btrfssubvolume[]": Btrfssubvolume,
-    "btrfsqgroup[]": Btrfsqgroup,
-    "application2[]": Application2,
-}
+"""Names of the codecs of libguestfs's results; structures are named alike, hashtables are pairs."""
 
 
-def _blank_items(codec: Codec[Any], item: type[Any]) -> Any:
-    """Decode a list of one blank item, by which a list codec's item type shows."""
-    writer = Writer()
-    codec.encode(writer, [codec_of(item).blank])
-    return codec.decode(Reader(writer.getvalue()))
+def codec_names(notation: str) -> tuple[str, ...]:
+    if notation in RESULTS or notation == "bool":
+        return RESULTS.get(notation, (notation,))
+    if notation.startswith("hash<"):
+        return ("pairs",)
+    name = "".join(part.capitalize() for part in notation.removesuffix("[]").split("_"))
+    return (f"list[{name}]",) if notation.endswith("[]") else (name,)
 
 
 def by_name(rows: list[Procedure[Any, Any]]) -> Callable[[Any], Any]:
@@ -188,11 +144,7 @@ def test_optional_arguments_are_those_of_libguestfs(row: Procedure[Any, Any]) ->
 
 @by_name(STANDARD)
 def test_result_is_that_of_libguestfs(row: Procedure[Any, Any]) -> None:
-    notation = LIBGUESTFS[row.number].result
-    if item := LISTS_OF.get(notation):
-        assert [type(value) for value in _blank_items(row.result, item)] == [item]
-    else:
-        assert any(row.result is codec for codec in RESULTS[notation])
+    assert row.result.name in codec_names(LIBGUESTFS[row.number].result)
 
 
 def test_captured_guestmount_needs_no_call_that_is_missing() -> None:

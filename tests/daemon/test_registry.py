@@ -1,13 +1,17 @@
 """The table of handlers."""
 
+import subprocess
+import sys
 from typing import Final
 
 import pytest
 
-from daemon import handlers
 from daemon.registry import HANDLERS, handles
 from rpc.procedure import Transfer
 from rpc.procedures import BY_NAME, PING_DAEMON
+from tools.procedures import import_handlers
+
+import_handlers()
 
 READ_ONLY_MOUNTING: Final = """
     available_all_groups blkid blockdev_getsize64 blockdev_getss checksum checksum_device download download_offset
@@ -20,10 +24,14 @@ READ_ONLY_MOUNTING: Final = """
     statns statvfs sync umask umount umount_all utsname vfs_label vfs_type vfs_uuid
 """
 """What issue 2 promises."""
+AT_ONCE: Final = """
+    hello mount_options mount_vfs umount_all internal_autosync list_directory list_directories read_files lstatns
+    readlink lgetxattrs statvfs pread download_offset
+"""
+"""What guestmount-py calls for a read-only mount (guestmount_py/guest_files.py)."""
 
 
 def test_every_promised_call_has_a_handler() -> None:
-    assert handlers
     assert set(READ_ONLY_MOUNTING.split()) - {handler.procedure.name for handler in HANDLERS.values()} == set()
 
 
@@ -32,6 +40,21 @@ def test_every_handler_belongs_to_its_row() -> None:
         assert BY_NAME[procedure.name].number == number
         assert function.__name__ == procedure.name
         assert procedure.transfer is not Transfer.FILE_IN
+
+
+def test_read_only_mount_finds_its_handlers_imported_and_nothing_else() -> None:
+    ask = "import sys, daemon.__main__, daemon.registry as r; print(*r.HANDLERS); print(*sys.modules)"
+    answer = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True).stdout
+    numbers, modules = (line.split() for line in answer.splitlines())
+    assert {str(BY_NAME[name].number) for name in AT_ONCE.split()} <= set(numbers)
+    groups = {name.removeprefix("rpc.procedures.") for name in modules if name.startswith("rpc.procedures.")}
+    assert groups == {"attributes", "contents", "directories", "extensions", "mounting", "transfers", "xattrs"}
+
+
+def test_handler_is_imported_when_its_call_arrives() -> None:
+    ask = "from daemon.handlers import handler_of; print(handler_of(137).procedure.name, handler_of(99999))"
+    answer = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True).stdout
+    assert answer == "umask None\n"
 
 
 def test_second_handler_for_a_call_is_an_error() -> None:

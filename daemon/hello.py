@@ -1,0 +1,20 @@
+"""What a client asks first: which extensions we have."""
+
+from typing import Final
+
+from daemon.registry import handles
+from daemon.session import CallError, Session
+from rpc import constants, procedures
+from rpc.procedures.extensions import HelloArgs
+from rpc.types import Hello
+
+_EXTENSIONS: Final = ["list_directories", "list_directory", "read_files"]
+
+
+@handles(procedures.HELLO)
+def hello(session: Session, args: HelloArgs) -> Hello:
+    """Agree on the longest FileOut chunk of this channel and name the extensions."""
+    if args.chunk_max_bytes < constants.CHUNK_MAX_BYTES:
+        raise CallError(f"chunk_max_bytes {args.chunk_max_bytes} is below {constants.CHUNK_MAX_BYTES}")
+    session.chunk_max_bytes = min(args.chunk_max_bytes, constants.EXTENDED_CHUNK_MAX_BYTES)
+    return Hello(constants.EXTENSION_VERSION, session.chunk_max_bytes, _EXTENSIONS)
