@@ -36,7 +36,8 @@ def encode_message(header: Header, parts: Sequence[bytes | bytearray | memoryvie
     """
     size_bytes = constants.HEADER_BYTES + sum(map(len, parts))
     if size_bytes > constants.MESSAGE_MAX_BYTES:
-        raise LocalProtocolError(f"a message of {size_bytes} bytes is longer than the protocol allows")
+        limit = constants.MESSAGE_MAX_BYTES
+        raise LocalProtocolError(f"a message of {size_bytes} bytes is longer than the protocol allows, {limit} bytes")
     return b"".join((_WORD.pack(size_bytes), _HEADER.pack(*header), *parts))
 
 
