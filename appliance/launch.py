@@ -14,6 +14,7 @@ from appliance.accelerator import choose_accelerator
 from appliance.config import ApplianceConfig, ApplianceFiles
 from appliance.console import Console
 from appliance.drives import CheckedDrive, check_drive, make_overlay
+from appliance.locate import find_appliance
 from appliance.packages import Log
 from appliance.qemu_args import qemu_arguments
 from appliance.qemu_process import QemuProcess
@@ -31,12 +32,14 @@ class Appliance:
     Attributes:
         machine: its state; READY until qemu has gone.
         gone: set when qemu has gone.
-        channels: conversations with the daemon, whose launch word was received on each.
+        channels: conversations with the daemon, launch word received; libguestfs's daemon has one.
+        extended: the daemon has our extensions.
     """
 
     def __init__(self, process: QemuProcess, console: Console, machine: StateMachine) -> None:
         self.machine: Final = machine
         self.channels: tuple[Channel, ...] = ()
+        self.extended = False
         self.gone: Final = trio.Event()
         self._process = process
         self.console: Final = console
@@ -55,18 +58,22 @@ class Appliance:
         """Wait until qemu has gone; return its exit status, negative for a signal."""
         return await self._process.wait()
 
+    def kill(self) -> None:
+        """Kill qemu, without a word to the guest."""
+        self._process.kill()
+
     async def watch(self) -> None:
         """Follow qemu to its end, which the owner sees to also when all is cancelled."""
         with trio.CancelScope(shield=True):
             await self._process.wait()
-        self.machine.fire(Event.EXIT)
         self.gone.set()
+        self.machine.fire(Event.EXIT)
 
 
 @asynccontextmanager
 async def launch(
     config: ApplianceConfig,
-    files: ApplianceFiles,
+    files: ApplianceFiles | None = None,
     *,
     log: Log,
     console: Callable[[bytes], None],
@@ -74,24 +81,37 @@ async def launch(
 ) -> AsyncIterator[Appliance]:
     """Own a launched appliance; at the end it has powered off, or was killed, and nothing of it is left.
 
-    Cancellation: the appliance is ended first. Must be called in the main thread (see ``QemuProcess``).
+    Cancellation: the appliance is ended first.
+
+    Args:
+        config: what it shall be.
+        files: what qemu boots; None for what ``find_appliance`` finds, once the drives are seen to be good.
+        log: takes a line for each thing that takes long.
+        console: takes the output of the guest's console.
+        machine: holds the state, which must be CONFIG.
 
     Raises:
+        StateError: the machine is in another state.
         DriveError: an image cannot be attached.
         LaunchError: qemu is missing or ended, with the console's last lines; LaunchTimeout: the daemon stayed silent.
     """
     machine = machine or StateMachine()
-    drives = [await check_drive(drive) for drive in config.drives]
-    accelerator = await choose_accelerator(config, files, log)
+    machine.fire(Event.START)
     try:
         async with AsyncExitStack() as stack:
-            appliance, streams = await _start(config, files, drives, accelerator, machine, console, stack)
+            with ExitStack() as until_watched:
+                until_watched.callback(machine.fire, Event.EXIT)
+                drives = [await check_drive(drive) for drive in config.drives]
+                files = files or await find_appliance(log)
+                accelerator = await choose_accelerator(config, files, log)
+                appliance, streams = await _start(config, files, drives, accelerator, machine, console, stack)
+                until_watched.pop_all()
             channels = [await stack.enter_async_context(open_channel(stream)) for stream in streams]
-            appliance.channels = tuple(channels)
-            await _await_launch_words(appliance, config, machine)
+            await _await_daemon(appliance, channels, config)
+            machine.fire(Event.LAUNCH_WORD)
             yield appliance
     except BaseExceptionGroup as group:
-        raise _lone_leaf(group) from None
+        raise lone_leaf(group) from None
 
 
 async def _start(
@@ -132,7 +152,6 @@ async def _start(
             process = QemuProcess([config.qemu, *argv], [*overlay_fds, *channel_fds], console_write)
             undo.pop_all()
     stack.callback(process.close)
-    machine.fire(Event.START)
     appliance = Appliance(process, Console(console), machine)
     nursery.start_soon(appliance.console.pump, trio.lowlevel.FdStream(output))
     nursery.start_soon(appliance.watch)
@@ -152,11 +171,18 @@ async def _end(process: QemuProcess, streams: Sequence[trio.SocketStream], machi
             await process.end()
 
 
-async def _await_launch_words(appliance: Appliance, config: ApplianceConfig, machine: StateMachine) -> None:
+async def _await_daemon(appliance: Appliance, channels: Sequence[Channel], config: ApplianceConfig) -> None:
+    """Wait for the launch words, and agree on the extensions; a daemon that has none serves the first channel alone."""
     try:
         with trio.fail_after(config.launch_timeout_s):
-            for channel in appliance.channels:
+            for channel in channels:
                 await channel.wait_launch()
+                appliance.extended = await channel.hello() is not None
+                appliance.channels += (channel,)
+                if not appliance.extended:
+                    break
+        if appliance.gone.is_set():
+            raise ConnectionLost("qemu has gone")
     except trio.TooSlowError as exc:
         tail = appliance.console_tail
         raise LaunchTimeout(f"the appliance said nothing within {config.launch_timeout_s:g} s: {tail}") from exc
@@ -167,7 +193,6 @@ async def _await_launch_words(appliance: Appliance, config: ApplianceConfig, mac
             await appliance.console.ended.wait()
             raise LaunchError(f"qemu ended with status {status}: {appliance.console_tail}") from exc
         raise LaunchError(f"the appliance hung up while it started: {appliance.console_tail}") from exc
-    machine.fire(Event.LAUNCH_WORD)
 
 
 def root_uuid(root: Path) -> str:
@@ -183,12 +208,12 @@ def root_uuid(root: Path) -> str:
     raise ImageError(f"{root}: not an ext2 image: the appliance is damaged; remove it and it is built anew")
 
 
-def _lone_leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the one error in a group; the nursery here runs only watchers, so there is no second one to lose."""
+def lone_leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the one error in a group, or the group if it has several.
+
+    A nursery whose tasks only watch, or serve one caller, has no second error to lose.
+    """
     leaf: BaseException = group
     while isinstance(leaf, BaseExceptionGroup) and len(leaf.exceptions) == 1:
         leaf = leaf.exceptions[0]
     return leaf
-
-
-__all__ = ["Appliance", "State", "launch", "root_uuid"]

@@ -18,7 +18,7 @@ _TERMINATE_S: Final = 5.0
 class QemuProcess:
     """A running qemu.
 
-    It is started from the calling thread, which must be the main one: the kernel kills it when that thread is gone
+    It is started from the calling thread, the one that runs trio: the kernel kills it when that thread is gone
     (PR_SET_PDEATHSIG follows the thread that spawned; trio's worker threads end after ten idle seconds).
     """
 
@@ -57,6 +57,10 @@ class QemuProcess:
                 trio.lowlevel.notify_closing(own)
                 os.close(own)
         return self._process.wait()
+
+    def kill(self) -> None:
+        """Kill the process; who waits for it sees it go."""
+        self._process.send_signal(signal.SIGKILL)
 
     async def end(self) -> int:
         """Wait for the guest to power off, then insist; return the exit status."""

@@ -1,5 +1,6 @@
 """The states of an appliance, and the only place where they change."""
 
+from collections.abc import Callable
 from enum import Enum, auto
 from typing import Final
 
@@ -12,7 +13,7 @@ class State(Enum):
     CONFIG = auto()
     """Not running."""
     LAUNCHING = auto()
-    """qemu runs; the daemon's launch word is still to come."""
+    """The appliance is sought, built if need be, and started; the daemon's launch word is still to come."""
     READY = auto()
     """The daemon answers calls."""
 
@@ -34,10 +35,15 @@ TRANSITIONS: Final[dict[tuple[State, Event], State]] = {
 
 
 class StateMachine:
-    """Hold the state; any event that ``TRANSITIONS`` does not have is a StateError."""
+    """Hold the state; any event that ``TRANSITIONS`` does not have is a StateError.
 
-    def __init__(self) -> None:
+    Args:
+        on_change: called with each new state.
+    """
+
+    def __init__(self, on_change: Callable[[State], None] = lambda _state: None) -> None:
         self._state = State.CONFIG
+        self._on_change = on_change
         self.history: Final = [State.CONFIG]
 
     @property
@@ -52,3 +58,4 @@ class StateMachine:
             raise StateError(f"{event.name} is not possible in state {self._state.name}")
         self._state = following
         self.history.append(following)
+        self._on_change(following)

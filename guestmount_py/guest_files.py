@@ -122,10 +122,6 @@ class GuestFiles:
         """Return the devices with filesystems and their types."""
         return await self._pool.call(procedures.LIST_FILESYSTEMS, NoArgs())
 
-    async def shut_down(self) -> None:
-        """Unmount everything and write it out."""
-        await self._pool.call(procedures.INTERNAL_AUTOSYNC, NoArgs())
-
     async def lstat(self, path: bytes, name: bytes) -> Entry:
         """Return one file without its link target and extended attributes."""
         stat = await self._pool.call(procedures.LSTATNS, PathArgs(GuestPath(path)))

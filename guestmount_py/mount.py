@@ -9,22 +9,16 @@ from pathlib import Path
 
 import trio
 
-from appliance.config import config_from_environment
-from appliance.drives import check_drive
-from appliance.launch import Appliance, launch
-from appliance.locate import find_appliance
 from guestmount_py.config import GuestMount, MountConfig
+from guestmount_py.events import CallStarted, ConsoleOutput, LogMessage, SubprocessQuit
 from guestmount_py.fuse_loop import check_fuse, fuse_mounted
 from guestmount_py.guest_files import GuestFiles
+from guestmount_py.handle import Guest
 from guestmount_py.inodes import InodeTable
 from guestmount_py.log import console_sink, logger
 from guestmount_py.operations import ReadOnlyOperations
 from guestmount_py.serving import serving_record
-from guestmount_py.trace import TracingPool
 from rpc.errors import GuestmountError, ProcedureError
-from rpc.pool import ChannelPool
-
-_SHUT_DOWN_S = 20.0
 
 
 async def serve_mount(
@@ -40,63 +34,61 @@ async def serve_mount(
     check_fuse(config.mountpoint)
     mountpoint = Path(os.path.realpath(config.mountpoint))
     _warn_if_not_empty(mountpoint, report)
-    for drive in config.drives:
-        await check_drive(drive)  # before an appliance is built for nothing
-    files = await find_appliance(report)
-    launched = launch(
-        config_from_environment(config.drives, verbose=config.verbose), files, log=report, console=console_sink()
-    )
+    guest = _configured_guest(config, report)
     async with AsyncExitStack() as stack:
         record = stack.enter_context(ExitStack())  # entered first: it ends only after the appliance
-        appliance = await stack.enter_async_context(launched)
-        logger.info("appliance is ready, qemu is process %d", appliance.pid)
-        guest = await _open_guest(appliance, config)
+        await stack.enter_async_context(guest)
+        await guest.launch()
+        logger.info("appliance is ready, qemu is process %d", guest.pid)
+        files = guest.files
         for mount in config.mounts:
-            await _mount_in_guest(guest, mount)
-        inodes = await _inode_table(guest, config.mounts)
+            await _mount_in_guest(files, mount)
+        inodes = await _inode_table(files, config.mounts)
         async with trio.open_nursery() as nursery:
-            operations = ReadOnlyOperations(guest, inodes, nursery)
+            operations = ReadOnlyOperations(files, inodes, nursery)
             source = str(config.drives[0].path)
             async with fuse_mounted(operations, mountpoint, config.fuse_options, source) as serving:
                 record.enter_context(serving_record(mountpoint, log_file))
                 serving.start_soon(_unmount_on_signal, serving.cancel_scope)
-                serving.start_soon(_note_death, appliance)
                 ready()
                 logger.info("mounted on %s", mountpoint)
                 await trio.sleep(math.inf)
             nursery.cancel_scope.cancel()
         logger.info("unmounted")
-        if not appliance.gone.is_set():
-            with trio.move_on_after(_SHUT_DOWN_S):
-                await guest.shut_down()
 
 
-async def _open_guest(appliance: Appliance, config: MountConfig) -> GuestFiles:
-    extended = True
-    for channel in appliance.channels:
-        extended = await channel.hello() is not None and extended
-    pool = TracingPool if config.trace else ChannelPool
-    return GuestFiles(pool(appliance.channels), extended=extended)
+def _configured_guest(config: MountConfig, report: Callable[[str], None]) -> Guest:
+    guest = Guest()
+    guest.configure(verbose=config.verbose)
+    for drive in config.drives:
+        guest.add_drive(drive.path, format=drive.format, blocksize_bytes=drive.blocksize_bytes)
+    sink = console_sink()
+    guest.subscribe(ConsoleOutput, lambda event: sink(event.data))
+    guest.subscribe(LogMessage, lambda event: report(event.text))
+    guest.subscribe(SubprocessQuit, _note_death)
+    if config.trace:
+        guest.subscribe(CallStarted, lambda event: logger.debug("call %s %r", event.procedure, event.args))
+    return guest
 
 
-async def _mount_in_guest(guest: GuestFiles, mount: GuestMount) -> None:
+async def _mount_in_guest(files: GuestFiles, mount: GuestMount) -> None:
     try:
-        await guest.mount(mount.device, mount.mountpoint, mount.read_only_options, mount.fstype)
+        await files.mount(mount.device, mount.mountpoint, mount.read_only_options, mount.fstype)
     except ProcedureError as exc:
-        found = ", ".join(f"{device} ({kind})" for device, kind in await guest.filesystems() if kind != "unknown")
+        found = ", ".join(f"{device} ({kind})" for device, kind in await files.filesystems() if kind != "unknown")
         hint = f"the filesystems are {found}" if found else "no filesystem was found on any disk"
         reason = exc.message.partition(";")[0].rstrip(".")  # the rest is mount(8)'s pointer to dmesg(1)
         raise GuestmountError(f"cannot mount {mount.device}: {reason}: {hint}") from exc
 
 
-async def _inode_table(guest: GuestFiles, mounts: Sequence[GuestMount]) -> InodeTable:
+async def _inode_table(files: GuestFiles, mounts: Sequence[GuestMount]) -> InodeTable:
     try:
-        root = await guest.lstat(b"/", b"")
+        root = await files.lstat(b"/", b"")
     except ProcedureError as exc:
         raise GuestmountError(
             f"nothing is mounted on / in the guest: {exc.message}: give one -m without a path"
         ) from exc
-    points = [await guest.lstat(mount.mountpoint, b"") for mount in mounts]
+    points = [await files.lstat(mount.mountpoint, b"") for mount in mounts]
     return InodeTable(root, (point.fields[0] for point in points))
 
 
@@ -113,9 +105,6 @@ async def _unmount_on_signal(scope: trio.CancelScope) -> None:
             return
 
 
-async def _note_death(appliance: Appliance) -> None:
+def _note_death(event: SubprocessQuit) -> None:
     """Log the appliance's end; the mount stays and answers EIO, for an empty directory would mislead a backup."""
-    await appliance.gone.wait()
-    logger.error(
-        "the appliance died: every access answers EIO until the mount is unmounted: %s", appliance.console_tail
-    )
+    logger.error("the appliance died: every access answers EIO until the mount is unmounted: %s", event.console)

@@ -186,7 +186,7 @@ async def test_damaged_root_is_an_image_error(
             config, replace(appliance_files, root=tmp_path / "root"), log=_ignore, console=_ignore, machine=machine
         ):
             pytest.fail("launched without a root")
-    assert machine.history == [State.CONFIG]
+    assert machine.history == FAILED
 
 
 async def test_missing_qemu_names_the_package(config: ApplianceConfig, appliance_files: ApplianceFiles) -> None:
@@ -219,7 +219,7 @@ async def test_bad_drive_is_found_before_qemu_starts(
             machine=machine,
         ):
             pytest.fail("launched without a drive")
-    assert machine.history == [State.CONFIG]
+    assert machine.history == FAILED
 
 
 @pytest.mark.usefixtures("config")

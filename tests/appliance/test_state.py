@@ -36,3 +36,13 @@ def test_every_pair_moves_as_the_table_says_or_is_refused(state: State, event: E
         with pytest.raises(StateError, match=f"{event.name} is not possible in state {state.name}"):
             machine.fire(event)
         assert machine.state is state
+
+
+def test_every_change_is_told() -> None:
+    told: list[State] = []
+    machine = StateMachine(told.append)
+    for event in (Event.START, Event.LAUNCH_WORD, Event.EXIT):
+        machine.fire(event)
+    with pytest.raises(StateError):
+        machine.fire(Event.EXIT)
+    assert told == [State.LAUNCHING, State.READY, State.CONFIG]

@@ -1,0 +1,57 @@
+"""Arguments of a call as a caller writes them, turned into what goes on the wire."""
+
+import os
+from types import NoneType
+from typing import Any, Final, TypeAlias, get_args, get_origin
+
+from rpc import procedures
+from rpc.codec import DeviceOrPath, FileName, GuestPath, MountableOrPath, field_kinds
+from rpc.procedure import Procedure
+
+GuestName: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+"""A path or name in the guest: bytes, or their text as UTF-8 with surrogateescape."""
+_BYTES_KINDS: Final = frozenset((GuestPath, FileName, DeviceOrPath, MountableOrPath))
+
+
+def procedure_named(name: str) -> Procedure[Any, Any]:
+    """Return a row of the table.
+
+    Raises:
+        AttributeError: there is none.
+    """
+    row = getattr(procedures, name.upper(), None) if name.islower() else None
+    if not isinstance(row, Procedure):
+        raise AttributeError(f"there is no procedure {name}")
+    return row
+
+
+def bound(procedure: Procedure[Any, Any], values: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    """Return the arguments of a call; optional ones are given by name.
+
+    Raises:
+        TypeError: there are too many or too few, or one is not of its kind.
+    """
+    required = len(field_kinds(procedure.args)) - len(procedure.optargs)
+    if len(values) > required:
+        raise TypeError(f"{procedure.name} takes {required} arguments, not {len(values)}; optional ones go by name")
+    given = procedure.args(*values, **named)
+    kinds = field_kinds(procedure.args).values()
+    return procedure.args._make(_converted(kind, value) for kind, value in zip(kinds, given, strict=True))
+
+
+def _converted(kind: Any, value: Any) -> Any:
+    if value is None:
+        return None
+    if get_origin(kind) is list:
+        if isinstance(value, str | bytes):
+            raise TypeError(f"{value!r} is no list")
+        return [_converted(get_args(kind)[0], item) for item in value]
+    if NoneType in get_args(kind):
+        return _converted(get_args(kind)[0], value)
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if kind in _BYTES_KINDS and isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape")
+    if kind is not bytes and kind not in _BYTES_KINDS and isinstance(value, bytes):
+        return value.decode("utf-8", "surrogateescape")
+    return value

@@ -1,0 +1,72 @@
+"""Channels whose calls and progress are told to whoever subscribed."""
+
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, TypeVar
+
+from guestmount_py.events import CallEnded, CallStarted, Events, Progress
+from rpc import events as wire
+from rpc import procedures
+from rpc.client import Channel
+from rpc.pool import ChannelPool
+from rpc.procedure import Procedure
+
+ArgsT = TypeVar("ArgsT")
+RetT = TypeVar("RetT")
+
+
+class ObservedPool(ChannelPool):
+    """Emit ``CallStarted``, ``CallEnded`` and ``Progress``."""
+
+    def __init__(self, channels: Sequence[Channel], events: Events) -> None:
+        super().__init__(channels)
+        self._events = events
+        for channel in channels:
+            channel.on_progress = _progress_sink(events)
+
+    async def call(self, procedure: Procedure[ArgsT, RetT], args: ArgsT) -> RetT:
+        """Make a call, traced."""
+        with self._traced(procedure, args):
+            return await super().call(procedure, args)
+
+    @asynccontextmanager
+    async def download(self, procedure: Procedure[ArgsT, None], args: ArgsT) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Make a FileOut call, traced."""
+        with self._traced(procedure, args):
+            async with super().download(procedure, args) as pieces:
+                yield pieces
+
+    async def upload(
+        self, procedure: Procedure[ArgsT, RetT], args: ArgsT, source: AsyncIterator[bytes], size_hint_bytes: int = 0
+    ) -> RetT:
+        """Make a FileIn call on a free channel, traced; see ``Channel.upload``."""
+        with self._traced(procedure, args), self._returned(await self._borrow(for_transfer=True)) as channel:
+            return await channel.upload(procedure, args, source, size_hint_bytes)
+
+    @contextmanager
+    def _traced(self, procedure: Procedure[Any, Any], args: Any) -> Iterator[None]:
+        self._events.emit(CallStarted(procedure.name, args))
+        try:
+            yield
+        except BaseException as exc:
+            self._events.emit(CallEnded(procedure.name, exc))
+            raise
+        self._events.emit(CallEnded(procedure.name, None))
+
+
+def _progress_sink(events: Events) -> Callable[[wire.Progress], None]:
+    """Return what takes one channel's progress. Once a callback has failed a call, it hears no more of that call."""
+    failed_serial = -1
+
+    def sink(progress: wire.Progress) -> None:
+        nonlocal failed_serial
+        if progress.serial == failed_serial or not events.wanted(Progress):
+            return
+        row = procedures.BY_NUMBER.get(progress.proc)
+        try:
+            events.emit(Progress(row.name if row else f"procedure {progress.proc}", progress.position, progress.total))
+        except BaseException:
+            failed_serial = progress.serial
+            raise
+
+    return sink

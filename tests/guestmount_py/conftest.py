@@ -1,0 +1,78 @@
+"""Handles whose guest is a directory of this machine: everything real but the virtual machine."""
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.system.sandbox import REPOSITORY
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What a handle needs for a launch without a virtual machine.
+
+    Attributes:
+        root: the guest's root directory.
+        image: the drive; nothing reads it but what looks at its format.
+        directory: for whatever else.
+    """
+
+    root: Path
+    image: Path
+    directory: Path
+
+    def hypervisor(self, name: str, script: str) -> str:
+        """Make a program that is started in place of qemu."""
+        path = self.directory / name
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+        return str(path)
+
+    def processes(self) -> list[int]:
+        """Return what still runs of it: hypervisors and daemons."""
+        mark = f"GUEST_ROOT={self.root}".encode()
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                if mark in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+        return [number for number in found if number != os.getpid()]
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    """Make launches go without a virtual machine; at the end no process, descriptor or temporary file may be left."""
+    if os.geteuid():
+        pytest.skip("not root: the daemon confines itself with chroot(2)")
+    root, appliance, scratch = (tmp_path / name for name in ("guest", "appliance", "scratch"))
+    for directory in (root, appliance, scratch):
+        directory.mkdir()
+    superblock = bytearray(0x480)
+    superblock[0x438:0x43A] = b"\x53\xef"
+    (appliance / "root").write_bytes(superblock)
+    for name in ("kernel", "initrd", "README.fixed"):
+        (appliance / name).touch()
+    image = tmp_path / "disk.img"
+    image.write_bytes(bytes(1 << 20))
+    made = Bench(root, image, tmp_path)
+    qemu = made.hypervisor("qemu", f'cd {REPOSITORY} && exec {sys.executable} -m tests.guestmount_py.hypervisor "$@"')
+    monkeypatch.setenv("GUEST_ROOT", str(root))
+    monkeypatch.setenv("LIBGUESTFS_PATH", str(appliance))
+    monkeypatch.setenv("LIBGUESTFS_HV", qemu)
+    monkeypatch.setenv("LIBGUESTFS_TMPDIR", str(scratch))
+    monkeypatch.setenv("LIBGUESTFS_BACKEND_SETTINGS", "force_tcg")
+    before = _descriptors()
+    yield made
+    assert made.processes() == []
+    assert list(scratch.iterdir()) == []
+    assert _descriptors() == before
+
+
+def _descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))

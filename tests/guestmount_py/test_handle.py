@@ -1,0 +1,372 @@
+"""The library's handle: its states, and who is told what when it leaves them."""
+
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from appliance.config import ApplianceConfig
+from appliance.state import State
+from guestmount_py.events import ConsoleOutput, StateChanged, SubprocessQuit
+from guestmount_py.handle import DRIVES_MAX, Guest, Settings
+from rpc import procedures
+from rpc.arguments import NoArgs, PathArgs
+from rpc.codec import GuestPath
+from rpc.errors import ConnectionLost, DriveError, LaunchError, LaunchTimeout, ProcedureError, StateError, UsageError
+from tests.guestmount_py.conftest import Bench
+
+CYCLE = [State.LAUNCHING, State.READY, State.CONFIG]
+SECONDS = 5.0
+"""How soon everybody must know of a death."""
+
+
+@asynccontextmanager
+async def launched(bench: Bench) -> AsyncIterator[Guest]:
+    async with Guest() as g:
+        g.add_drive(bench.image)
+        await g.launch()
+        yield g
+
+
+def state_of(g: Guest) -> State:
+    """Return the state; mypy takes it for one that cannot change behind an assertion."""
+    return g.state
+
+
+def _states(g: Guest) -> list[State]:
+    states: list[State] = []
+    g.subscribe(StateChanged, lambda event: states.append(event.state))
+    return states
+
+
+async def test_life_from_config_to_ready_and_back(bench: Bench) -> None:
+    (bench.root / "hello").write_bytes(b"hello, world\n")
+    async with Guest() as g:
+        states = _states(g)
+        assert state_of(g) is State.CONFIG
+        g.add_drive(bench.image, format="raw")
+        await g.launch()
+        assert state_of(g) is State.READY
+        assert await g.read_file("/hello") == b"hello, world\n"
+        assert bench.processes()
+        await g.shutdown()
+        assert g.state is State.CONFIG
+        assert bench.processes() == []
+        await g.launch()
+        assert await g.filesize("/hello") == 13
+    assert states == CYCLE * 2
+
+
+async def test_configuration_is_refused_outside_config(bench: Bench) -> None:
+    async with launched(bench) as g:
+        actions: list[Callable[[], object]] = [
+            lambda: g.add_drive(bench.image),
+            lambda: g.configure(smp=2),
+            g.forget_drives,
+        ]
+        for action in actions:
+            with pytest.raises(StateError, match=r"possible in state CONFIG, before launch: this handle is READY"):
+                action()
+        with pytest.raises(StateError, match="launch is possible in state CONFIG"):
+            await g.launch()
+        assert len(g.config.drives) == 1
+
+
+async def test_configuration_is_refused_while_launching(bench: Bench) -> None:
+    refusals: list[str] = []
+
+    def configure_early(event: StateChanged) -> None:
+        if event.state is State.LAUNCHING:
+            with pytest.raises(StateError) as caught:
+                g.add_drive(bench.image)
+            refusals.append(str(caught.value))
+
+    async with Guest() as g:
+        g.add_drive(bench.image)
+        g.subscribe(StateChanged, configure_early)
+        await g.launch()
+    assert refusals == ["add_drive is possible in state CONFIG, before launch: this handle is LAUNCHING"]
+
+
+async def test_actions_are_refused_outside_ready(bench: Bench) -> None:
+    async with Guest() as g:
+        actions: list[Callable[[], Awaitable[object]]] = [
+            partial(g.call, procedures.PING_DAEMON, NoArgs()),
+            partial(g.ls, "/"),
+            partial(g.upload, bench.image, "/x"),
+            partial(g.download("/x").save, bench.directory / "never"),
+        ]
+        for action in actions:
+            with pytest.raises(StateError, match=r"is possible in state READY, after launch: this handle is CONFIG"):
+                await action()
+        with pytest.raises(StateError, match="files is possible"):
+            _ = g.files
+        with pytest.raises(StateError, match="no subprocess"):
+            await g.kill_subprocess()
+        await g.shutdown()
+    assert not (bench.directory / "never").exists()
+
+
+async def test_launch_wants_a_drive_and_its_context(bench: Bench) -> None:
+    outside = Guest()
+    outside.add_drive(bench.image)
+    with pytest.raises(StateError, match="async with"):
+        await outside.launch()
+    async with Guest() as g:
+        with pytest.raises(UsageError, match="call add_drive first"):
+            await g.launch()
+        assert g.state is State.CONFIG
+
+
+def test_impossible_settings_are_refused() -> None:
+    g = Guest()
+    for settings in (Settings(memory_mib=64), Settings(smp=0), Settings(channel_count=0), Settings(launch_timeout_s=0)):
+        with pytest.raises(UsageError):
+            g.configure(**settings)
+    with pytest.raises(UsageError, match="512 and 4096"):
+        g.add_drive("disk", blocksize_bytes=1000)
+    g.configure(memory_mib=300, smp=2)
+    assert (g.config.memory_mib, g.config.smp) == (300, 2)
+
+
+def test_settings_are_fields_of_the_appliances_configuration() -> None:
+    fields = {name: kind for name, kind in ApplianceConfig.__annotations__.items() if name != "drives"}
+    assert Settings.__annotations__ == fields
+
+
+def test_a_handle_takes_as_many_drives_as_the_bus() -> None:
+    g = Guest()
+    for number in range(DRIVES_MAX):
+        g.add_drive(f"{number}.img")
+    with pytest.raises(UsageError, match="255 drives"):
+        g.add_drive("one-more.img")
+    g.forget_drives()
+    assert g.config.drives == ()
+
+
+async def _fall_silent(bench: Bench, g: Guest) -> None:
+    """Stop the daemons, so that calls wait for ever."""
+    for number in bench.processes():
+        if number != g.pid:
+            os.kill(number, signal.SIGSTOP)
+
+
+async def test_death_of_qemu_reaches_every_waiting_caller(bench: Bench) -> None:
+    errors: list[ConnectionLost] = []
+    quits: list[SubprocessQuit] = []
+
+    async def wait_for_an_answer() -> None:
+        with pytest.raises(ConnectionLost) as caught:
+            await g.lstat("/")
+        assert g.state is State.CONFIG
+        errors.append(caught.value)
+
+    async with launched(bench) as g:
+        g.subscribe(SubprocessQuit, quits.append)
+        states = _states(g)
+        await _fall_silent(bench, g)
+        async with trio.open_nursery() as nursery:
+            for _ in range(3 * g.config.channel_count):
+                nursery.start_soon(wait_for_an_answer)
+            await wait_all_tasks_blocked()
+            os.kill(g.pid, signal.SIGKILL)
+            began = time.monotonic()
+        assert time.monotonic() - began < SECONDS
+        assert len(errors) == 3 * g.config.channel_count
+        assert str(errors[0]) == "lstatns: the appliance went away: qemu ended with status -9: guestfsd started"
+        assert quits == [SubprocessQuit(-signal.SIGKILL, "guestfsd started")]
+        assert states == [State.CONFIG]
+        with pytest.raises(StateError, match="this handle is CONFIG"):
+            await g.lstat("/")
+        await g.launch()
+        assert await g.exists("/")
+
+
+async def test_death_of_qemu_ends_transfers(bench: Bench) -> None:
+    (bench.root / "large").write_bytes(bytes(64 << 20))
+    async with launched(bench) as g:
+        with pytest.raises(ConnectionLost, match="download: the appliance went away"):
+            await _kill_while_downloading(g)
+        await g.launch()
+        with pytest.raises(ConnectionLost, match="upload: the appliance went away"):
+            await g.upload(_endless(lambda: os.kill(g.pid, signal.SIGKILL)), "/target")
+        assert g.state is State.CONFIG
+
+
+async def _kill_while_downloading(g: Guest) -> None:
+    async with g.download("/large") as pieces:
+        async for _ in pieces:
+            os.kill(g.pid, signal.SIGKILL)
+
+
+async def _endless(after_a_while: Callable[[], object]) -> AsyncIterator[bytes]:
+    for _ in range(20):
+        yield bytes(100_000)
+    after_a_while()
+    while True:
+        yield bytes(100_000)
+        await trio.lowlevel.checkpoint()
+
+
+async def test_idle_handle_notices_the_death_of_qemu(bench: Bench) -> None:
+    async with launched(bench) as g:
+        gone = trio.Event()
+        g.subscribe(SubprocessQuit, lambda _event: gone.set())
+        os.kill(g.pid, signal.SIGKILL)
+        with trio.fail_after(SECONDS):
+            await gone.wait()
+        assert g.state is State.CONFIG
+
+
+async def test_kill_subprocess_fails_who_waits_and_allows_a_new_launch(bench: Bench) -> None:
+    async with launched(bench) as g:
+        await _fall_silent(bench, g)
+        async with trio.open_nursery() as nursery:
+
+            async def wait_for_an_answer() -> None:
+                with pytest.raises(ConnectionLost):
+                    await g.lstat("/")
+
+            nursery.start_soon(wait_for_an_answer)
+            await wait_all_tasks_blocked()
+            with trio.fail_after(SECONDS):
+                await g.kill_subprocess()
+            assert g.state is State.CONFIG
+            assert bench.processes() == []
+        with pytest.raises(StateError, match="no subprocess"):
+            await g.kill_subprocess()
+        await g.launch()
+        assert await g.exists("/")
+
+
+async def test_kill_subprocess_breaks_a_launch_off(bench: Bench) -> None:
+    async with Guest() as g:
+        states = _states(g)
+        started = trio.Event()
+        g.subscribe(ConsoleOutput, lambda _event: started.set())
+        g.add_drive(bench.image)
+        g.configure(qemu=bench.hypervisor("silent", "echo booting; exec sleep 1000"))
+        async with trio.open_nursery() as nursery:
+
+            async def launch() -> None:
+                with pytest.raises(LaunchError, match="broken off"):
+                    await g.launch()
+
+            nursery.start_soon(launch)
+            await started.wait()
+            assert g.state is State.LAUNCHING
+            with pytest.raises(StateError, match="this handle is LAUNCHING"):
+                await g.exists("/")
+            await g.kill_subprocess()
+        assert states == [State.LAUNCHING, State.CONFIG]
+
+
+async def test_silent_appliance_is_a_launch_timeout(bench: Bench) -> None:
+    async with Guest() as g:
+        g.add_drive(bench.image)
+        working = g.config.qemu
+        g.configure(qemu=bench.hypervisor("silent", "echo still booting; exec sleep 1000"), launch_timeout_s=0.3)
+        with pytest.raises(LaunchTimeout, match=r"said nothing within 0\.3 s: still booting"):
+            await g.launch()
+        assert state_of(g) is State.CONFIG
+        assert bench.processes() == []
+        g.configure(qemu=working, launch_timeout_s=30)
+        await g.launch()
+        assert state_of(g) is State.READY
+
+
+async def test_failed_launches_say_why_and_leave_config(bench: Bench) -> None:
+    async with Guest() as g:
+        states = _states(g)
+        g.add_drive(bench.directory / "absent")
+        with pytest.raises(DriveError, match="no such image"):
+            await g.launch()
+        g.forget_drives()
+        g.add_drive(bench.image)
+        g.configure(qemu=bench.hypervisor("broken", "echo no memory; exit 3"))
+        with pytest.raises(LaunchError, match=r"qemu ended with status 3: no memory"):
+            await g.launch()
+        assert states == [State.LAUNCHING, State.CONFIG] * 2
+
+
+async def test_cancelled_launch_leaves_nothing(bench: Bench) -> None:
+    async with Guest() as g:
+        g.add_drive(bench.image)
+        g.configure(qemu=bench.hypervisor("silent", "exec sleep 1000"))
+        with trio.move_on_after(0.3) as scope:
+            await g.launch()
+        assert scope.cancelled_caught
+        assert g.state is State.CONFIG
+        assert bench.processes() == []
+
+
+async def test_two_handles_at_once_are_strangers(bench: Bench) -> None:
+    async with launched(bench) as one, launched(bench) as other:
+        assert one.pid != other.pid
+        await one.write("/made-by-one", b"1")
+        assert await other.read_file("/made-by-one") == b"1"
+        await one.kill_subprocess()
+        assert (one.state, other.state) == (State.CONFIG, State.READY)
+        assert await other.exists("/made-by-one")
+
+
+async def test_close_is_final_and_may_be_repeated(bench: Bench) -> None:
+    async with launched(bench) as g:
+        await g.close()
+        assert bench.processes() == []
+        await g.close()
+        for action in (g.launch, partial(g.exists, "/"), g.__aenter__):
+            with pytest.raises(StateError, match=r"closed|entered once"):
+                await action()
+        with pytest.raises(StateError, match="the handle is closed"):
+            g.add_drive(bench.image)
+
+
+async def test_error_of_the_body_passes_as_it_is(bench: Bench) -> None:
+    with pytest.raises(FileNotFoundError, match="the body's own"):
+        async with launched(bench):
+            raise FileNotFoundError("the body's own")
+    assert bench.processes() == []
+
+
+async def test_cancelled_body_leaves_nothing(bench: Bench) -> None:
+    with trio.CancelScope() as scope:
+        async with launched(bench):
+            scope.cancel()
+            await trio.sleep_forever()
+    assert scope.cancelled_caught
+    assert bench.processes() == []
+
+
+async def test_errors_of_the_daemon_carry_their_errno(bench: Bench) -> None:
+    async with launched(bench) as g:
+        with pytest.raises(ProcedureError) as caught:
+            await g.call(procedures.LSTATNS, PathArgs(GuestPath(b"/absent")))
+        assert (caught.value.procedure, caught.value.errno_name) == ("lstatns", "ENOENT")
+
+
+async def test_calls_by_table_go_the_way_that_suits_them(bench: Bench) -> None:
+    async with launched(bench) as g:
+        with pytest.raises(TypeError, match=r"ls0 is made with Guest\.receive"):
+            await g.call(procedures.LS0, procedures.LS0.args(GuestPath(b"/")))
+        with pytest.raises(TypeError, match=r"ping_daemon is made with Guest\.call"):
+            g.receive(procedures.PING_DAEMON, NoArgs())
+        assert await g.receive(procedures.LS0, procedures.LS0.args(GuestPath(b"/"))).read() == b""
+
+
+async def test_checked_files_are_those_of_this_launch(bench: Bench) -> None:
+    (bench.root / "name").touch()
+    async with launched(bench) as g:
+        files = g.files
+        assert [entry.name for entry in await files.list_directory(b"/")] == [b"name"]
+        await g.kill_subprocess()
+        await g.launch()
+        with pytest.raises(ConnectionLost):
+            await files.list_directory(b"/")
+        assert [entry.name for entry in await g.files.list_directory(b"/")] == [b"name"]
