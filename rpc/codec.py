@@ -1,6 +1,6 @@
 """Codecs: how a value of one type is laid out on the wire, derived from the annotations of a named tuple.
 
-Structures and arguments are named tuples, not dataclasses: the daemon creates ninety such classes each time the
+Structures and arguments are named tuples, not dataclasses: the daemon creates dozens of such classes each time the
 appliance boots, under emulation, where a frozen dataclass costs six times as much.
 """
 
