@@ -1,6 +1,6 @@
 """Which function answers which call."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from rpc.procedure import Procedure
@@ -16,7 +16,7 @@ class Handler(NamedTuple):
     """One call's row and the function that answers it."""
 
     procedure: Procedure[Any, Any]
-    function: Callable[[Any, Any], Any]
+    function: Callable[..., Any]
 
 
 HANDLERS: Final[dict[int, Handler]] = {}
@@ -50,7 +50,27 @@ def streams(
     return register
 
 
-def _add(procedure: Procedure[Any, Any], function: Callable[[Any, Any], Any]) -> None:
+def receives(
+    procedure: Procedure[ArgsT, None],
+) -> Callable[
+    [Callable[["Session", ArgsT, Iterator[bytes]], None]], Callable[["Session", ArgsT, Iterator[bytes]], None]
+]:
+    """Register the function that answers a FileIn call.
+
+    Its last argument yields the file's pieces; asking for the next one raises CallError if the sender gives up. What
+    the function raises stops the sender, and what it leaves unread is dropped.
+    """
+
+    def register(
+        function: Callable[["Session", ArgsT, Iterator[bytes]], None],
+    ) -> Callable[["Session", ArgsT, Iterator[bytes]], None]:
+        _add(procedure, function)
+        return function
+
+    return register
+
+
+def _add(procedure: Procedure[Any, Any], function: Callable[..., Any]) -> None:
     if procedure.number in HANDLERS:
         raise ValueError(f"{procedure.name} has two handlers")
     HANDLERS[procedure.number] = Handler(procedure, function)

@@ -3,10 +3,12 @@
 import os
 import sys
 import time
+from collections.abc import Iterator
 from errno import EINVAL
 from typing import Final
 
 from daemon.channel import WRITE_MAX_BYTES, Channel, ChannelClosed
+from daemon.handlers import handler_of
 from daemon.progress import ProgressClock
 from daemon.registry import HANDLERS
 from daemon.replies import error_reply
@@ -15,7 +17,7 @@ from daemon.validate import Validator
 from rpc import constants
 from rpc.connection import Connection, Phase, Role
 from rpc.errors import RemoteProtocolError
-from rpc.events import CancelWord, Event, EventOrNeed, Header, Message, NeedData, Progress
+from rpc.events import CancelWord, Chunk, Event, EventOrNeed, Header, Message, NeedData, Progress
 from rpc.framing import encode_progress
 from rpc.procedure import Transfer
 
@@ -77,21 +79,43 @@ class Server:
 
     def _run(self, call: Message) -> None:
         header = call.header
-        handler = HANDLERS.get(header.proc)
+        handler = handler_of(header.proc)
         if handler is None:
             raise CallError(f"procedure {header.proc} is not known to this daemon")
         procedure, function = handler
         validator = self._validators.get(header.proc)
         if validator is None:
             validator = self._validators[header.proc] = Validator(procedure)
-        result = function(self._session, validator(self._session, call))
+        args = validator(self._session, call)
         if procedure.transfer is Transfer.FILE_OUT:
-            self._stream(header, result)
+            self._stream(header, function(self._session, args))
             return
+        if procedure.transfer is Transfer.FILE_IN:
+            chunks = self._chunks(header)
+            result = function(self._session, args, chunks)
+            for _ in chunks:
+                pass  # whatever stands behind the end of an archive
+        else:
+            result = function(self._session, args)
         reply = self._connection.send_result(header, procedure, result)
         self._progress.finish()
         self._channel.send(reply)
         self._connection.chunk_max_bytes = self._session.chunk_max_bytes
+
+    def _chunks(self, header: Header) -> Iterator[bytes]:
+        """Yield the pieces of an upload to its end; CallError if the sender gives up (section 3.1)."""
+        position = 0
+        while self._connection.phase is Phase.UPLOADING:
+            event = self._next_event()
+            if not isinstance(event, Chunk):
+                continue
+            if event.cancelled:
+                raise CallError("the sender cancelled the transfer")
+            if event.data:
+                yield event.data
+                position += len(event.data)
+                if header.progress_hint:
+                    self._progress.report(position, header.progress_hint)
 
     def _stream(self, header: Header, pieces: Pieces) -> None:
         """Send the reply when the first piece is there, then the pieces; exactly one chunk ends them."""

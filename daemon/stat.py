@@ -90,7 +90,7 @@ def _signed(pattern: int) -> int:
     return pattern - (1 << 64) if pattern >> 63 else pattern
 
 
-def _mode(session: Session, path: bytes, *, follow: bool = False) -> int | None:
+def mode_of(session: Session, path: bytes, *, follow: bool = False) -> int | None:
     """Return the mode of a path, None if there is nothing (ENOENT and ENOTDIR)."""
     try:
         with session.sysroot:
@@ -102,25 +102,25 @@ def _mode(session: Session, path: bytes, *, follow: bool = False) -> int | None:
 @handles(procedures.EXISTS)
 def exists(session: Session, args: PathArgs) -> bool:
     """Tell whether something has that name; a dangling link counts."""
-    return _mode(session, args.path) is not None
+    return mode_of(session, args.path) is not None
 
 
 @handles(procedures.IS_FILE)
 def is_file(session: Session, args: IsFileArgs) -> bool:
     """Tell whether it is a regular file."""
-    return modes.S_ISREG(_mode(session, args.path, follow=bool(args.followsymlinks)) or 0)
+    return modes.S_ISREG(mode_of(session, args.path, follow=bool(args.followsymlinks)) or 0)
 
 
 @handles(procedures.IS_DIR)
 def is_dir(session: Session, args: IsFileArgs) -> bool:
     """Tell whether it is a directory."""
-    return modes.S_ISDIR(_mode(session, args.path, follow=bool(args.followsymlinks)) or 0)
+    return modes.S_ISDIR(mode_of(session, args.path, follow=bool(args.followsymlinks)) or 0)
 
 
 @handles(procedures.IS_SYMLINK)
 def is_symlink(session: Session, args: PathArgs) -> bool:
     """Tell whether it is a symbolic link."""
-    return modes.S_ISLNK(_mode(session, args.path) or 0)
+    return modes.S_ISLNK(mode_of(session, args.path) or 0)
 
 
 @handles(procedures.FILESIZE)

@@ -33,11 +33,16 @@ def _names(values: list[bytes]) -> list[bytes]:
     return values
 
 
+def _devices(values: list[str]) -> list[str]:
+    return [checked_device(value) for value in values]
+
+
 _CHECKS: Final[dict[Any, Callable[[Any], Any]]] = {
     GuestPath: _path,
     DeviceOrPath: _path,
     Device: checked_device,
     Mountable: checked_mountable,
+    list[Device]: _devices,
     list[FileName]: _names,
     list[GuestPath]: _paths,
 }

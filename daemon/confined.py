@@ -1,0 +1,167 @@
+"""Run the appliance's programs on the guest's tree, which may be made to mislead them.
+
+A program gets a mount namespace of its own. There it sees the appliance's root read-only and nothing of what is mounted
+on it (no devices, no /proc, no /sys), and the guest's tree, which is all that it can change. A link that leads out of
+the tree leads into the read-only rest. chroot(2) into the guest would not do: the dynamic linker would then read the
+guest's /etc/ld.so.preload, and the program would run the guest's code.
+"""
+
+import os
+import signal
+from collections.abc import Generator, Iterator, Sequence
+from errno import ENOTSUP
+from io import FileIO
+from typing import Any, Final, NoReturn, Self
+
+from daemon.session import CallError, Session
+
+_DIRECTORIES: Final = ("/usr/sbin", "/usr/bin", "/sbin", "/bin")
+_ENVIRONMENT: Final = {"PATH": ":".join(_DIRECTORIES), "LC_ALL": "C.UTF-8"}
+_PLACE: Final = b"/proc"
+"""A directory that every root has: the appliance's root is mounted there once more, and in that the guest's tree."""
+_CLONE_NEWNS: Final = 0x20000
+_MS_RDONLY, _MS_NODEV, _MS_REMOUNT, _MS_BIND, _MS_REC, _MS_PRIVATE = 1, 4, 0x20, 0x1000, 0x4000, 0x40000
+_PIECE_BYTES: Final = 256 * 1024
+_ERRORS_BYTES: Final = 32 * 1024
+
+
+def argument(session: Session, path: bytes, *, follow: bool = False) -> bytes:
+    """Return a guest path as an argument of a program that runs in ``/``.
+
+    The links before the last name are resolved, in the guest; the last one too, if ``follow`` and it leads somewhere.
+    """
+    with session.sysroot:
+        head, name = os.path.split(path)
+        if name in (b"", b".", b"..") or (follow and os.path.exists(path)):
+            return b"." + os.path.realpath(path)
+        return b"." + os.path.join(os.path.realpath(head), name)
+
+
+def run_confined(session: Session, argv: Sequence[str | bytes], directory: bytes = b"/") -> bytes:
+    """Run a program in a directory of the guest and return its standard output.
+
+    Raises:
+        OSError: the directory does not open, or the appliance lacks the program (ENOTSUP).
+        CallError: it failed; the text is what it wrote to standard error.
+    """
+    return b"".join(stream_confined(session, argv, directory))
+
+
+def stream_confined(
+    session: Session, argv: Sequence[str | bytes], directory: bytes = b"/"
+) -> Generator[bytes, None, None]:
+    """Run a program in a directory of the guest and yield its standard output; raises what ``run_confined`` raises."""
+    with _Program(session, argv, directory) as program:
+        program.stdin.close()
+        while data := program.stdout.read(_PIECE_BYTES):
+            yield data
+        program.wait()
+
+
+def feed_confined(session: Session, argv: Sequence[str | bytes], directory: bytes, pieces: Iterator[bytes]) -> None:
+    """Run a program in a directory of the guest, with a standard input; raises what ``run_confined`` raises.
+
+    A program that has enough of its input may end before that does.
+    """
+    with _Program(session, argv, directory) as program:
+        program.stdout.close()
+        try:
+            for data in pieces:
+                view = memoryview(data)
+                while view:
+                    view = view[program.stdin.write(view) :]
+        except BrokenPipeError:
+            pass
+        program.stdin.close()
+        program.wait()
+
+
+class _Program:
+    """A program at work; at the end of the context it is killed, with what it started, unless it was waited for."""
+
+    def __init__(self, session: Session, argv: Sequence[str | bytes], directory: bytes) -> None:
+        import ctypes  # too slow to import at each boot
+
+        name = os.fsdecode(argv[0])
+        path = located(name)
+        sysroot = session.sysroot.path
+        place = session.sysroot.outside(directory)[len(sysroot) :]
+        libc = ctypes.CDLL(None, use_errno=True)
+        self._name = name
+        self._errors = os.memfd_create("stderr", os.MFD_CLOEXEC)
+        in_read, in_write = os.pipe2(os.O_CLOEXEC)
+        out_read, out_write = os.pipe2(os.O_CLOEXEC)
+        self._pid = os.fork()
+        if self._pid == 0:
+            _become(libc, sysroot, place, (in_read, out_write, self._errors), path, argv)
+        os.close(in_read)
+        os.close(out_write)
+        self.stdin = FileIO(in_write, "wb")
+        self.stdout = FileIO(out_read, "rb")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stdin.close()
+        self.stdout.close()
+        os.close(self._errors)
+        if self._pid:
+            try:
+                os.killpg(self._pid, signal.SIGKILL)
+            except ProcessLookupError:  # it has not made its group yet
+                os.kill(self._pid, signal.SIGKILL)
+            os.waitpid(self._pid, 0)
+
+    def wait(self) -> None:
+        """Wait for its end; CallError if it failed."""
+        _, wait_status = os.waitpid(self._pid, 0)
+        self._pid = 0
+        if wait_status:
+            text = os.pread(self._errors, _ERRORS_BYTES, 0).decode("utf-8", "surrogateescape")
+            ended = f"{self._name} ended with status {os.waitstatus_to_exitcode(wait_status)}"
+            raise CallError(" ".join(text.replace("'./", "'/").split()) or ended)
+
+
+def located(name: str) -> str:
+    """Return where a program of the appliance is; OSError with ENOTSUP if it has none of that name."""
+    for directory in _DIRECTORIES:
+        if os.access(f"{directory}/{name}", os.X_OK):
+            return f"{directory}/{name}"
+    raise OSError(ENOTSUP, f"{name} is not in this appliance")
+
+
+def _become(
+    libc: Any, sysroot: bytes, place: bytes, streams: tuple[int, int, int], path: str, argv: Sequence[str | bytes]
+) -> NoReturn:
+    """Turn this process, a child of the daemon, into a confined program."""
+    try:
+        os.setpgid(0, 0)
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        for number, descriptor in enumerate(streams):
+            os.dup2(descriptor, number)
+        _confine(libc, sysroot)
+        os.chdir(_PLACE + place)
+        os.execve(path, list(argv), _ENVIRONMENT)
+    except OSError as exc:
+        os.write(2, f"{argv[0]!r} cannot be confined: {exc}".encode())
+    finally:
+        os._exit(126)
+
+
+def _confine(libc: Any, sysroot: bytes) -> None:
+    """Enter a mount namespace of read-only root and guest's tree (mount_namespaces(7), mount(2))."""
+    import ctypes
+
+    steps: tuple[tuple[Any, ...], ...] = (
+        (libc.unshare, _CLONE_NEWNS),
+        (libc.mount, None, b"/", None, _MS_REC | _MS_PRIVATE, None),
+        (libc.mount, b"/", _PLACE, None, _MS_BIND, None),
+        (libc.mount, sysroot, _PLACE + _PLACE, None, _MS_BIND | _MS_REC, None),
+        (libc.mount, None, _PLACE, None, _MS_REMOUNT | _MS_BIND | _MS_RDONLY | _MS_NODEV, None),
+    )
+    for function, *arguments in steps:
+        if function(*arguments):
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+    os.chroot(_PLACE)

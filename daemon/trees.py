@@ -1,0 +1,75 @@
+"""Copying, moving, removing and measuring whole trees: work for cp, mv, rm, du and ls."""
+
+import os
+
+from daemon.confined import argument, run_confined
+from daemon.registry import handles
+from daemon.session import CallError, Session
+from rpc import procedures
+from rpc.arguments import PathArgs
+from rpc.procedures.directories import Find0Args
+from rpc.procedures.names import MvArgs
+
+
+@handles(procedures.CP)
+def cp(session: Session, args: MvArgs) -> None:
+    """Copy a file; links are followed."""
+    source = argument(session, args.src, follow=True)
+    run_confined(session, ["cp", "--", source, _destination(session, args)])
+
+
+@handles(procedures.CP_A)
+def cp_a(session: Session, args: MvArgs) -> None:
+    """Copy a file or a tree with all attributes; links are copied as links."""
+    run_confined(session, ["cp", "-a", "--", argument(session, args.src), _destination(session, args)])
+
+
+@handles(procedures.CP_R)
+def cp_r(session: Session, args: MvArgs) -> None:
+    """Copy a file or a tree; links are copied as links."""
+    run_confined(session, ["cp", "-rP", "--", argument(session, args.src), _destination(session, args)])
+
+
+def _destination(session: Session, args: MvArgs) -> bytes:
+    """Return where a copy goes: a link to a directory leads there, and one to a file to that file."""
+    return argument(session, args.dest, follow=True)
+
+
+@handles(procedures.MV)
+def mv(session: Session, args: MvArgs) -> None:
+    """Move a file or a tree, also to another filesystem, into the destination if that is a directory."""
+    with session.sysroot:
+        into = os.path.isdir(args.dest)
+    destination = argument(session, args.dest, follow=into)
+    run_confined(session, ["mv", "-f", "--", argument(session, args.src), destination])
+
+
+@handles(procedures.RM_RF)
+def rm_rf(session: Session, args: PathArgs) -> None:
+    """Remove a file or a tree, if there is one; a link is not followed."""
+    path = argument(session, args.path)
+    if path == b"./":
+        raise CallError("the root directory cannot be removed")
+    run_confined(session, ["rm", "-rf", "--", path])
+
+
+@handles(procedures.DU)
+def du(session: Session, args: PathArgs) -> int:
+    """Return the space that a file or a tree takes, in KiB."""
+    return int(run_confined(session, ["du", "-s", "-k", "--", argument(session, args.path)]).split()[0])
+
+
+@handles(procedures.LL)
+def ll(session: Session, args: Find0Args) -> str:
+    """List a directory as ls(1) does with all its details."""
+    return _listing(session, args.directory, "-la")
+
+
+@handles(procedures.LLZ)
+def llz(session: Session, args: Find0Args) -> str:
+    """List a directory as ``ll`` does, with the SELinux label of each name."""
+    return _listing(session, args.directory, "-laZ")
+
+
+def _listing(session: Session, path: bytes, flags: str) -> str:
+    return os.fsdecode(run_confined(session, ["ls", flags, "--", argument(session, path, follow=True)]))
