@@ -1,12 +1,21 @@
 """Calls about the daemon itself."""
 
 import os
+import time
 
+from daemon.command import run, text_of
 from daemon.registry import handles
 from daemon.session import CallError, Session
 from rpc import procedures
 from rpc.arguments import NoArgs
-from rpc.procedures.control import InternalFeatureAvailableArgs, Utsname
+from rpc.procedures.control import (
+    DebugArgs,
+    DropCachesArgs,
+    EchoDaemonArgs,
+    ModprobeArgs,
+    SleepArgs,
+    Utsname,
+)
 from rpc.procedures.names import UmaskArgs
 
 
@@ -38,38 +47,47 @@ def utsname(_session: Session, _args: NoArgs) -> Utsname:
     return Utsname(info.sysname, info.release, info.version, info.machine)
 
 
-_PROGRAMS = {
-    "acl": None,
-    "blkdiscard": "blkdiscard",
-    "btrfs": "btrfs",
-    "fstrim": "fstrim",
-    "gdisk": "sgdisk",
-    "linuxxattrs": None,
-    "luks": "cryptsetup",
-    "lvm2": "lvm",
-    "mdadm": "mdadm",
-    "mknod": None,
-    "ntfs3g": "ntfs-3g.probe",
-    "ntfsprogs": "ntfsresize",
-    "wipefs": "wipefs",
-    "xfs": "xfs_admin",
-    "xz": "xz",
-}
-"""Optional groups and the program each needs, None where the daemon itself is enough."""
+@handles(procedures.ECHO_DAEMON)
+def echo_daemon(_session: Session, args: EchoDaemonArgs) -> str:
+    """Return the words with blanks between them."""
+    return " ".join(args.words)
 
 
-@handles(procedures.AVAILABLE_ALL_GROUPS)
-def available_all_groups(_session: Session, _args: NoArgs) -> list[str]:
-    """Name the optional groups this daemon knows, available or not."""
-    return sorted(_PROGRAMS)
+@handles(procedures.DROP_CACHES)
+def drop_caches(_session: Session, args: DropCachesArgs) -> None:
+    """Make the kernel forget cached file data (1), names and inodes (2) or both (3), once they are written."""
+    os.sync()
+    with open("/proc/sys/vm/drop_caches", "w") as file:
+        file.write(str(args.whattodrop))
 
 
-@handles(procedures.INTERNAL_FEATURE_AVAILABLE)
-def internal_feature_available(_session: Session, args: InternalFeatureAvailableArgs) -> int:
-    """Return 0 if a group is available, 1 if it is not, 2 if its name is unknown."""
-    if args.group not in _PROGRAMS:
-        return 2
-    program = _PROGRAMS[args.group]
-    places = ("/usr/sbin", "/usr/bin", "/sbin", "/bin")
-    found = program is None or any(os.access(f"{place}/{program}", os.X_OK) for place in places)
-    return 0 if found else 1
+@handles(procedures.DMESG)
+def dmesg(_session: Session, _args: NoArgs) -> str:
+    """Return the messages of the appliance's kernel."""
+    return text_of(["dmesg"]) + "\n"
+
+
+@handles(procedures.MODPROBE)
+def modprobe(_session: Session, args: ModprobeArgs) -> None:
+    """Load a module of the appliance's kernel."""
+    run(["modprobe", "--", args.modulename])
+
+
+@handles(procedures.SLEEP)
+def sleep(_session: Session, args: SleepArgs) -> None:
+    """Wait."""
+    if args.secs < 0:
+        raise CallError(f"{args.secs} seconds are past")
+    time.sleep(args.secs)
+
+
+@handles(procedures.DEBUG)
+def debug(session: Session, args: DebugArgs) -> str:
+    """Help to test clients: ``progress SECONDS`` reports progress for so long."""
+    if args.subcmd != "progress" or len(args.extraargs) != 1 or not args.extraargs[0].isdecimal():
+        raise CallError("only 'progress SECONDS' is known")
+    end = int(args.extraargs[0]) * 10
+    for position in range(end):
+        session.progress(position, end)
+        time.sleep(0.1)
+    return "ok"

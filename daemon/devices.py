@@ -1,24 +1,20 @@
-"""Block devices: their order, names, sizes, partitions.
+"""Block devices: their order and their names.
 
-``/dev/sdX`` on the wire means disk X in the order the drives were added, whatever the kernel calls it (section 4.1).
+``/dev/sdX`` on the wire means disk X in the order the drives were added, whatever the kernel calls it (section 4.1);
+``/dev/disk/guestfs/LABEL`` the disk that was added with a label; ``/dev/VG/LV`` a logical volume.
 """
 
 import os
 import re
 import stat as modes
-from errno import EINVAL, ENOENT
+from errno import ENOENT
 from typing import Final
 
-from daemon.command import run
-from daemon.files import checked_range
-from daemon.registry import handles
-from daemon.session import CallError, Session
-from rpc import procedures
-from rpc.arguments import DeviceArgs, NoArgs
-from rpc.procedures.contents import PreadDeviceArgs
-from rpc.procedures.partitions import Partition
+from daemon.session import CallError
 
 _SYS_BLOCK: Final = "/sys/block"
+_OPEN_FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_LABELS: Final = "/dev/disk/guestfs/"
 _DISK: Final = r"/dev/(?:sd|hd|vd|xvd)([a-z]+)(\d*)"
 """Compiled when it is first used: at each boot that would take as long as a tenth of all imports."""
 
@@ -59,8 +55,36 @@ def _index(text: str) -> int:
     return index - 1
 
 
+def labelled_disks() -> dict[str, str]:
+    """Return the serial number of each disk that has one, which is the label it was added with, and the disk's name.
+
+    A SCSI disk has it on its "unit serial number" page, behind four bytes of header (SPC-4, 7.8.16).
+    """
+    found = {}
+    for name in disks():
+        for place, header_bytes in ((f"{name}/device/vpd_pg80", 4), (f"{name}/serial", 0)):
+            try:
+                with open(f"{_SYS_BLOCK}/{place}", "rb") as file:
+                    label = file.read()[header_bytes:].strip(b" \n\0")
+            except FileNotFoundError:
+                continue
+            found[os.fsdecode(label)] = name
+    return found
+
+
+def _labelled(name: str) -> str:
+    """Return the kernel's path for ``LABEL`` or ``LABEL`` and the number of a partition; empty if there is none."""
+    labels = labelled_disks()
+    bare = name.rstrip("0123456789")
+    if name in labels:
+        return f"/dev/{labels[name]}"
+    return f"/dev/{labels[bare]}{name[len(bare) :]}" if bare in labels else ""
+
+
 def real_name(device: str) -> str:
     """Return the kernel's path of a device as named on the wire."""
+    if device.startswith(_LABELS):
+        return _labelled(device[len(_LABELS) :]) or device
     match = re.fullmatch(_DISK, device)
     if match is None:
         return device
@@ -75,10 +99,48 @@ def wire_name(path: str) -> str:
     """Return a kernel's device path as named on the wire."""
     match = re.fullmatch(_DISK, path)
     if match is None:
-        return path
+        return _volume_name(path) if path.startswith(("/dev/mapper/", "/dev/dm-")) else path
     disk = path[len("/dev/") : len(path) - len(match[2])]
     names = disks()
     return f"/dev/sd{letters(names.index(disk))}{match[2]}" if disk in names else path
+
+
+def _volume_name(path: str) -> str:
+    """Return ``/dev/VG/LV`` for a logical volume, whose mapping is called ``VG-LV``, each ``-`` in a name doubled."""
+    entry = f"/sys/class/block/{os.path.basename(os.path.realpath(path))}/dm"
+    if not os.path.isdir(entry):  # /dev/mapper/NAME may be a node of its own
+        number = os.stat(path).st_rdev
+        entry = f"/sys/dev/block/{os.major(number)}:{os.minor(number)}/dm"
+    uuid, name = mapping_of(entry)
+    parts = name.replace("--", "\0").split("-")
+    if not uuid.startswith("LVM-") or len(parts) != 2:
+        return path
+    return "/dev/" + "/".join(part.replace("\0", "-") for part in parts)
+
+
+def mapping_of(entry: str) -> tuple[str, str]:
+    """Return UUID and name of a device-mapper device from its directory in sysfs."""
+    with open(f"{entry}/uuid") as uuid, open(f"{entry}/name") as name:
+        return uuid.read().strip(), name.read().strip()
+
+
+def _opened(path: str) -> int:
+    """Open a device; what is no disk may have to be put together first."""
+    try:
+        return os.open(path, _OPEN_FLAGS)
+    except FileNotFoundError:
+        if not put_together(path):
+            raise
+    return os.open(path, _OPEN_FLAGS)
+
+
+def put_together(path: str) -> bool:
+    """Put arrays and volumes together if a device that is missing may be one of them; True if that was news."""
+    if re.fullmatch(_DISK, path):
+        return False
+    from daemon.assembly import assemble
+
+    return assemble()
 
 
 def checked_device(device: str) -> str:
@@ -92,7 +154,7 @@ def checked_device(device: str) -> str:
         raise CallError(f"{device}: not the name of a device")
     path = real_name(device)
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        descriptor = _opened(path)
     except OSError as exc:
         raise OSError(exc.errno, exc.strerror, device) from exc
     try:
@@ -107,104 +169,26 @@ def names_device(name: bytes) -> bool:
     """Tell whether a ``DeviceOrPath`` means a device: any ``/dev/sdX``, or a block device of the appliance."""
     if not name.startswith(b"/dev/") or b"/../" in name:
         return False
-    if re.fullmatch(_DISK, os.fsdecode(name)):
+    device = os.fsdecode(name)
+    if re.fullmatch(_DISK, device) or device.startswith(_LABELS):
         return True
     try:
         return modes.S_ISBLK(os.stat(name).st_mode)
     except OSError:
-        return False
+        return put_together(device) and names_device(name)
 
 
-def partitions() -> list[str]:
-    """Return the kernel's paths of the partitions of all disks, in order."""
-    return [f"/dev/{part}" for disk in disks() for _, part in _partitions_of(disk)]
-
-
-def _partitions_of(disk: str) -> list[tuple[int, str]]:
+def partitions_of(disk: str) -> list[tuple[int, str]]:
+    """Return numbers and names of a disk's partitions, in order."""
     rows = []
     for name in os.listdir(f"{_SYS_BLOCK}/{disk}"):
         number = f"{_SYS_BLOCK}/{disk}/{name}/partition"
         if os.path.exists(number):
-            rows.append((_number(number), name))
+            with open(number, "rb") as file:
+                rows.append((int(file.read()), name))
     return sorted(rows)
 
 
-def _number(path: str) -> int:
-    with open(path, "rb") as file:
-        return int(file.read())
-
-
-@handles(procedures.LIST_DEVICES)
-def list_devices(_session: Session, _args: NoArgs) -> list[str]:
-    """Name the whole disks."""
-    return [f"/dev/sd{letters(index)}" for index in range(len(disks()))]
-
-
-@handles(procedures.NR_DEVICES)
-def nr_devices(_session: Session, _args: NoArgs) -> int:
-    """Count the whole disks."""
-    return len(disks())
-
-
-@handles(procedures.LIST_PARTITIONS)
-def list_partitions(_session: Session, _args: NoArgs) -> list[str]:
-    """Name the partitions."""
-    return [wire_name(path) for path in partitions()]
-
-
-@handles(procedures.IS_WHOLE_DEVICE)
-def is_whole_device(_session: Session, args: DeviceArgs) -> bool:
-    """Tell whether a device is a disk and not a part of one."""
-    return os.path.exists(f"{_SYS_BLOCK}/{os.path.basename(os.path.realpath(args.device))}")
-
-
-def _sys_entry(device: str) -> str:
-    number = os.stat(device).st_rdev
-    return f"/sys/dev/block/{os.major(number)}:{os.minor(number)}"
-
-
-@handles(procedures.BLOCKDEV_GETSIZE64)
-def blockdev_getsize64(_session: Session, args: DeviceArgs) -> int:
-    """Return the size of a device in bytes."""
-    return _number(f"{_sys_entry(args.device)}/size") * 512
-
-
-@handles(procedures.BLOCKDEV_GETSS)
-def blockdev_getss(_session: Session, args: DeviceArgs) -> int:
-    """Return the logical sector size in bytes."""
-    entry = os.path.realpath(_sys_entry(args.device))
-    queue = f"{entry}/queue" if os.path.isdir(f"{entry}/queue") else f"{os.path.dirname(entry)}/queue"
-    return _number(f"{queue}/logical_block_size")
-
-
-@handles(procedures.PREAD_DEVICE)
-def pread_device(_session: Session, args: PreadDeviceArgs) -> bytes:
-    """Return part of a device."""
-    checked_range(args.count, args.offset)
-    descriptor = os.open(args.device, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        return os.pread(descriptor, args.count, args.offset)
-    finally:
-        os.close(descriptor)
-
-
-@handles(procedures.PART_LIST)
-def part_list(session: Session, args: DeviceArgs) -> list[Partition]:
-    """Return the partitions of a disk, in bytes; ``part_end`` is the last byte."""
-    part_get_parttype(session, args)  # refuses a disk without a partition table
-    disk = os.path.basename(os.path.realpath(args.device))
-    rows = []
-    for number, name in _partitions_of(disk):
-        start = _number(f"{_SYS_BLOCK}/{disk}/{name}/start") * 512
-        size = _number(f"{_SYS_BLOCK}/{disk}/{name}/size") * 512
-        rows.append(Partition(number, start, start + size - 1, size))
-    return rows
-
-
-@handles(procedures.PART_GET_PARTTYPE)
-def part_get_parttype(_session: Session, args: DeviceArgs) -> str:
-    """Return the kind of a disk's partition table: gpt, msdos and so on."""
-    output = run(["blkid", "-p", "-o", "value", "-s", "PTTYPE", args.device], accept=(0, 2)).decode().strip()
-    if not output:
-        raise OSError(EINVAL, "no partition table", wire_name(args.device))
-    return {"dos": "msdos"}.get(output, output)
+def partitions() -> list[str]:
+    """Return the kernel's paths of the partitions of all disks, in order."""
+    return [f"/dev/{part}" for disk in disks() for _, part in partitions_of(disk)]

@@ -1,77 +1,98 @@
 """What is on the block devices: types, labels, UUIDs."""
 
-import re
-from errno import EINVAL
-from os import strerror
+from collections.abc import Iterator
+from typing import Final
 
-from daemon.command import run
-from daemon.devices import disks, partitions, wire_name
+from daemon.assembly import assemble
+from daemon.command import run, text_of
+from daemon.devices import disks, partitions, partitions_of, wire_name
 from daemon.mountables import volume_of
 from daemon.registry import handles
 from daemon.session import Session
 from rpc import procedures
 from rpc.arguments import DeviceArgs, MountableArgs, NoArgs
 from rpc.codec import Pairs
-from rpc.procedures.lvm import LvmCanonicalLvNameArgs
 from rpc.types import InternalMountable
 
+_HIDDEN: Final = frozenset(("crypto_LUKS", "BitLocker"))
+_HIDDEN_MBR_TYPES: Final = frozenset(("0x5", "0xf", "0x85"))
+"""Extended partitions."""
+_HIDDEN_GPT_TYPES: Final = frozenset(
+    (
+        "e3c9e316-0b5c-4db8-817d-f92df00215ae",  # Microsoft reserved
+        "5808c8aa-7e8f-42e0-85d2-e1e90434cfb3",  # LDM metadata
+        "af9b60a0-1431-4f62-bc68-3311714a69ad",  # LDM data
+    )
+)
 
-def _tag(mountable: str, tag: str) -> str:
+
+def tag(mountable: str, name: str) -> str:
     """Return what libblkid reads from a device, empty if it recognises nothing (its status is 2 then)."""
-    output = run(["blkid", "-p", "-o", "value", "-s", tag, volume_of(mountable).device], accept=(0, 2))
-    return output.decode("utf-8", "surrogateescape").rstrip("\n")
+    device = volume_of(mountable).device
+    return text_of(["blkid", "-p", "-o", "value", "-s", name, device], accept=(0, 2))
 
 
 @handles(procedures.VFS_TYPE)
 def vfs_type(_session: Session, args: MountableArgs) -> str:
     """Return the type of a filesystem, empty if nothing is recognised."""
-    return _tag(args.mountable, "TYPE")
+    return tag(args.mountable, "TYPE")
 
 
 @handles(procedures.VFS_LABEL)
 def vfs_label(_session: Session, args: MountableArgs) -> str:
     """Return the label of a filesystem, empty if it has none."""
-    return _tag(args.mountable, "LABEL")
+    return tag(args.mountable, "LABEL")
 
 
 @handles(procedures.VFS_UUID)
 def vfs_uuid(_session: Session, args: MountableArgs) -> str:
     """Return the UUID of a filesystem, empty if it has none."""
-    return _tag(args.mountable, "UUID")
+    return tag(args.mountable, "UUID")
+
+
+def _export(device: str) -> Pairs:
+    """Return all that blkid reads from a device, and from the table that it is a partition of."""
+    text = text_of(["blkid", "-p", "-i", "-o", "export", device], accept=(0, 2))
+    pairs = [line.partition("=") for line in text.splitlines() if "=" in line]
+    return [(key, wire_name(value) if key == "DEVNAME" else value) for key, _, value in pairs]
 
 
 @handles(procedures.BLKID)
 def blkid(_session: Session, args: DeviceArgs) -> Pairs:
     """Return all that blkid knows of a device."""
-    text = run(["blkid", "-p", "-i", "-o", "export", args.device], accept=(0, 2)).decode("utf-8", "surrogateescape")
-    pairs = [line.partition("=") for line in text.splitlines() if "=" in line]
-    return [(key, value) for key, _, value in pairs if key != "DEVNAME"]
+    return _export(args.device)
+
+
+def _rows(device: str) -> Iterator[tuple[str, str]]:
+    """Yield a device and the type of its filesystem, and what else can be mounted of it; nothing if it holds none."""
+    known = dict(_export(device))
+    kind = known.get("TYPE", "")
+    if kind in _HIDDEN or kind.endswith("_member"):
+        return
+    scheme, part_type = known.get("PART_ENTRY_SCHEME"), known.get("PART_ENTRY_TYPE")
+    if (scheme == "dos" and part_type in _HIDDEN_MBR_TYPES) or (scheme == "gpt" and part_type in _HIDDEN_GPT_TYPES):
+        return
+    yield wire_name(device), kind or "unknown"
+    if kind == "btrfs":
+        from daemon.btrfs import mountable_subvolumes
+
+        for subvolume in mountable_subvolumes(device):
+            yield f"btrfsvol:{wire_name(device)}/{subvolume}", kind
 
 
 @handles(procedures.LIST_FILESYSTEMS)
 def list_filesystems(_session: Session, _args: NoArgs) -> Pairs:
-    """Return every filesystem and its type: disks without partitions, then partitions, then logical volumes."""
-    parts = partitions()
-    divided = {re.sub(r"\d+\Z", "", part) for part in parts}
-    whole = [path for path in (f"/dev/{disk}" for disk in disks()) if path not in divided]
-    rows = [(wire_name(path), _tag(path, "TYPE") or "unknown") for path in [*whole, *parts]]
-    if any(kind == "LVM2_member" for _, kind in rows):
-        rows += [(volume, _tag(volume, "TYPE") or "unknown") for volume in _logical_volumes()]
-    hidden = ("crypto_LUKS", "BitLocker")
-    return [(name, kind) for name, kind in rows if not kind.endswith("_member") and kind not in hidden]
+    """Return everything that may be mounted and its type, in the order of guestfs-protocol 5.9."""
+    from daemon.disks import arrays, mappings
+    from daemon.lvm import logical_volumes
 
-
-@handles(procedures.LVS)
-def lvs(_session: Session, _args: NoArgs) -> list[str]:
-    """Name the logical volumes."""
-    return _logical_volumes()
-
-
-def _logical_volumes() -> list[str]:
-    """Return ``/dev/VG/LV`` of every active logical volume that holds data for its user, sorted."""
-    select = "lv_role = public && lv_skip_activation != yes && lv_active = active"
-    names = run(["lvs", "-o", "vg_name,lv_name", "-S", select, "--noheadings", "--separator", "/"])
-    return sorted(f"/dev/{name.strip()}" for name in names.decode().splitlines())
+    assemble()
+    devices = [f"/dev/{disk}" for disk in disks() if not partitions_of(disk)]
+    devices += [*mappings(), *partitions()]
+    tables = {array: [f"/dev/{name}" for _, name in partitions_of(array)] for array in arrays()}
+    devices += [part for parts in tables.values() for part in parts]
+    devices += [f"/dev/{array}" for array, parts in tables.items() if not parts]
+    return [row for device in [*devices, *logical_volumes()] for row in _rows(device)]
 
 
 @handles(procedures.INTERNAL_PARSE_MOUNTABLE)
@@ -81,11 +102,7 @@ def internal_parse_mountable(_session: Session, args: MountableArgs) -> Internal
     return InternalMountable(1 if subvolume else 0, wire_name(device), subvolume)
 
 
-@handles(procedures.LVM_CANONICAL_LV_NAME)
-def lvm_canonical_lv_name(_session: Session, args: LvmCanonicalLvNameArgs) -> str:
-    """Return ``/dev/VG/LV`` for another name of a logical volume."""
-    command = ["lvs", "--noheadings", "-o", "vg_name,lv_name", "--separator", "/", "--", args.lvname]
-    output = run(command, accept=(0, 5)).decode().strip()
-    if not output:
-        raise OSError(EINVAL, strerror(EINVAL), args.lvname)
-    return f"/dev/{output}"
+@handles(procedures.WIPEFS)
+def wipefs(_session: Session, args: DeviceArgs) -> None:
+    """Wipe the signatures of a device, so that nothing is recognised on it."""
+    run(["wipefs", "--quiet", "-a", "--force", args.device])

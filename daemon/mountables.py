@@ -3,7 +3,7 @@
 import os
 from typing import Final, NamedTuple
 
-from daemon.devices import checked_device, wire_name
+from daemon.devices import checked_device, put_together, wire_name
 from daemon.session import CallError
 
 _BTRFS_VOLUME: Final = "btrfsvol:"
@@ -40,7 +40,10 @@ def wire_mountable(mountable: str) -> str:
 def _cut(text: str) -> tuple[str, str]:
     """Split device and subvolume: ``/dev/sda2/x`` behind sda2, ``/dev/mapper/y/x`` and ``/dev/VG/LV/x`` one later."""
     names = text.split("/")
-    cut = 4 if os.path.isdir("/".join(names[:3])) else 3
+    first = "/".join(names[:3])
+    if not os.path.lexists(first):
+        put_together(first)
+    cut = 4 if os.path.isdir(first) else 3
     subvolume = "/".join(names[cut:])
     if not subvolume:
         raise CallError(f"{_BTRFS_VOLUME}{text}: the name of a subvolume is missing")

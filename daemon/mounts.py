@@ -3,14 +3,14 @@
 import os
 
 from daemon.command import run
-from daemon.devices import checked_device, names_device, wire_name
+from daemon.devices import wire_name
 from daemon.mountables import volume_of, wire_mountable
 from daemon.registry import handles
 from daemon.session import CallError, Session
 from rpc import procedures
 from rpc.arguments import NoArgs
 from rpc.codec import Pairs
-from rpc.procedures.mounting import MountArgs, MountOptionsArgs, MountVfsArgs, UmountArgs
+from rpc.procedures.mounting import MountArgs, MountOptionsArgs, MountVfsArgs
 
 
 def _mount(session: Session, mountable: str, mountpoint: str, options: str = "", vfstype: str = "") -> None:
@@ -68,18 +68,6 @@ def mounts(session: Session, _args: NoArgs) -> list[str]:
 def mountpoints(session: Session, _args: NoArgs) -> Pairs:
     """Return device and mount point of every mount."""
     return [(wire_name(mount.device), os.fsdecode(mount.guest_path)) for mount in session.sysroot.mount_points()]
-
-
-@handles(procedures.UMOUNT)
-def umount(session: Session, args: UmountArgs) -> None:
-    """Unmount one filesystem, named by mount point or device."""
-    target: str | bytes
-    if names_device(args.pathordevice):
-        target = checked_device(os.fsdecode(args.pathordevice))
-    else:
-        target = session.sysroot.outside(args.pathordevice)
-    flags = [flag for flag, wanted in (("-f", args.force), ("-l", args.lazyunmount)) if wanted]
-    run(["umount", *flags, "--", target])
 
 
 @handles(procedures.UMOUNT_ALL)

@@ -1,0 +1,143 @@
+"""btrfs: subvolumes and devices; btrfs(8) does the work."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from daemon.command import lines_of, option, run, text_of
+from daemon.devices import names_device, wire_name
+from daemon.mountables import checked_mountable, volume_of
+from daemon.registry import handles
+from daemon.session import CallError, Session
+from rpc import procedures
+from rpc.arguments import DeviceArgs
+from rpc.codec import MountableOrPath, Pairs
+from rpc.procedures.btrfs import Btrfssubvolume as Subvolume
+from rpc.procedures.btrfs import (
+    BtrfsSubvolumeCreateArgs,
+    BtrfsSubvolumeDeleteArgs,
+    BtrfsSubvolumeListArgs,
+    BtrfsSubvolumeSetDefaultArgs,
+    BtrfsSubvolumeSnapshotArgs,
+)
+
+
+@contextmanager
+def place_of(session: Session, fs: MountableOrPath, *options: str) -> Iterator[bytes]:
+    """Own a directory of a filesystem, as programs outside the guest's root need it; a device is mounted meanwhile."""
+    if not fs.startswith(b"btrfsvol:") and not names_device(fs):
+        if not fs.startswith(b"/"):
+            raise CallError(f"{os.fsdecode(fs)}: neither a device nor a path")
+        if not session.sysroot.is_mounted():
+            raise CallError("nothing is mounted; mount a filesystem first")
+        yield session.sysroot.outside(fs)
+        return
+    with _mounted(checked_mountable(os.fsdecode(fs)), *options) as place:
+        yield place
+
+
+@contextmanager
+def _mounted(mountable: str, *options: str) -> Iterator[bytes]:
+    device, subvolume = volume_of(mountable)
+    words = [*options, *([f"subvol={subvolume}"] if subvolume else []), "nodev", "nosuid"]
+    place = b"/tmp/btrfs.%d" % os.getpid()
+    os.mkdir(place, 0o700)
+    try:
+        run(["mount", "-t", "btrfs", "-o", ",".join(words), "--", device, place])
+        try:
+            yield place
+        finally:
+            run(["umount", "--", place])
+    finally:
+        os.rmdir(place)
+
+
+def _listed(place: bytes) -> list[Subvolume]:
+    """Return what ``btrfs subvolume list`` prints: ``ID 256 gen 7 top level 5 path sv1``."""
+    rows = []
+    for line in text_of([b"btrfs", b"subvolume", b"list", place]).splitlines():
+        head, _, path = line.partition(" path ")
+        words = head.split()
+        rows.append(Subvolume(int(words[1]), int(words[6]), path))
+    return rows
+
+
+def _default_id(place: bytes) -> int:
+    """Return the number in what ``btrfs subvolume get-default`` prints: ``ID 5 (FS_TREE)``."""
+    return int(text_of([b"btrfs", b"subvolume", b"get-default", place]).split()[1])
+
+
+def mountable_subvolumes(device: str) -> list[str]:
+    """Name the subvolumes of a device but for the one that is mounted when none is named."""
+    with _mounted(device, "ro") as place:
+        default = _default_id(place)
+        return [row.btrfssubvolume_path for row in _listed(place) if row.btrfssubvolume_id != default]
+
+
+@handles(procedures.BTRFS_SUBVOLUME_LIST)
+def btrfs_subvolume_list(session: Session, args: BtrfsSubvolumeListArgs) -> list[Subvolume]:
+    """Return the subvolumes of a filesystem."""
+    with place_of(session, args.fs, "ro") as place:
+        return _listed(place)
+
+
+@handles(procedures.BTRFS_SUBVOLUME_GET_DEFAULT)
+def btrfs_subvolume_get_default(session: Session, args: BtrfsSubvolumeListArgs) -> int:
+    """Return the number of the subvolume that is mounted when none is named."""
+    with place_of(session, args.fs, "ro") as place:
+        return _default_id(place)
+
+
+@handles(procedures.BTRFS_SUBVOLUME_SET_DEFAULT)
+def btrfs_subvolume_set_default(session: Session, args: BtrfsSubvolumeSetDefaultArgs) -> None:
+    """Choose the subvolume that is mounted when none is named."""
+    run(["btrfs", "subvolume", "set-default", str(args.id), session.sysroot.outside(args.fs)])
+
+
+def _new_place(session: Session, path: bytes) -> bytes:
+    """Return where a new name of the guest will be, for programs outside the guest's root."""
+    parent, _, name = path.rstrip(b"/").rpartition(b"/")
+    if not name:
+        raise CallError("/: there is something already")
+    return session.sysroot.outside(parent or b"/").rstrip(b"/") + b"/" + name
+
+
+@handles(procedures.BTRFS_SUBVOLUME_CREATE)
+def btrfs_subvolume_create(session: Session, args: BtrfsSubvolumeCreateArgs) -> None:
+    """Make a subvolume."""
+    run(["btrfs", "subvolume", "create", *option("-i", args.qgroupid), _new_place(session, args.dest)])
+
+
+@handles(procedures.BTRFS_SUBVOLUME_DELETE)
+def btrfs_subvolume_delete(session: Session, args: BtrfsSubvolumeDeleteArgs) -> None:
+    """Remove a subvolume."""
+    run(["btrfs", "subvolume", "delete", session.sysroot.outside(args.subvolume)])
+
+
+@handles(procedures.BTRFS_SUBVOLUME_SNAPSHOT)
+def btrfs_subvolume_snapshot(session: Session, args: BtrfsSubvolumeSnapshotArgs) -> None:
+    """Make a snapshot of a subvolume."""
+    words = [*(["-r"] if args.ro else []), *option("-i", args.qgroupid)]
+    source = session.sysroot.outside(args.source)
+    run(["btrfs", "subvolume", "snapshot", *words, source, _new_place(session, args.dest)])
+
+
+@handles(procedures.BTRFS_SUBVOLUME_SHOW)
+def btrfs_subvolume_show(session: Session, args: BtrfsSubvolumeDeleteArgs) -> Pairs:
+    """Describe a subvolume as ``btrfs subvolume show`` does; the snapshots are joined by commas."""
+    lines = lines_of(["btrfs", "subvolume", "show", session.sysroot.outside(args.subvolume)])
+    rows: list[tuple[str, list[str]]] = []
+    for line in lines[1:]:
+        key, colon, value = line.partition(":")
+        if colon:
+            rows.append((key, [value.strip()] if value.strip() else []))
+        elif rows:
+            rows[-1][1].append(line)
+    return [(key, ",".join(values)) for key, values in rows]
+
+
+@handles(procedures.BTRFS_FILESYSTEM_SHOW)
+def btrfs_filesystem_show(_session: Session, args: DeviceArgs) -> list[str]:
+    """Name the devices of the filesystem that a device is part of."""
+    lines = lines_of(["btrfs", "filesystem", "show", args.device])
+    return sorted(wire_name(line.rpartition(" path ")[2]) for line in lines if line.startswith("devid "))
