@@ -82,7 +82,7 @@ class _Thread:
 
 
 class SyncDownload:
-    """A transfer from the guest, not begun yet; see ``transfers.Download``."""
+    """A transfer from the guest that begins when it is taken; see ``transfers.Download``."""
 
     def __init__(self, thread: _Thread, download: Download) -> None:
         self._thread = thread

@@ -1,8 +1,8 @@
 """What a file transfer is on our side: where a download goes, where an upload comes from."""
 
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from types import TracebackType
 from typing import Final, TypeAlias
 
@@ -15,7 +15,7 @@ _PIECE_BYTES: Final = 1 << 20
 
 
 class Download:
-    """A transfer from the guest, not begun yet; it can be taken once, in one of three ways.
+    """A transfer from the guest that begins when it is taken, in one of three ways.
 
     As a context manager it yields the pieces as they come, and to leave early is to cancel the transfer. What the call
     raises is raised there, while the pieces come, or by ``read`` and ``save``.
@@ -60,16 +60,27 @@ class Download:
 
 @asynccontextmanager
 async def opened(source: Source) -> AsyncIterator[tuple[AsyncIterator[bytes], int]]:
-    """Yield a source's pieces and its size in bytes, 0 if that is not known beforehand."""
-    if isinstance(source, str | os.PathLike):
-        async with await trio.open_file(source, "rb", buffering=0) as file:
-            yield _pieces(file.read), os.fstat(file.wrapped.fileno()).st_size
-    elif isinstance(source, AsyncIterable):
-        yield aiter(source), 0
-    elif isinstance(source, Iterable) and not isinstance(source, bytes | bytearray | memoryview):
-        yield _each(source), 0
-    else:
-        raise TypeError(f"a {type(source).__name__} is neither a path nor an iterator of bytes")
+    """Yield a source's pieces and its size in bytes, 0 if that is not known; a generator is closed at the end.
+
+    Raises:
+        TypeError: it is no source.
+        OSError: it is a file that cannot be opened.
+    """
+    async with AsyncExitStack() as stack:
+        size_bytes = 0
+        if isinstance(source, str | os.PathLike):
+            file = await stack.enter_async_context(await trio.open_file(source, "rb", buffering=0))
+            size_bytes = os.fstat(file.wrapped.fileno()).st_size
+            pieces = _pieces(file.read)
+        elif isinstance(source, AsyncIterable):
+            pieces = aiter(source)
+        elif isinstance(source, Iterable) and not isinstance(source, bytes | bytearray | memoryview):
+            pieces = _each(source)
+        else:
+            raise TypeError(f"a {type(source).__name__} is neither a path nor an iterator of bytes")
+        if isinstance(pieces, AsyncGenerator):
+            stack.push_async_callback(pieces.aclose)
+        yield pieces, size_bytes
 
 
 async def _pieces(read: Callable[[int], Awaitable[bytes]]) -> AsyncIterator[bytes]:

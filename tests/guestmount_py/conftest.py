@@ -2,12 +2,14 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from guestmount_py.handle import Guest
 from tests.system.sandbox import REPOSITORY
 
 
@@ -43,6 +45,15 @@ class Bench:
             except OSError:
                 continue
         return [number for number in found if number != os.getpid()]
+
+
+@asynccontextmanager
+async def launched(bench: Bench) -> AsyncIterator[Guest]:
+    """Own a handle that is ready."""
+    async with Guest() as g:
+        g.add_drive(bench.image)
+        await g.launch()
+        yield g
 
 
 @pytest.fixture

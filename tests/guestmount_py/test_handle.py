@@ -4,7 +4,6 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from functools import partial
 
 import pytest
@@ -19,19 +18,11 @@ from rpc import procedures
 from rpc.arguments import NoArgs, PathArgs
 from rpc.codec import GuestPath
 from rpc.errors import ConnectionLost, DriveError, LaunchError, LaunchTimeout, ProcedureError, StateError, UsageError
-from tests.guestmount_py.conftest import Bench
+from tests.guestmount_py.conftest import Bench, launched
 
 CYCLE = [State.LAUNCHING, State.READY, State.CONFIG]
 SECONDS = 5.0
 """How soon everybody must know of a death."""
-
-
-@asynccontextmanager
-async def launched(bench: Bench) -> AsyncIterator[Guest]:
-    async with Guest() as g:
-        g.add_drive(bench.image)
-        await g.launch()
-        yield g
 
 
 def state_of(g: Guest) -> State:
