@@ -8,16 +8,20 @@ from typing import Any, Final, NamedTuple
 import pytest
 
 from daemon.registry import HANDLERS
-from rpc import procedures
+from rpc import procedures, types
 from rpc.codec import (
+    Char,
     Device,
     DeviceOrPath,
     FileName,
     GuestPath,
     Int32,
     Int64,
+    LvmUuid,
     Mountable,
     MountableOrPath,
+    UInt32,
+    UInt64,
     field_kinds,
     optional_fields,
 )
@@ -90,6 +94,45 @@ def codec_names(notation: str) -> tuple[str, ...]:
         return ("pairs",)
     name = "".join(part.capitalize() for part in notation.removesuffix("[]").split("_"))
     return (f"list[{name}]",) if notation.endswith("[]") else (name,)
+
+
+STRUCT_FIELDS: Final[dict[str, Any]] = {
+    "string": (str, bytes, FileName),
+    "buf": (bytes,),
+    "char": (Char,),
+    "uuid": (LvmUuid,),
+    "float": (float,),
+    "i32": (Int32,),
+    "u32": (UInt32,),
+    "i64": (Int64,),
+    "u64": (UInt64,),
+}
+
+
+def _structs() -> dict[str, list[tuple[str, str]]]:
+    """Return the fields, and their kinds, of each of libguestfs's structures that some call of the table returns."""
+    lines = (Path(__file__).parent / "guestfs-structs.tsv").read_text().splitlines()[2:]
+    written = {name: fields.split("; ") for name, fields in (line.split("\t") for line in lines)}
+    fields = {
+        name: [(field, kind) for names, kind in (part.split(": ") for part in parts) for field in names.split(", ")]
+        for name, parts in written.items()
+    }
+    returned = {LIBGUESTFS[row.number].result.removesuffix("[]") for row in STANDARD}
+    return {name: fields[name] for name in sorted(returned & set(fields))}
+
+
+def _class_of(struct: str) -> type[Any]:
+    name = "".join(part.capitalize() for part in struct.split("_"))
+    groups = [import_module(f"rpc.procedures.{group}") for group in GROUPS]
+    cls: type[Any] = next(vars(module)[name] for module in (types, *groups) if name in vars(module))
+    return cls
+
+
+@pytest.mark.parametrize(("struct", "fields"), _structs().items(), ids=_structs())
+def test_structure_is_that_of_libguestfs(struct: str, fields: list[tuple[str, str]]) -> None:
+    kinds = field_kinds(_class_of(struct))
+    assert list(kinds) == [name for name, _ in fields]
+    assert all(kinds[name] in STRUCT_FIELDS[kind] for name, kind in fields)
 
 
 def by_name(rows: list[Procedure[Any, Any]]) -> Callable[[Any], Any]:
