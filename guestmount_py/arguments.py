@@ -19,8 +19,8 @@ def procedure_named(name: str) -> Procedure[Any, Any]:
     Raises:
         AttributeError: there is none.
     """
-    row = getattr(procedures, name.upper(), None) if name.islower() else None
-    if not isinstance(row, Procedure):
+    row = getattr(procedures, name.upper(), None)
+    if not isinstance(row, Procedure) or row.name != name:
         raise AttributeError(f"there is no procedure {name}")
     return row
 

@@ -22,7 +22,7 @@ class ObservedPool(ChannelPool):
         super().__init__(channels)
         self._events = events
         for channel in channels:
-            channel.on_progress = _progress_sink(events)
+            channel.on_progress = progress_sink(events)
 
     async def call(self, procedure: Procedure[ArgsT, RetT], args: ArgsT) -> RetT:
         """Make a call, traced."""
@@ -54,7 +54,7 @@ class ObservedPool(ChannelPool):
         self._events.emit(CallEnded(procedure.name, None))
 
 
-def _progress_sink(events: Events) -> Callable[[wire.Progress], None]:
+def progress_sink(events: Events) -> Callable[[wire.Progress], None]:
     """Return what takes one channel's progress. Once a callback has failed a call, it hears no more of that call."""
     failed_serial = -1
 

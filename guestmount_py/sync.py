@@ -3,6 +3,7 @@
 import functools
 import threading
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
@@ -65,20 +66,21 @@ class _Thread:
             raise
 
     def soon(self, action: Callable[[], object]) -> None:
-        """Have something done by the thread; from any thread, and from signal handlers."""
-        self.token.run_sync_soon(action)
+        """Have something done by the thread, unless it has ended; from any thread, and from signal handlers."""
+        with suppress(trio.RunFinishedError):
+            self.token.run_sync_soon(action)
 
     def close(self) -> None:
         """Close the handle and end the thread."""
-        if self._thread.is_alive():
-            try:
+        try:
+            if self._thread.is_alive():
                 self.run(self.guest.close)
-            finally:
-                self.soon(self._closing.set)
-                self._thread.join()
-        if self._error is not None:
+        finally:
+            self.soon(self._closing.set)
+            self._thread.join()
             error, self._error = self._error, None
-            raise error
+            if error is not None:
+                raise error
 
 
 class SyncDownload:

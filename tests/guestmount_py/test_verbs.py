@@ -1,0 +1,164 @@
+"""Every row of the table is a method with types, and the verbs made of several rows do what their names say."""
+
+import inspect
+import os
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pytest
+
+from guestmount_py.arguments import bound
+from guestmount_py.conveniences import Conveniences
+from guestmount_py.handle import Guest
+from guestmount_py.sync import SyncGuest
+from guestmount_py.verbs import AsyncVerbs
+from rpc import procedures
+from rpc.errors import LocalProtocolError, StateError
+from rpc.procedure import Procedure, Transfer
+from rpc.procedures import BY_NAME
+from tests.guestmount_py.conftest import Bench, launched
+from tools.make_verbs import STUB, stub
+
+SHADOWED = {"readdir"}
+"""Rows that a verb of the same name replaces, because it does more."""
+
+
+def test_stub_is_what_the_table_says() -> None:
+    assert STUB.read_text() == stub(), "run 'python -m tools.make_verbs'"
+
+
+@pytest.mark.parametrize("row", BY_NAME.values(), ids=BY_NAME)
+def test_stub_has_every_row_twice(row: Procedure[Any, Any]) -> None:
+    assert STUB.read_text().count(f" def {row.name}(") == 2
+
+
+def test_no_row_hides_behind_another_verb() -> None:
+    public = {name for name in dir(Guest) if not name.startswith("_")}
+    assert public & set(BY_NAME) == SHADOWED
+
+
+def test_the_blocking_handle_has_the_same_verbs() -> None:
+    def public(cls: type) -> set[str]:
+        return {name for name in dir(cls) if not name.startswith("_")}
+
+    assert public(Guest) - public(SyncGuest) == {"files"}
+    assert public(SyncGuest) <= public(Guest)
+    for name in public(Conveniences):
+        assert inspect.signature(getattr(Guest, name)) == inspect.signature(getattr(SyncGuest, name))
+
+
+async def test_what_is_no_procedure_is_no_attribute() -> None:
+    g = Guest()
+    for name in ("no_such_call", "BY_NAME", "PING_DAEMON", "import_module", "Procedure"):
+        with pytest.raises(AttributeError, match=f"no procedure '{name}'"):
+            getattr(g, name)
+    assert not hasattr(AsyncVerbs(), "__deepcopy__")
+
+
+@pytest.mark.parametrize("row", BY_NAME.values(), ids=BY_NAME)
+async def test_every_row_can_be_called(row: Procedure[Any, Any]) -> None:
+    verb = getattr(Guest(), row.name)
+    values: list[Any] = [_example(kind) for name, kind in row.args.__annotations__.items() if name not in row.optargs]
+    if row.transfer is Transfer.FILE_IN:
+        values.insert(0, [])
+    with pytest.raises(StateError, match="this handle is CONFIG"):
+        await (verb(*values).read() if row.transfer is Transfer.FILE_OUT else verb(*values))
+    with pytest.raises((TypeError, ValueError)):
+        await verb(*values, "one", "too", "many")
+
+
+def _example(kind: Any) -> Any:
+    return [] if getattr(kind, "__origin__", None) is list else "text"
+
+
+@pytest.mark.parametrize(
+    "given", ["/caf\udce9", b"/caf\xe9", PurePosixPath("/caf\udce9")], ids=["text", "bytes", "path"]
+)
+def test_guest_paths_are_given_as_text_bytes_or_paths(given: Any) -> None:
+    assert bound(procedures.LSTATNS, (given,), {}) == (b"/caf\xe9",)
+    assert bound(procedures.MOUNT_RO, ("/dev/sda", given), {}) == ("/dev/sda", "/caf\udce9")
+    assert bound(procedures.INTERNAL_LSTATNSLIST, ("/", [given]), {}) == (b"/", [b"/caf\xe9"])
+
+
+def test_optional_arguments_go_by_name() -> None:
+    assert bound(procedures.IS_FILE, ("/x",), {}) == (b"/x", None)
+    assert bound(procedures.IS_FILE, ("/x",), {"followsymlinks": True}) == (b"/x", True)
+    with pytest.raises(TypeError, match="is_file takes 1 arguments, not 2; optional ones go by name"):
+        bound(procedures.IS_FILE, ("/x", True), {})
+    with pytest.raises(TypeError, match="followsymlink"):
+        bound(procedures.IS_FILE, ("/x",), {"followsymlink": True})
+
+
+def test_a_text_is_no_list_of_texts() -> None:
+    with pytest.raises(TypeError, match="is no list"):
+        bound(procedures.VGCREATE, ("vg", "/dev/sda"), {})
+
+
+def test_content_is_not_guessed_from_text() -> None:
+    assert bound(procedures.INTERNAL_WRITE, ("/x", b"text"), {}).content == b"text"
+    assert bound(procedures.INTERNAL_WRITE, ("/x", "text"), {}).content == "text"
+
+
+async def test_arguments_that_do_not_fit_are_refused_before_they_are_sent(bench: Bench) -> None:
+    async with launched(bench) as g:
+        with pytest.raises(LocalProtocolError):
+            await g.pread("/x", 1 << 40, 0)
+        assert await g.exists("/")
+
+
+async def test_files_are_read_whole(bench: Bench) -> None:
+    (bench.root / "lines").write_bytes(b"one\r\ntwo\n\nfour \xff")
+    (bench.root / "ended").write_bytes(b"one\ntwo\n")
+    (bench.root / "empty").touch()
+    async with launched(bench) as g:
+        assert await g.read_file("/lines") == b"one\r\ntwo\n\nfour \xff"
+        assert await g.cat("/lines") == "one\r\ntwo\n\nfour \udcff"
+        assert await g.read_lines("/lines") == ["one", "two", "", "four \udcff"]
+        assert await g.read_lines("/ended") == ["one", "two"]
+        assert await g.read_lines("/empty") == []
+
+
+@pytest.mark.parametrize("size_bytes", [0, 5, 2 << 20, (2 << 20) + 1, 5 << 20])
+async def test_files_are_written_and_added_to_whatever_their_size(bench: Bench, size_bytes: int) -> None:
+    content = os.urandom(size_bytes)
+    async with launched(bench) as g:
+        await g.write_append("/file", content)
+        assert (bench.root / "file").read_bytes() == content
+        await g.write("/file", content[1:])
+        assert (bench.root / "file").read_bytes() == content[1:]
+        await g.write_append("/file", content)
+    assert (bench.root / "file").read_bytes() == content[1:] + content
+
+
+async def test_directories_are_listed(bench: Bench) -> None:
+    (bench.root / "sub/deep").mkdir(parents=True)
+    (bench.root / "sub/b").symlink_to("a")
+    Path(os.fsdecode(os.fsencode(bench.root) + b"/sub/a\xff")).touch()
+    async with launched(bench) as g:
+        assert await g.ls("/sub") == [b"a\xff", b"b", b"deep"]
+        assert await g.ls("/sub/deep") == []
+        assert await g.find("/") == [b"sub", b"sub/a\xff", b"sub/b", b"sub/deep"]
+        assert sorted(entry.name for entry in await g.readdir("/sub")) == [b".", b"..", b"a\xff", b"b", b"deep"]
+        assert (await g.lstat("/sub/b")).st_size == 1
+        assert (await g.stat("/sub/deep")).st_ino == (bench.root / "sub/deep").stat().st_ino
+        assert await g.readlink("/sub/b") == b"a"
+
+
+async def test_attributes_of_many_files_come_in_batches(bench: Bench) -> None:
+    names = [f"{number:04}" for number in range(2500)]
+    for name in names:
+        (bench.root / name).symlink_to(f"to-{name}")
+    async with launched(bench) as g:
+        assert await g.readlinklist("/", names) == [f"to-{name}".encode() for name in names]
+        stats = await g.lstatlist("/", [*names, "absent"])
+        assert [stat.st_ino for stat in stats] == [(bench.root / name).lstat().st_ino for name in names] + [-1]
+        assert len([row for row in await g.lxattrlist("/", names) if not row.attrname]) == len(names)
+
+
+async def test_features_are_told(bench: Bench) -> None:
+    async with launched(bench) as g:
+        groups = await g.available_all_groups()
+        assert not await g.feature_available(["no-such-group"])
+        assert await g.feature_available([]) is True
+        assert await g.feature_available(["linuxxattrs"]) is True
+        assert not await g.feature_available([*groups, "no-such-group"])
