@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import suppress
+from errno import ENOENT
 from typing import Final
 
 from daemon.confined import feed_confined, located, stream_confined
@@ -67,7 +68,7 @@ def tar_out(session: Session, args: TarOutArgs) -> Pieces:
     """Pack a directory into an archive; a link to a directory is followed, links in it are packed as links."""
     directory = os.fsencode(args.directory)
     if not directory.startswith(b"/"):
-        raise CallError(f"{args.directory}: a path must begin with /")
+        raise FileNotFoundError(ENOENT, os.strerror(ENOENT), args.directory)
     argv = ["tar", "-c", "-f", "-", *_compression(args.compress), *_attributes(args)]
     if args.numericowner:
         argv.append("--numeric-owner")

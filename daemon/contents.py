@@ -41,6 +41,9 @@ def writable(session: Session, path: bytes, flags: int = 0) -> Iterator[int]:
         if not modes.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(EINVAL, f"{os.strerror(EINVAL)} (not a regular file)", path)
         yield descriptor
+    except OSError as exc:
+        exc.filename = exc.filename or path
+        raise
     finally:
         os.close(descriptor)
 

@@ -25,6 +25,7 @@ from rpc.procedures.copies import (
 )
 
 _BLOCK_BYTES: Final = 256 * 1024
+_HOLE_BYTES: Final = 4096
 _BLKZEROOUT: Final = 0x127F
 """Have the device write zeros (linux/fs.h): ``u64 offset | u64 length``, in bytes."""
 _RANGE: Final = Struct("=QQ")
@@ -109,7 +110,9 @@ def _copy(
             data = os.pread(source, _BLOCK_BYTES if size is None else min(_BLOCK_BYTES, size - done), start + done)
             if not data:
                 break
-            if not (sparse and data.count(0) == len(data)):
+            if sparse:
+                _write_sparsely(target, data, place + done)
+            else:
                 _write_at(target, data, place + done)
             done += len(data)
             session.progress(done, max(total, done))
@@ -117,6 +120,14 @@ def _copy(
             raise CallError(f"{os.fsdecode(src)}: the input is too short")
         if sparse and modes.S_ISREG(os.fstat(target).st_mode) and os.fstat(target).st_size < place + done:
             os.ftruncate(target, place + done)
+
+
+def _write_sparsely(target: int, data: bytes, offset: int) -> None:
+    """Write the blocks that are not all zeros."""
+    for start in range(0, len(data), _HOLE_BYTES):
+        block = data[start : start + _HOLE_BYTES]
+        if block.count(0) < len(block):
+            _write_at(target, block, offset + start)
 
 
 def _write_at(target: int, data: bytes, offset: int) -> None:
@@ -143,15 +154,24 @@ def _source(session: Session, name: bytes | str) -> Iterator[int]:
 
 @contextmanager
 def _target(session: Session, name: bytes | str, source: int, *, append: bool) -> Iterator[int]:
-    """Own a descriptor to write; a file is made if there is none, and emptied, unless it is the source itself."""
+    """Own a descriptor to write; a file is made if there is none, and emptied, unless it is the source itself.
+
+    A copy that fails leaves no file, as with libguestfs, but what was only appended to stays.
+    """
     if isinstance(name, str):
         with _device(name, os.O_WRONLY) as descriptor:
             yield descriptor
         return
     with writable(session, name, os.O_CREAT | (os.O_APPEND if append else 0)) as descriptor:
-        if not append and not os.path.sameopenfile(source, descriptor):
-            os.ftruncate(descriptor, 0)
-        yield descriptor
+        try:
+            if not append and not os.path.sameopenfile(source, descriptor):
+                os.ftruncate(descriptor, 0)
+            yield descriptor
+        except Exception:
+            if not append:
+                with session.sysroot:
+                    os.unlink(name)
+            raise
 
 
 @handles(procedures.IS_ZERO)

@@ -35,7 +35,7 @@ def open_regular(path: bytes, *, follow: bool = True) -> int:
         return descriptor
     os.close(descriptor)
     number = EISDIR if modes.S_ISDIR(mode) else EINVAL
-    raise OSError(number, f"{os.strerror(number)} (not a regular file)")
+    raise OSError(number, f"{os.strerror(number)} (not a regular file)", path)
 
 
 @contextmanager

@@ -23,6 +23,8 @@ from rpc.procedures.names import (
 _BLANK: Final = b"XXXXXX"
 _LETTERS: Final = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 _ATTEMPTS: Final = 100
+_MAJOR_MAX: Final = 0xFFF
+_MINOR_MAX: Final = 0xFFFFF
 
 
 def new_name(prefix: bytes, suffix: bytes) -> bytes:
@@ -106,11 +108,10 @@ def _make_temporary(session: Session, template: bytes, suffix: str, *, directory
 def mknod(session: Session, args: MknodArgs) -> None:
     """Make a file of whatever type the mode says."""
     mode = checked_mode(args.mode)
-    device = os.makedev(args.devmajor & 0xFFFFFFFF, args.devminor & 0xFFFFFFFF)
-    if device >> 32:
+    if not (0 <= args.devmajor <= _MAJOR_MAX and 0 <= args.devminor <= _MINOR_MAX):
         raise OSError(EINVAL, f"{args.devmajor}:{args.devminor} is not the number of a device", args.path)
     with session.sysroot:
-        os.mknod(args.path, mode, device)
+        os.mknod(args.path, mode, os.makedev(args.devmajor, args.devminor))
 
 
 @handles(procedures.MKFIFO)
@@ -188,6 +189,25 @@ def rename(session: Session, args: RenameArgs) -> None:
     """Rename within one filesystem, in place of what has the new name."""
     with session.sysroot:
         os.rename(args.oldpath, args.newpath)
+
+
+@handles(procedures.TOUCH)
+def touch(session: Session, args: PathArgs) -> None:
+    """Make a file if there is none, and set its times to now; anything but a regular file is refused, links too."""
+    with session.sysroot:
+        try:
+            regular = modes.S_ISREG(os.lstat(args.path).st_mode)
+        except FileNotFoundError:
+            regular = True
+        if regular:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+            descriptor = os.open(args.path, flags, 0o666)
+            try:
+                os.utime(descriptor)
+            finally:
+                os.close(descriptor)
+            return
+    raise CallError(f"{os.fsdecode(args.path)}: only a regular file can be touched")
 
 
 @handles(procedures.RM)

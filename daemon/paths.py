@@ -75,8 +75,8 @@ def glob_expand(session: Session, args: GlobExpandArgs) -> list[str]:
     found: list[str] = []
     with session.sysroot:
         for parts in patterns:
-            paths = sorted(map(os.fsencode, _matches("", parts)))
-            found += [os.fsdecode(_marked(path) if marks else path) for path in paths]
+            paths = [os.fsencode(path) for path in _matches("", parts)]
+            found += map(os.fsdecode, sorted([_marked(path) for path in paths] if marks else paths))
     return found
 
 

@@ -88,10 +88,12 @@ def lsetxattr(session: Session, args: SetxattrArgs) -> None:
 def _set(session: Session, args: SetxattrArgs, *, follow: bool) -> None:
     """Set an attribute to the first ``vallen`` bytes of its value.
 
-    libguestfs's library sends a value with NUL bytes only up to the first one, with the length of the whole
-    (guestfs-protocol 7.5): what is missing is not there to be stored.
+    libguestfs's library cuts a value at its first NUL, but says how long it was (guestfs-protocol 7.5). If one byte is
+    missing, it was that NUL, which SELinux labels have at their end; if more are, nobody knows them.
     """
     value = os.fsencode(args.val)
+    if args.vallen == len(value) + 1:
+        value += b"\0"
     if not 0 <= args.vallen <= len(value):
         raise CallError(f"vallen {args.vallen} is not within the value's {len(value)} bytes")
     with session.sysroot:

@@ -72,4 +72,6 @@ def llz(session: Session, args: Find0Args) -> str:
 
 
 def _listing(session: Session, path: bytes, flags: str) -> str:
+    with session.sysroot:
+        os.stat(path)
     return os.fsdecode(run_confined(session, ["ls", flags, "--", argument(session, path, follow=True)]))

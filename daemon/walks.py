@@ -14,10 +14,17 @@ _DIRECTORY_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CL
 
 @streams(procedures.FIND0)
 def find0(session: Session, args: Find0Args) -> Pieces:
-    """Stream the paths below a directory, each with a NUL behind it (guestfs-protocol 5.3 says how they begin)."""
+    """Stream the paths below a directory, each with a NUL behind it (guestfs-protocol 5.3 says how they begin).
+
+    A link to a directory has none, unless a slash ends its name, as with find(1).
+    """
     with session.sysroot:
         directory = os.open(args.directory, _DIRECTORY_FLAGS & ~os.O_NOFOLLOW)
-    prefix = b"" if args.directory == b"/" else b"/"
+        is_link = os.path.islink(args.directory)
+    if is_link:
+        os.close(directory)
+        return
+    prefix = b"" if args.directory.endswith(b"/") else b"/"
     yield from records_in_pieces((path + b"\0" for path in _walk(directory, prefix)), session.chunk_max_bytes)
 
 

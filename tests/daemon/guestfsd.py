@@ -1,6 +1,7 @@
 """A real guestfsd on a directory of this machine, and a blocking client that shows every unit it sends."""
 
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -9,12 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+import pytest
+
 from rpc import constants, framing, procedures
 from rpc.connection import Connection, Phase, Role
 from rpc.errno_names import errno_number
 from rpc.errors import ProcedureError
-from rpc.events import Chunk, Event, Launch, Message, NeedData, Progress
-from rpc.procedure import Procedure
+from rpc.events import CancelWord, Chunk, Event, Launch, Message, NeedData, Progress
+from rpc.procedure import Procedure, Transfer
 from rpc.procedures.extensions import HelloArgs
 from rpc.types import Hello
 from rpc.xdr import Reader
@@ -23,6 +26,10 @@ ArgsT = TypeVar("ArgsT")
 RetT = TypeVar("RetT")
 ROOT: Final = Path(__file__).parents[2]
 WAIT_S: Final = 30
+
+
+def names_in(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
 
 
 class Guestfsd:
@@ -80,6 +87,45 @@ class Guestfsd:
         *pieces, end = self.chunks()
         assert not end.cancelled
         return b"".join(piece.data for piece in pieces)
+
+    def upload(
+        self,
+        procedure: Procedure[ArgsT, None],
+        args: ArgsT,
+        data: bytes = b"",
+        *,
+        cancelled: bool = False,
+        hint: int = 0,
+    ) -> None:
+        """Make a FileIn call; the chunks end early if the daemon wants it.
+
+        Args:
+            procedure: the call.
+            args: its arguments.
+            data: the file.
+            cancelled: give up at its end.
+            hint: the length that the call announces.
+        """
+        self.channel.sendall(self.connection.send_call(procedure, args, hint))
+        for start in range(0, len(data), self.connection.chunk_max_bytes):
+            if self._cancel_word_came():
+                cancelled = True
+                break
+            self.channel.sendall(self.connection.send_chunk(data[start : start + self.connection.chunk_max_bytes]))
+        self.channel.sendall(self.connection.send_end(cancelled=cancelled))
+        self.result(procedure, self.reply())
+
+    def _cancel_word_came(self) -> bool:
+        while select.select([self.channel], [], [], 0)[0]:
+            if isinstance(self.next_event(), CancelWord):
+                return True
+        return False
+
+    def error(self, procedure: Procedure[Any, Any], args: Any) -> tuple[str, str]:
+        """Make a call that must fail; return the errno's name, empty for none, and the text."""
+        with pytest.raises(ProcedureError) as caught:
+            (self.upload if procedure.transfer is Transfer.FILE_IN else self.call)(procedure, args)
+        return caught.value.errno_name, caught.value.message
 
     def finish(self) -> tuple[int, str]:
         """Close the channel; return the daemon's exit status and what it wrote to standard error."""
