@@ -96,11 +96,12 @@ async def launch(
         LaunchError: qemu is missing or ended, with the console's last lines; LaunchTimeout: the daemon stayed silent.
     """
     machine = machine or StateMachine()
-    machine.fire(Event.START)
     try:
         async with AsyncExitStack() as stack:
             with ExitStack() as until_watched:
-                until_watched.callback(machine.fire, Event.EXIT)
+                if machine.state is State.CONFIG:
+                    until_watched.callback(machine.fire, Event.EXIT)
+                machine.fire(Event.START)
                 drives = [await check_drive(drive) for drive in config.drives]
                 files = files or await find_appliance(log)
                 accelerator = await choose_accelerator(config, files, log)

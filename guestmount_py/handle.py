@@ -181,9 +181,10 @@ class Guest(Conveniences):
             raise StateError("launch: enter the handle first: 'async with Guest() as g'")
         if not self._config.drives:
             raise UsageError("launch: there is no drive: call add_drive first")
-        if self._session is not None:
+        while self._session is not None and not self._session.ended.is_set():
+            if self._session.is_launching:
+                raise StateError("launch: another launch is under way")
             await self._session.ended.wait()
-            self._must_be(State.CONFIG, "launch")
         session = self._session = Session(self._events)
         await self._nursery.start(partial(session.run, self._config, self._machine))
 
@@ -196,6 +197,10 @@ class Guest(Conveniences):
         session = self._session
         if session is None or session.ended.is_set():
             return
+        if session.orderly:
+            await session.ended.wait()
+            return
+        session.orderly = True
         try:
             if self.state is State.READY:
                 with trio.move_on_after(_SYNC_S):

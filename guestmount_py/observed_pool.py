@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from guestmount_py.events import CallEnded, CallStarted, Events, Progress
 from rpc import events as wire
@@ -14,20 +14,26 @@ from rpc.procedure import Procedure
 ArgsT = TypeVar("ArgsT")
 RetT = TypeVar("RetT")
 
+_KEPT_BY_EACH: Final = frozenset({"umask"})
+
 
 class ObservedPool(ChannelPool):
     """Emit ``CallStarted``, ``CallEnded`` and ``Progress``."""
 
     def __init__(self, channels: Sequence[Channel], events: Events) -> None:
         super().__init__(channels)
+        self._channels = tuple(channels)
         self._events = events
         for channel in channels:
             channel.on_progress = progress_sink(events)
 
     async def call(self, procedure: Procedure[ArgsT, RetT], args: ArgsT) -> RetT:
-        """Make a call, traced."""
+        """Make a call, traced; one that changes what each daemon process keeps for itself is made on all channels."""
         with self._traced(procedure, args):
-            return await super().call(procedure, args)
+            if procedure.name not in _KEPT_BY_EACH:
+                return await super().call(procedure, args)
+            results = [await channel.call(procedure, args) for channel in self._channels if not channel.is_lost]
+            return results[0]
 
     @asynccontextmanager
     async def download(self, procedure: Procedure[ArgsT, None], args: ArgsT) -> AsyncIterator[AsyncIterator[bytes]]:

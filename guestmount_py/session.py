@@ -23,7 +23,7 @@ class Session:
 
     Attributes:
         ended: set when nothing is left of it.
-        orderly: the end was asked for.
+        orderly: the end was asked for, by ``shutdown`` or ``close``.
         status: qemu's exit status, negative for a signal; None as long as it runs or if it never ran.
     """
 
@@ -69,6 +69,11 @@ class Session:
             self._events.emit(SubprocessQuit(self.status, appliance.console_tail))
 
     @property
+    def is_launching(self) -> bool:
+        """Tell whether it is not ready yet."""
+        return self._pool is None
+
+    @property
     def appliance(self) -> Appliance:
         """Return the appliance, which must be ready."""
         assert self._appliance is not None
@@ -83,13 +88,13 @@ class Session:
     def leave(self) -> None:
         """Hang up: the guest unmounts and powers off. A launch under way is broken off."""
         self.orderly = True
-        if self._pool is None:
+        if self.is_launching:
             self._whole.cancel()
         self._serving.cancel()
 
     def kill(self) -> None:
         """Kill qemu, or break the launch off."""
-        if self._pool is None:
+        if self.is_launching:
             self._whole.cancel()
         else:
             self.appliance.kill()

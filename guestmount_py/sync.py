@@ -89,8 +89,6 @@ class SyncDownload:
     def __init__(self, thread: _Thread, download: Download) -> None:
         self._thread = thread
         self._download = download
-        self._scope = trio.CancelScope()
-        self._ended = trio.Event()
         self._error: Exception | None = None
 
     def read(self) -> bytes:
@@ -102,6 +100,7 @@ class SyncDownload:
         return self._thread.run(functools.partial(self._download.save, target))
 
     def __enter__(self) -> Iterator[bytes]:
+        self._scope, self._ended = trio.CancelScope(), trio.Event()
         send, receive = trio.open_memory_channel[bytes](0)
         self._thread.run(functools.partial(self._thread.tasks.start, self._pump, send))
         return self._pieces(receive)

@@ -17,7 +17,16 @@ from guestmount_py.handle import DRIVES_MAX, Guest, Settings
 from rpc import procedures
 from rpc.arguments import NoArgs, PathArgs
 from rpc.codec import GuestPath
-from rpc.errors import ConnectionLost, DriveError, LaunchError, LaunchTimeout, ProcedureError, StateError, UsageError
+from rpc.errors import (
+    ConnectionLost,
+    DriveError,
+    GuestmountError,
+    LaunchError,
+    LaunchTimeout,
+    ProcedureError,
+    StateError,
+    UsageError,
+)
 from tests.guestmount_py.conftest import Bench, launched
 
 CYCLE = [State.LAUNCHING, State.READY, State.CONFIG]
@@ -307,6 +316,76 @@ async def test_two_handles_at_once_are_strangers(bench: Bench) -> None:
         await one.kill_subprocess()
         assert (one.state, other.state) == (State.CONFIG, State.READY)
         assert await other.exists("/made-by-one")
+
+
+async def test_second_launch_is_refused_while_the_first_is_under_way(bench: Bench) -> None:
+    async with Guest() as g:
+        g.add_drive(bench.image)
+        refused: list[str] = []
+
+        async def launch() -> None:
+            try:
+                await g.launch()
+            except StateError as exc:
+                refused.append(str(exc))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(launch)
+            nursery.start_soon(launch)
+        assert len(refused) == 1
+        assert state_of(g) is State.READY
+        with pytest.raises(StateError, match="launch is possible in state CONFIG"):
+            await g.launch()
+
+
+async def test_shutdowns_at_once_are_one(bench: Bench) -> None:
+    async with launched(bench) as g:
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(g.shutdown)
+        assert state_of(g) is State.CONFIG
+        await g.launch()
+
+
+async def test_shutdown_says_that_the_guest_could_not_write_everything(bench: Bench) -> None:
+    async with launched(bench) as g:
+        os.kill(g.pid, signal.SIGKILL)
+        with pytest.raises(ConnectionLost, match="shutdown: the appliance went away: qemu ended with status -9"):
+            await g.shutdown()
+        await g.shutdown()
+
+
+async def test_qemu_that_ends_badly_fails_the_shutdown(bench: Bench) -> None:
+    async with Guest() as g:
+        g.add_drive(bench.image)
+        g.configure(qemu=bench.hypervisor("crashing", f'{g.config.qemu} "$@"; exit 7'))
+        await g.launch()
+        with pytest.raises(GuestmountError, match="shutdown: qemu ended with status 7"):
+            await g.shutdown()
+        assert state_of(g) is State.CONFIG
+
+
+async def test_callback_that_refuses_the_launch_leaves_config(bench: Bench) -> None:
+    def refuse(event: StateChanged) -> None:
+        if event.state is State.LAUNCHING:
+            raise RuntimeError("the callback's own")
+
+    async with Guest() as g:
+        g.add_drive(bench.image)
+        with g.subscribe(StateChanged, refuse), pytest.raises(RuntimeError, match="the callback's own"):
+            await g.launch()
+        assert state_of(g) is State.CONFIG
+        await g.launch()
+
+
+async def test_umask_counts_for_calls_and_transfers(bench: Bench) -> None:
+    async with launched(bench) as g:
+        assert await g.umask(0o077) == 0o022
+        for number in range(2 * g.config.channel_count):
+            await g.upload([b"x"], f"/up{number}")
+            await g.write(f"/written{number}", b"x")
+        assert await g.umask(0o022) == 0o077
+    assert {path.stat().st_mode & 0o777 for path in bench.root.iterdir()} == {0o600}
 
 
 async def test_close_is_final_and_may_be_repeated(bench: Bench) -> None:
