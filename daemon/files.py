@@ -60,8 +60,8 @@ def checked_range(count: int, offset: int) -> None:
 @handles(procedures.PREAD)
 def pread(session: Session, args: PreadArgs) -> bytes:
     """Return part of a regular file, shorter only at its end."""
-    checked_range(args.count, args.offset)
     with opened(session, args.path) as descriptor:
+        checked_range(args.count, args.offset)
         return os.pread(descriptor, args.count, args.offset)
 
 

@@ -14,25 +14,27 @@ from rpc.procedures.names import MvArgs
 @handles(procedures.CP)
 def cp(session: Session, args: MvArgs) -> None:
     """Copy a file; links are followed."""
-    source = argument(session, args.src, follow=True)
-    run_confined(session, ["cp", "--", source, _destination(session, args)])
+    source, destination = (argument(session, path, follow=True) for path in (args.src, args.dest))
+    run_confined(session, ["cp", "--", source, destination])
 
 
 @handles(procedures.CP_A)
 def cp_a(session: Session, args: MvArgs) -> None:
     """Copy a file or a tree with all attributes; links are copied as links."""
-    run_confined(session, ["cp", "-a", "--", argument(session, args.src), _destination(session, args)])
+    _copy(session, args, "-a")
 
 
 @handles(procedures.CP_R)
 def cp_r(session: Session, args: MvArgs) -> None:
     """Copy a file or a tree; links are copied as links."""
-    run_confined(session, ["cp", "-rP", "--", argument(session, args.src), _destination(session, args)])
+    _copy(session, args, "-rP")
 
 
-def _destination(session: Session, args: MvArgs) -> bytes:
-    """Return where a copy goes: a link to a directory leads there, and one to a file to that file."""
-    return argument(session, args.dest, follow=True)
+def _copy(session: Session, args: MvArgs, how: str) -> None:
+    """Copy; a regular file is written through a link to another, anything else replaces the link."""
+    with session.sysroot:
+        follow = os.path.isdir(args.dest) or (os.path.isfile(args.src) and not os.path.islink(args.src))
+    run_confined(session, ["cp", how, "--", argument(session, args.src), argument(session, args.dest, follow=follow)])
 
 
 @handles(procedures.MV)

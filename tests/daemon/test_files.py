@@ -49,6 +49,7 @@ def test_pread_out_of_range_is_refused(daemon: Guestfsd, count: int, offset: int
     with pytest.raises(ProcedureError) as caught:
         pread(daemon, b"/hello", count, offset)
     assert caught.value.errno_name == ""
+    assert daemon.error(PREAD, PreadArgs(GuestPath(b"/none"), count, offset))[0] == "ENOENT"
 
 
 def test_longest_pread_that_fits_a_message_works_and_the_next_is_an_error(daemon: Guestfsd, guest: Path) -> None:

@@ -89,7 +89,8 @@ def test_launch_word_comes_first_and_alone(guest: Path) -> None:
             guestfsd.channel.recv(1)
 
 
-def test_refused_calls_get_the_recorded_headers_and_errnos(wire: Wire) -> None:
+def test_refused_calls_get_the_recorded_headers_and_errnos(wire: Wire, guest: Path) -> None:
+    (guest / "hello.txt").touch()
     for name in REFUSALS:
         for sender, data in CAPTURES[f"{name}.hex"]:
             if sender is Role.CLIENT:

@@ -8,6 +8,7 @@ import pytest
 
 from rpc.arguments import PathArgs
 from rpc.codec import GuestPath
+from rpc.procedure import Procedure
 from rpc.procedures import CP, CP_A, CP_R, DU, LL, LLZ, MV, RM_RF, UMASK
 from rpc.procedures.directories import Find0Args
 from rpc.procedures.names import MvArgs, UmaskArgs
@@ -79,6 +80,24 @@ def test_cp_r_keeps_the_shape(daemon: Guestfsd, guest: Path, tree: Path) -> None
     assert (guest / "sub/tree/deep/file").read_bytes() == (tree / "deep/file").read_bytes()
     assert (guest / "sub/tree/link").is_symlink()
     assert (guest / "sub/tree/fifo").is_fifo()
+
+
+def test_link_copied_onto_a_link_replaces_the_link(daemon: Guestfsd, guest: Path) -> None:
+    """Were the destination followed, the file would become a link to itself."""
+    assert daemon.error(CP_A, pair("/link", "/link"))[0] == ""
+    assert (guest / "sub/inner").read_bytes() == b"inner"
+    daemon.call(CP_R, pair("/dangling", "/link"))
+    assert (guest / "link").readlink() == Path("nowhere")
+    assert (guest / "sub/inner").read_bytes() == b"inner"
+
+
+@pytest.mark.parametrize("procedure", [CP_A, CP_R])
+def test_file_copied_onto_a_link_is_written_through_it(
+    daemon: Guestfsd, guest: Path, procedure: Procedure[MvArgs, None]
+) -> None:
+    daemon.call(procedure, pair("/hello", "/link"))
+    assert (guest / "link").is_symlink()
+    assert (guest / "sub/inner").read_bytes() == b"hello, world\n"
 
 
 def test_mv_moves_onto_and_into(daemon: Guestfsd, guest: Path, tree: Path) -> None:

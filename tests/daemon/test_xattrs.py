@@ -43,3 +43,5 @@ def test_list_marks_each_name(daemon: Guestfsd) -> None:
     names = [FileName(name) for name in (b"inner", b"gone", b"..")]
     found = daemon.call(INTERNAL_LXATTRLIST, PathNamesArgs(GuestPath(b"/sub"), names))
     assert found == [Xattr(b"", b"3\0"), *VALUES, Xattr(b"", b""), Xattr(b"", b"0\0")]
+    for path in (b"/none", b"/hello"):
+        assert daemon.call(INTERNAL_LXATTRLIST, PathNamesArgs(GuestPath(path), names)) == [Xattr(b"", b"")] * len(names)
