@@ -1,21 +1,30 @@
 """Verbs of libguestfs's that are not one procedure, in terms of those that are (guestfs-protocol section 5.14)."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TypeVar
 
-from guestmount_py.arguments import GuestName
+from guestmount_py.arguments import GuestName, bound
 from guestmount_py.verbs import AsyncVerbs
-from rpc import hot
+from rpc import hot, procedures
 from rpc.errors import ProcedureError
+from rpc.procedure import Procedure
 from rpc.types import Dirent, Statns, Xattr
+
+ArgsT = TypeVar("ArgsT")
+RetT = TypeVar("RetT")
 
 _WRITE_MAX_BYTES: Final = 2 << 20
 """The longest content that goes in one message; longer ones are uploaded."""
 _NAMES_PER_CALL: Final = 1000
 
 
-class Conveniences(AsyncVerbs):
+class Conveniences(AsyncVerbs, ABC):
     """Whole files, sorted names, attributes of many files."""
+
+    @abstractmethod
+    async def call(self, procedure: Procedure[ArgsT, RetT], args: ArgsT) -> RetT:
+        """Make a call without file transfer and return its result."""
 
     async def read_file(self, path: GuestName) -> bytes:
         """Return a file's content."""
@@ -73,7 +82,8 @@ class Conveniences(AsyncVerbs):
         except ProcedureError as exc:
             if exc.errno_name:
                 raise
-            return await super().readdir(dir)  # a daemon before 1.49.1 does not know the stream
+            # a daemon before 1.49.1 does not know the stream
+            return await self.call(procedures.READDIR, bound(procedures.READDIR, (dir,), {}))
         return entries
 
     async def lstatlist(self, path: GuestName, names: Sequence[GuestName]) -> list[Statns]:

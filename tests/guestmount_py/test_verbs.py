@@ -1,7 +1,9 @@
 """Every row of the table is a method with types, and the verbs made of several rows do what their names say."""
 
+import errno
 import inspect
 import os
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -9,13 +11,18 @@ import pytest
 
 from guestmount_py.arguments import bound
 from guestmount_py.conveniences import Conveniences
+from guestmount_py.guest_files import GuestFiles
 from guestmount_py.handle import Guest
 from guestmount_py.sync import SyncGuest
+from guestmount_py.transfers import Download
 from guestmount_py.verbs import AsyncVerbs
 from rpc import procedures
-from rpc.errors import LocalProtocolError, StateError
+from rpc.codec import FileName
+from rpc.errors import LocalProtocolError, ProcedureError, StateError
 from rpc.procedure import Procedure, Transfer
 from rpc.procedures import BY_NAME
+from rpc.types import Dirent
+from tests.fakes import FakeDaemon, fake_guest
 from tests.guestmount_py.conftest import Bench, launched
 from tools.make_verbs import STUB, stub
 
@@ -162,3 +169,37 @@ async def test_features_are_told(bench: Bench) -> None:
         assert await g.feature_available([]) is True
         assert await g.feature_available(["linuxxattrs"]) is True
         assert not await g.feature_available([*groups, "no-such-group"])
+
+
+class _OverPool(Conveniences):
+    """Verbs over a fake daemon's channels."""
+
+    def __init__(self, files: GuestFiles) -> None:
+        self._pool = files._pool
+
+    async def call(self, procedure: Procedure[Any, Any], args: Any) -> Any:
+        return await self._pool.call(procedure, args)
+
+    def receive(self, procedure: Procedure[Any, Any], args: Any) -> Download:
+        return Download(partial(self._pool.download, procedure, args))
+
+
+async def test_directories_are_listed_with_the_stream_or_the_message_whichever_the_daemon_knows() -> None:
+    entries = [Dirent(number, "d", FileName(name)) for number, name in enumerate((b".", b"..", b"x\xff"), start=5)]
+    daemon = FakeDaemon()
+    daemon.answer(procedures.READDIR, lambda _args: entries)
+    async with fake_guest(daemon) as (files, _):
+        assert await _OverPool(files).readdir("/dir") == entries
+        assert [name for name, _ in daemon.calls] == ["internal_readdir", "readdir"]
+
+
+async def test_error_of_the_stream_is_not_taken_for_an_old_daemon() -> None:
+    def refuse(_args: Any) -> Any:
+        raise NotADirectoryError(errno.ENOTDIR, "not a directory")
+
+    daemon = FakeDaemon()
+    daemon.answer(procedures.INTERNAL_READDIR, refuse)
+    async with fake_guest(daemon) as (files, _):
+        with pytest.raises(ProcedureError, match="not a directory"):
+            await _OverPool(files).readdir("/file")
+        assert [name for name, _ in daemon.calls] == ["internal_readdir"]
