@@ -9,11 +9,13 @@ guest's /etc/ld.so.preload, and the program would run the guest's code.
 import os
 import signal
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from errno import ENOTSUP
 from io import FileIO
 from typing import Any, Final, NoReturn, Self
 
 from daemon.session import CallError, Session
+from rpc import constants
 
 _DIRECTORIES: Final = ("/usr/sbin", "/usr/bin", "/sbin", "/bin")
 _ENVIRONMENT: Final = {"PATH": ":".join(_DIRECTORIES), "LC_ALL": "C.UTF-8"}
@@ -37,21 +39,37 @@ def argument(session: Session, path: bytes, *, follow: bool = False) -> bytes:
         return b"." + os.path.join(os.path.realpath(head), name)
 
 
-def run_confined(session: Session, argv: Sequence[str | bytes], directory: bytes = b"/") -> bytes:
+def run_confined(
+    session: Session, argv: Sequence[str | bytes], directory: bytes = b"/", *, stdin: int | None = None
+) -> bytes:
     """Run a program in a directory of the guest and return its standard output.
+
+    Args:
+        session: whose guest.
+        argv: program and arguments.
+        directory: path in the guest.
+        stdin: descriptor of what it reads; nothing without it.
 
     Raises:
         OSError: the directory does not open, or the appliance lacks the program (ENOTSUP).
-        CallError: it failed; the text is what it wrote to standard error.
+        CallError: it failed; the text is what it wrote to standard error. Or it wrote more than a reply can carry.
     """
-    return b"".join(stream_confined(session, argv, directory))
+    pieces: list[bytes] = []
+    size_bytes = 0
+    with closing(stream_confined(session, argv, directory, stdin=stdin)) as stream:
+        for data in stream:
+            size_bytes += len(data)
+            if size_bytes > constants.MESSAGE_MAX_BYTES:
+                raise CallError(f"{os.fsdecode(argv[0])} wrote more than a reply can carry")
+            pieces.append(data)
+    return b"".join(pieces)
 
 
 def stream_confined(
-    session: Session, argv: Sequence[str | bytes], directory: bytes = b"/"
+    session: Session, argv: Sequence[str | bytes], directory: bytes = b"/", *, stdin: int | None = None
 ) -> Generator[bytes, None, None]:
     """Run a program in a directory of the guest and yield its standard output; raises what ``run_confined`` raises."""
-    with _Program(session, argv, directory) as program:
+    with _Program(session, argv, directory, stdin) as program:
         program.stdin.close()
         while data := program.stdout.read(_PIECE_BYTES):
             yield data
@@ -79,7 +97,9 @@ def feed_confined(session: Session, argv: Sequence[str | bytes], directory: byte
 class _Program:
     """A program at work; at the end of the context it is killed, with what it started, unless it was waited for."""
 
-    def __init__(self, session: Session, argv: Sequence[str | bytes], directory: bytes) -> None:
+    def __init__(
+        self, session: Session, argv: Sequence[str | bytes], directory: bytes, stdin: int | None = None
+    ) -> None:
         import ctypes  # too slow to import at each boot
 
         name = os.fsdecode(argv[0])
@@ -93,7 +113,8 @@ class _Program:
         out_read, out_write = os.pipe2(os.O_CLOEXEC)
         self._pid = os.fork()
         if self._pid == 0:
-            _become(libc, sysroot, place, (in_read, out_write, self._errors), path, argv)
+            streams = (in_read if stdin is None else stdin, out_write, self._errors)
+            _become(libc, sysroot, place, streams, path, argv)
         os.close(in_read)
         os.close(out_write)
         self.stdin = FileIO(in_write, "wb")

@@ -66,7 +66,7 @@ def tail_n(session: Session, args: HeadNArgs) -> list[str]:
 
 def _lines(session: Session, path: bytes, program: str, count: str) -> list[str]:
     with opened(session, path) as descriptor:
-        output = run([program, "-n", count], stdin=descriptor)
+        output = run_confined(session, [program, "-n", count], stdin=descriptor)
     lines = os.fsdecode(output).split("\n")
     return lines if lines[-1] else lines[:-1]
 
@@ -91,7 +91,7 @@ def wc_c(session: Session, args: PathArgs) -> int:
 
 def _count(session: Session, path: bytes, what: str) -> int:
     with opened(session, path) as descriptor:
-        return int(run(["wc", what], stdin=descriptor))
+        return int(run_confined(session, ["wc", what], stdin=descriptor))
 
 
 @handles(procedures.EQUAL)

@@ -1,5 +1,6 @@
 """Checks of a call before its handler runs, in the protocol's order (guestfs-protocol section 3.6, steps 4 to 7)."""
 
+import os
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ from rpc.xdr import Reader
 
 def _path(value: bytes) -> bytes:
     if not value.startswith(b"/"):
-        raise CallError(f"{value!r}: a path must begin with /")
+        raise CallError(f"{os.fsdecode(value)}: a path must begin with /")
     if b"\0" in value:
         raise CallError(f"{value!r}: a path must not contain NUL")
     return value
@@ -33,6 +34,18 @@ def _names(values: list[bytes]) -> list[bytes]:
     return values
 
 
+def _text(value: str | None) -> str | None:
+    if value and "\0" in value:
+        raise CallError(f"{value!r}: a text must not contain NUL")
+    return value
+
+
+def _texts(values: list[str] | None) -> list[str] | None:
+    for value in values or ():
+        _text(value)
+    return values
+
+
 def _devices(values: list[str]) -> list[str]:
     return [checked_device(value) for value in values]
 
@@ -42,10 +55,17 @@ _CHECKS: Final[dict[Any, Callable[[Any], Any]]] = {
     DeviceOrPath: _path,
     Device: checked_device,
     Mountable: checked_mountable,
+    str: _text,
+    str | None: _text,
+    list[str]: _texts,
+    list[str] | None: _texts,
     list[Device]: _devices,
     list[FileName]: _names,
     list[GuestPath]: _paths,
 }
+
+_OPAQUE_TEXTS: Final = frozenset(("val", "content"))
+"""What a file or an attribute is to hold: any bytes, though the protocol calls it text."""
 
 
 class Validator:
@@ -59,7 +79,7 @@ class Validator:
         self._procedure = procedure
         self._decode = procedure.args_codec.decode
         self._optargs = procedure.optargs
-        self._checks = [(name, _CHECKS[kind]) for name, kind in kinds if kind in _CHECKS]
+        self._checks = [(name, _CHECKS[kind]) for name, kind in kinds if kind in _CHECKS and name not in _OPAQUE_TEXTS]
         self._needs_mount = any(kind in (GuestPath, list[GuestPath]) for _, kind in kinds)
 
     def __call__(self, session: Session, call: Message) -> Any:

@@ -20,15 +20,18 @@ from rpc.procedures import (
     FIND0,
     GET_UMASK,
     INTERNAL_FEATURE_AVAILABLE,
+    LN_S,
     LSTATNS,
     PING_DAEMON,
+    TAR_OUT,
     UMASK,
     UPLOAD,
     UTSNAME,
 )
+from rpc.procedures.archives import TarOutArgs
 from rpc.procedures.control import InternalFeatureAvailableArgs
 from rpc.procedures.directories import Find0Args
-from rpc.procedures.names import UmaskArgs
+from rpc.procedures.names import LnArgs, UmaskArgs
 from rpc.procedures.texts import ChecksumArgs
 from rpc.procedures.transfers import RemoteFileArgs
 from tests.daemon.guestfsd import Guestfsd, started
@@ -138,6 +141,13 @@ def test_bytes_behind_the_arguments_are_ignored(wire: Wire) -> None:
 def test_nul_in_a_path_is_refused(daemon: Guestfsd) -> None:
     with pytest.raises(ProcedureError, match="NUL"):
         daemon.call(LSTATNS, PathArgs(GuestPath(b"/hello\0/x")))
+
+
+def test_nul_in_a_text_is_refused(daemon: Guestfsd) -> None:
+    """Whoever took it for the end of the text would do something else than was asked."""
+    assert "NUL" in daemon.error(LN_S, LnArgs("target\0rest", GuestPath(b"/new")))[1]
+    assert "NUL" in daemon.error(TAR_OUT, TarOutArgs("/sub\0x"))[1]
+    assert "NUL" in daemon.error(TAR_OUT, TarOutArgs("/sub", excludes=["a", "b\0"]))[1]
 
 
 def test_nothing_mounted_is_an_error_that_comes_after_the_path_check() -> None:

@@ -60,6 +60,12 @@ def test_head_and_tail(daemon: Guestfsd) -> None:
     assert daemon.call(TAIL, PathArgs(GuestPath(b"/caf\xe9"))) == []
 
 
+def test_line_too_long_for_a_reply(daemon: Guestfsd, guest: Path) -> None:
+    with (guest / "text").open("wb") as file:
+        file.truncate(1 << 40)  # to keep that would be the end of the appliance
+    assert daemon.error(HEAD, PathArgs(TEXT)) == ("", "head wrote more than a reply can carry")
+
+
 def test_wc_counts(daemon: Guestfsd, guest: Path) -> None:
     data = (guest / "text").read_bytes()
     assert daemon.call(WC_L, PathArgs(TEXT)) == data.count(b"\n")
