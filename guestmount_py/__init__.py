@@ -1,6 +1,6 @@
 """Open the disks of virtual machines: as a library, and as a FUSE filesystem.
 
-library: handle → session → observed_pool → rpc.pool, appliance.launch; verbs, conveniences, transfers, events; sync.
+library: handle → settings, session → observed_pool → rpc.pool, appliance.launch; verbs, transfers, events; sync.
 mount: cli → mount → handle; operations → inodes, dircache, filedata → guest_files → rpc.pool.
 
 The public names are imported when they are first asked for: programs start with what they need, and the library needs

@@ -6,18 +6,18 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, TypedDict, TypeVar, Unpack
+from typing import Any, Final, Self, TypeVar, Unpack
 
 import trio
 
-from appliance.config import MEMORY_MIN_MIB, Accelerator, ApplianceConfig, Drive, config_from_environment
+from appliance.config import ApplianceConfig, Drive, config_from_environment
 from appliance.launch import lone_leaf
 from appliance.state import State, StateMachine
-from guestmount_py.config import BLOCKSIZES
 from guestmount_py.conveniences import Conveniences
 from guestmount_py.events import Events, EventT, StateChanged, Subscription
 from guestmount_py.guest_files import GuestFiles
 from guestmount_py.session import Session
+from guestmount_py.settings import Settings, changed, with_drive
 from guestmount_py.transfers import Download, LocalPath, Source, opened
 from rpc import procedures
 from rpc.arguments import NoArgs
@@ -27,23 +27,7 @@ from rpc.procedure import Procedure, Transfer
 ArgsT = TypeVar("ArgsT")
 RetT = TypeVar("RetT")
 
-DRIVES_MAX: Final = 255
-"""libguestfs's limit, and virtio-scsi's."""
 _SYNC_S: Final = 20.0
-
-
-class Settings(TypedDict, total=False):
-    """What ``Guest.configure`` takes: fields of ``ApplianceConfig``."""
-
-    memory_mib: int
-    smp: int
-    channel_count: int
-    accelerator: Accelerator
-    launch_timeout_s: float
-    verbose: bool
-    append: str
-    qemu: str
-    temporary: Path
 
 
 class Guest(Conveniences):
@@ -126,13 +110,7 @@ class Guest(Conveniences):
             UsageError: a value is impossible.
         """
         self._must_be(State.CONFIG, "configure")
-        changed = replace(self._config, **settings)
-        if changed.memory_mib < MEMORY_MIN_MIB:
-            raise UsageError(f"memory_mib={changed.memory_mib}: the appliance needs {MEMORY_MIN_MIB} MiB at least")
-        for name in ("smp", "channel_count", "launch_timeout_s"):
-            if getattr(changed, name) <= 0:
-                raise UsageError(f"{name}={getattr(changed, name)}: must be above 0")
-        self._config = changed
+        self._config = changed(self._config, settings)
 
     def add_drive(
         self,
@@ -153,12 +131,8 @@ class Guest(Conveniences):
             UsageError: there are as many as can be, or no disk has such sectors.
         """
         self._must_be(State.CONFIG, "add_drive")
-        if len(self._config.drives) >= DRIVES_MAX:
-            raise UsageError(f"{path}: a handle takes {DRIVES_MAX} drives at most")
-        if blocksize_bytes not in (None, *BLOCKSIZES):
-            raise UsageError(f"{path}: blocksize_bytes={blocksize_bytes}: 512 and 4096 are possible")
         drive = Drive(path=Path(path), format=format, blocksize_bytes=blocksize_bytes)
-        self._config = replace(self._config, drives=(*self._config.drives, drive))
+        self._config = with_drive(self._config, drive)
 
     def forget_drives(self) -> None:
         """Begin again without drives, in CONFIG."""

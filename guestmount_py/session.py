@@ -122,10 +122,15 @@ class Session:
 
     @asynccontextmanager
     async def calling(self, name: str) -> AsyncIterator[None]:
-        """Make the block one whose ConnectionLost is raised when nothing is left of the appliance, and says why."""
+        """Make the block one whose ConnectionLost is raised when nothing is left of the appliance, and says why.
+
+        What another handle lost in the block, which may copy from one to the other, passes.
+        """
         try:
             yield
         except ConnectionLost as exc:
+            if not self.appliance.gone.is_set() and not any(channel.is_lost for channel in self.appliance.channels):
+                raise
             with trio.move_on_after(_DEATH_S):
                 await self.ended.wait()
             if not self.ended.is_set():

@@ -13,7 +13,8 @@ from trio.testing import wait_all_tasks_blocked
 from appliance.config import ApplianceConfig
 from appliance.state import State
 from guestmount_py.events import ConsoleOutput, StateChanged, SubprocessQuit
-from guestmount_py.handle import DRIVES_MAX, Guest, Settings
+from guestmount_py.handle import Guest
+from guestmount_py.settings import DRIVES_MAX, Settings
 from rpc import procedures
 from rpc.arguments import NoArgs, PathArgs
 from rpc.codec import GuestPath

@@ -1,7 +1,9 @@
 """Downloads and uploads of the handle: the ways to take them, and the ways to break them off."""
 
 import errno
+import os
 import random
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -9,9 +11,10 @@ from pathlib import Path
 import pytest
 import trio
 
+from appliance.state import State
 from guestmount_py.events import Progress
 from guestmount_py.handle import Guest
-from rpc.errors import ProcedureError
+from rpc.errors import ConnectionLost, ProcedureError
 from tests.guestmount_py.conftest import Bench, launched
 
 MIB = 1 << 20
@@ -243,6 +246,35 @@ async def test_empty_file_goes_both_ways(bench: Bench) -> None:
         assert await g.download("/empty").save(bench.directory / "empty") == 0
     assert (bench.directory / "empty").read_bytes() == b""
     assert (bench.root / "empty").read_bytes() == b""
+
+
+async def test_one_handle_copies_to_another(large: Bench) -> None:
+    async with launched(large) as one, launched(large) as other, one.download("/large") as pieces:
+        await other.upload(pieces, "/copy")
+    assert (large.root / "copy").read_bytes() == LARGE
+
+
+@pytest.mark.parametrize("victim", ["source", "target"])
+async def test_handle_that_dies_while_it_copies_takes_no_other_along(large: Bench, victim: str) -> None:
+    async with launched(large) as source, launched(large) as target:
+        doomed, other = (source, target) if victim == "source" else (target, source)
+        qemu = doomed.pid
+        with trio.fail_after(10), pytest.raises(ConnectionLost, match="qemu ended with status -9"):
+            await _copy(source, target, lambda: os.kill(qemu, signal.SIGKILL))
+        assert (doomed.state, other.state) == (State.CONFIG, State.READY)
+        await _every_channel_answers(other)
+
+
+async def _copy(source: Guest, target: Guest, act: Callable[[], object]) -> None:
+    async with source.download("/large") as pieces:
+
+        async def until_it_acts() -> AsyncIterator[bytes]:
+            yield await anext(pieces)
+            act()
+            async for piece in pieces:
+                yield piece
+
+        await target.upload(until_it_acts(), "/copy")
 
 
 async def test_transfers_run_side_by_side(large: Bench) -> None:
