@@ -1,10 +1,13 @@
 """Copying, moving, removing and measuring whole trees: work for cp, mv, rm, du and ls."""
 
 import os
+import stat as modes
+from errno import EINVAL
 
 from daemon.confined import argument, run_confined
 from daemon.registry import handles
 from daemon.session import CallError, Session
+from daemon.stat import mode_of
 from rpc import procedures
 from rpc.arguments import PathArgs
 from rpc.procedures.directories import Find0Args
@@ -14,6 +17,7 @@ from rpc.procedures.names import MvArgs
 @handles(procedures.CP)
 def cp(session: Session, args: MvArgs) -> None:
     """Copy a file; links are followed."""
+    _check_that_nothing_blocks(session, args)
     source, destination = (argument(session, path, follow=True) for path in (args.src, args.dest))
     run_confined(session, ["cp", "--", source, destination])
 
@@ -33,8 +37,19 @@ def cp_r(session: Session, args: MvArgs) -> None:
 def _copy(session: Session, args: MvArgs, how: str) -> None:
     """Copy; a regular file is written through a link to another, anything else replaces the link."""
     with session.sysroot:
-        follow = os.path.isdir(args.dest) or (os.path.isfile(args.src) and not os.path.islink(args.src))
+        from_file = os.path.isfile(args.src) and not os.path.islink(args.src)
+        follow = from_file or os.path.isdir(args.dest)
+    if from_file:
+        _check_that_nothing_blocks(session, args)
     run_confined(session, ["cp", how, "--", argument(session, args.src), argument(session, args.dest, follow=follow)])
+
+
+def _check_that_nothing_blocks(session: Session, args: MvArgs) -> None:
+    """Refuse to copy from or to what is neither a file nor a directory: cp would wait at a FIFO for ever."""
+    for path in args:
+        mode = mode_of(session, path, follow=True)
+        if mode is not None and not modes.S_ISREG(mode) and not modes.S_ISDIR(mode):
+            raise OSError(EINVAL, f"{os.strerror(EINVAL)} (not a regular file)", path)
 
 
 @handles(procedures.MV)

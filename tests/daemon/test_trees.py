@@ -61,6 +61,13 @@ def test_cp_says_what_is_wrong(daemon: Guestfsd, src: str, dest: str, text: str)
     assert daemon.error(CP, pair(src, dest)) == ("", text)
 
 
+@pytest.mark.parametrize(("src", "dest"), [("/fifo", "/x"), ("/hello", "/fifo"), ("/null", "/x"), ("/hello", "/null")])
+def test_copy_waits_for_no_fifo_and_reads_no_device(daemon: Guestfsd, src: str, dest: str) -> None:
+    assert daemon.error(CP, pair(src, dest))[0] == "EINVAL"
+    if src == "/hello":
+        assert daemon.error(CP_A, pair(src, dest))[0] == daemon.error(CP_R, pair(src, dest))[0] == "EINVAL"
+
+
 def test_cp_a_keeps_everything(daemon: Guestfsd, guest: Path, tree: Path) -> None:
     daemon.call(CP_A, pair("/tree", "/copy"))
     old, new = (tree / "deep/file").stat(), (guest / "copy/deep/file").stat()
