@@ -319,6 +319,21 @@ async def test_two_handles_at_once_are_strangers(bench: Bench) -> None:
         assert await other.exists("/made-by-one")
 
 
+async def test_stock_daemon_is_taken_with_its_one_channel(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GUEST_IS_STOCK", "1")
+    for name in ("a", "b"):
+        (bench.root / name).write_bytes(name.encode())
+    async with launched(bench) as g:
+        assert sorted(entry.name for entry in await g.readdir("/")) == [b".", b"..", b"a", b"b"]
+        assert sorted(entry.name for entry in await g.files.list_directory(b"/")) == [b"a", b"b"]
+        assert not g.files.extended
+        async with trio.open_nursery() as nursery:
+            for _ in range(4):
+                nursery.start_soon(g.read_file, "/a")
+                nursery.start_soon(g.lstat, "/b")
+    assert bench.is_deserted()
+
+
 async def test_second_launch_is_refused_while_the_first_is_under_way(bench: Bench) -> None:
     async with Guest() as g:
         g.add_drive(bench.image)
