@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from daemon.command import lines_of, option, run, text_of
 from daemon.devices import names_device, wire_name
@@ -20,6 +21,9 @@ from rpc.procedures.btrfs import (
     BtrfsSubvolumeSetDefaultArgs,
     BtrfsSubvolumeSnapshotArgs,
 )
+
+_TOP_LEVEL_ID: Final = 5
+"""The subvolume that all others are below; paths of subvolumes begin there."""
 
 
 @contextmanager
@@ -39,7 +43,7 @@ def place_of(session: Session, fs: MountableOrPath, *options: str) -> Iterator[b
 @contextmanager
 def _mounted(mountable: str, *options: str) -> Iterator[bytes]:
     device, subvolume = volume_of(mountable)
-    words = [*options, *([f"subvol={subvolume}"] if subvolume else []), "nodev", "nosuid"]
+    words = [*options, f"subvol={subvolume}" if subvolume else f"subvolid={_TOP_LEVEL_ID}", "nodev", "nosuid"]
     place = b"/tmp/btrfs.%d" % os.getpid()
     os.mkdir(place, 0o700)
     try:

@@ -1,6 +1,7 @@
 """Run external programs: an argument list, no shell, output and errors captured."""
 
 import os
+import re
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,8 +25,15 @@ def run(
     status, output, errors = run_status(argv, stdin=stdin, extra=extra)
     if status not in accept:
         text = " ".join(errors.decode("utf-8", "surrogateescape").split())
-        raise CallError(text or f"{os.fsdecode(argv[0])} ended with status {status}")
+        raise CallError(_in_wire_names(text) or f"{os.fsdecode(argv[0])} ended with status {status}")
     return output
+
+
+def _in_wire_names(text: str) -> str:
+    """Return a program's message with the disks called what the caller calls them."""
+    from daemon.devices import wire_name
+
+    return re.sub(r"/dev/[sv]d[a-z]+\d*\b", lambda match: wire_name(match[0]), text)
 
 
 def text_of(argv: Sequence[str | bytes], *, accept: Sequence[int] = (0,)) -> str:

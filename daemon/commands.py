@@ -18,8 +18,10 @@ root=$1 dev=$2 proc=$3 sys=$4; shift 4
 [ -z "$dev" ] || mount --rbind /dev "$dev"
 [ -z "$proc" ] || mount -t proc proc "$proc"
 [ -z "$sys" ] || mount --rbind /sys "$sys"
-exec chroot "$root" "$@"
+chroot "$root" "$@"
+exit $?
 """
+"""The shell stays, as the first of the namespace's processes, which no signal from inside can end."""
 _MOST_BYTES: Final = constants.MESSAGE_MAX_BYTES
 _NAMESPACES: Final = ("unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child")
 

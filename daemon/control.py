@@ -83,9 +83,11 @@ def sleep(_session: Session, args: SleepArgs) -> None:
 
 @handles(procedures.DEBUG)
 def debug(session: Session, args: DebugArgs) -> str:
-    """Help to test clients: ``progress SECONDS`` reports progress for so long."""
+    """Help to test and to look around: ``progress SECONDS``; ``sh WORD…`` in the appliance."""
+    if args.subcmd == "sh" and args.extraargs:
+        return text_of(["sh", "-c", " ".join(args.extraargs)])
     if args.subcmd != "progress" or len(args.extraargs) != 1 or not args.extraargs[0].isdecimal():
-        raise CallError("only 'progress SECONDS' is known")
+        raise CallError("only 'progress SECONDS' and 'sh WORD…' are known")
     end = int(args.extraargs[0]) * 10
     for position in range(end):
         session.progress(position, end)

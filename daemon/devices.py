@@ -147,11 +147,11 @@ def checked_device(device: str) -> str:
     """Return the kernel's path of a device named on the wire.
 
     Raises:
-        OSError: it does not open.
+        OSError: it does not open; ENOENT for a name outside ``/dev``.
         CallError: it is no block device.
     """
     if not device.startswith("/dev/") or "/../" in device or "\0" in device:
-        raise CallError(f"{device}: not the name of a device")
+        raise FileNotFoundError(ENOENT, os.strerror(ENOENT), device)
     path = real_name(device)
     try:
         descriptor = _opened(path)

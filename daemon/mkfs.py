@@ -13,7 +13,14 @@ from rpc.procedures.filesystems import MkfsArgs, MkfsBArgs, MkswapArgs
 _FAT: Final = frozenset(("fat", "vfat", "msdos"))
 _EXT: Final = frozenset(("ext2", "ext3", "ext4"))
 _FAT_SECTOR_BYTES: Final = 512
-_QUIET: Final = {"xfs": ["-f"], "btrfs": ["-f"], "ntfs": ["-Q"], "f2fs": ["-f"], "reiserfs": ["-f"], "jfs": ["-q"]}
+_QUIET: Final = {
+    "btrfs": ("-f",),
+    "f2fs": ("-f",),
+    "jfs": ("-q",),
+    "ntfs": ("-Q", "-F"),
+    "reiserfs": ("-f",),
+    "xfs": ("-f",),
+}
 """What keeps each program from asking, and from writing the whole device."""
 _LABEL_FLAGS: Final = {"fat": "-n", "vfat": "-n", "msdos": "-n", "f2fs": "-l", "reiserfs": "-l"}
 

@@ -39,6 +39,8 @@ def remount(session: Session, args: RemountArgs) -> None:
 @handles(procedures.MOUNT_LOOP)
 def mount_loop(session: Session, args: MountLoopArgs) -> None:
     """Mount a filesystem that is in a regular file of the guest."""
+    if not os.path.exists("/dev/loop-control"):
+        run(["modprobe", "loop"])
     with opened(session, args.file) as descriptor:
         file = os.readlink(b"/proc/self/fd/%d" % descriptor)
     run(["mount", "-o", f"loop,{_SAFE}", "--", file, session.sysroot.outside(args.mountpoint)])

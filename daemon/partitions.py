@@ -1,6 +1,7 @@
 """Partition tables: parted(8) reads and makes them; sfdisk(8) knows the types of MBR partitions."""
 
 import os
+import re
 from errno import EINVAL
 from typing import Final
 
@@ -32,27 +33,25 @@ _MARGIN_SECTORS: Final = 128
 """What ``part_disk`` leaves free at both ends."""
 
 
-def _parted(device: str, *words: str) -> None:
-    """Change a table; what parted says is about the device as named on the wire."""
-    try:
-        run(["parted", "-s", "--", device, *words])
-    except CallError as exc:
-        raise CallError(f"{wire_name(device)}: {exc}") from exc
-
-
-def _print(device: str) -> list[list[str]]:
-    """Return what parted prints for programs: the fields of the disk, then those of each partition.
+def _parted(device: str, *words: str) -> str:
+    """Read or change a table; what parted says is about the device as named on the wire.
 
     Raises:
         OSError: EINVAL, there is no partition table.
     """
-    status, output, errors = run_status(["parted", "-m", "-s", "--", device, "unit", "b", "print"])
-    text = output.decode("utf-8", "surrogateescape") + errors.decode("utf-8", "surrogateescape")
+    status, output, errors = run_status(["parted", "-m", "-s", "--", device, *words])
+    lines = (output + errors).decode("utf-8", "surrogateescape").splitlines()
+    text = "\n".join(line for line in lines if "udevadm" not in line)  # which it misses in the appliance
     if "unrecognised disk label" in text:
         raise OSError(EINVAL, "unrecognised disk label", wire_name(device))
     if status:
         raise CallError(f"{wire_name(device)}: {' '.join(text.split())}")
-    lines = [line.rstrip(";").split(":") for line in text.splitlines()]
+    return text
+
+
+def _print(device: str) -> list[list[str]]:
+    """Return what parted prints for programs: the fields of the disk, then those of each partition."""
+    lines = [line.rstrip(";").split(":") for line in _parted(device, "unit", "b", "print").splitlines()]
     return [fields for fields in lines if len(fields) >= 5]
 
 
@@ -149,16 +148,17 @@ def part_get_bootable(_session: Session, args: PartDelArgs) -> bool:
 @handles(procedures.PART_SET_NAME)
 def part_set_name(_session: Session, args: PartSetNameArgs) -> None:
     """Name a partition, if its table holds names."""
-    _parted(args.device, "name", _checked_number(args.partnum), args.name)
+    quoted = args.name.replace("\\", r"\\").replace('"', r"\"")
+    _parted(args.device, "name", _checked_number(args.partnum), f'"{quoted}"')
 
 
 @handles(procedures.PART_GET_NAME)
 def part_get_name(session: Session, args: PartDelArgs) -> str:
-    """Return the name of a partition."""
+    """Return the name of a partition; what separates fields has a backslash before it."""
     kind = part_get_parttype(session, DeviceArgs(args.device))
     if kind not in _NAMED:
         raise CallError(f"{wire_name(args.device)}: partitions of {kind} tables have no names")
-    return ":".join(_row(args.device, args.partnum)[5:-1])
+    return re.sub(r"\\(.)", r"\1", ":".join(_row(args.device, args.partnum)[5:-1]))
 
 
 def _mbr_id(device: str, partnum: int) -> int:

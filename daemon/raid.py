@@ -52,10 +52,27 @@ def md_create(_session: Session, args: MdCreateArgs) -> None:
 
 @handles(procedures.MD_DETAIL)
 def md_detail(_session: Session, args: MdDetailArgs) -> Pairs:
-    """Describe an array, in the words of ``mdadm --detail --export`` without their ``MD_`` and in small letters."""
-    pairs = (line.partition("=") for line in lines_of(["mdadm", "--detail", "--export", args.md]))
-    rows = ((key.removeprefix("MD_").lower(), value) for key, _, value in pairs)
-    return [(key, wire_name(value) if key.endswith("_dev") else value) for key, value in rows]
+    """Describe an array, in the words of ``mdadm --detail --export`` without their ``MD_`` and in small letters.
+
+    Of each member it says ``MD_DEVICE_dev_sda_DEV=/dev/sda``: the disk is called what the caller calls it, twice.
+    """
+    pairs = [line.partition("=") for line in lines_of(["mdadm", "--detail", "--export", args.md])]
+    rows = [(key.removeprefix("MD_").lower(), value) for key, _, value in pairs]
+    members = {_member_key(value): _member_key(wire_name(value)) for key, value in rows if _is_member(key)}
+    return [(_renamed(key, members), wire_name(value) if _is_member(key) else value) for key, value in rows]
+
+
+def _is_member(key: str) -> bool:
+    return key.startswith("device_") and key.endswith("_dev")
+
+
+def _member_key(device: str) -> str:
+    return "device" + device.replace("/", "_").lower()
+
+
+def _renamed(key: str, members: dict[str, str]) -> str:
+    member, _, field = key.rpartition("_")
+    return f"{members[member]}_{field}" if member in members else key
 
 
 @handles(procedures.MD_STAT)

@@ -2,6 +2,8 @@
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from daemon.command import option, run, run_status, text_of
@@ -69,7 +71,23 @@ def xfs_growfs(session: Session, args: XfsGrowfsArgs) -> None:
     words = [flag for flag, wanted in sections if wanted]
     words += [*option("-D", args.datasize), *option("-L", args.logsize), *option("-R", args.rtsize)]
     words += [*option("-e", args.rtextsize), *option("-m", args.maxpct)]
-    run(["xfs_growfs", *words, session.sysroot.outside(args.path)])
+    with _bound(session.sysroot.outside(args.path)) as place:
+        run(["xfs_growfs", *words, place])
+
+
+@contextmanager
+def _bound(directory: bytes) -> Iterator[bytes]:
+    """Own another place of a directory: xfs_growfs takes the first mount of a path, for /sysroot that is no XFS."""
+    place = b"/tmp/xfs.%d" % os.getpid()
+    os.mkdir(place, 0o700)
+    try:
+        run(["mount", "--bind", directory, place])
+        try:
+            yield place
+        finally:
+            run(["umount", place])
+    finally:
+        os.rmdir(place)
 
 
 @handles(procedures.XFS_ADMIN)

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.daemon.guestfsd import Guestfsd, started
+from tests.daemon.scratch import scratch, storage
+
+__all__ = ["scratch", "storage"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -59,10 +59,15 @@ def test_letters_go_on_behind_z(index: int, text: str) -> None:
     assert devices.letters(index) == text
 
 
-@pytest.mark.parametrize("name", ["sda", "/etc/passwd", "/dev/../etc/passwd", "/dev/null", "/dev/null\0"])
-def test_only_block_devices_are_devices(name: str) -> None:
-    with pytest.raises(CallError):
+@pytest.mark.parametrize("name", ["sda", "/etc/passwd", "/dev/../etc/passwd", "/dev/null\0", ""])
+def test_devices_are_below_dev(name: str) -> None:
+    with pytest.raises(FileNotFoundError):
         devices.checked_device(name)
+
+
+def test_only_block_devices_are_devices() -> None:
+    with pytest.raises(CallError):
+        devices.checked_device("/dev/null")
 
 
 @pytest.mark.parametrize("name", [b"/hello", b"/dev/null", b"/dev/none", b"/dev/../dev/sda", b"/dev/sda.img"])
