@@ -109,21 +109,31 @@ def _calls_on_a_path(*names: str) -> Callable[[Mixture], Call]:
 
 
 def _make(m: Mixture) -> Call:
+    # A FIFO has names of its own, for libguestfs's daemon waits at one for ever; device numbers are nobody's.
+    fifo = m.path() + ".fifo"
     return m.pick(
         Call("touch", (m.path(),)),
         Call("mkdir", (m.path(),)),
+        Call("mkdir", (m.path(),)),
         Call("mkdir_p", (m.path(),)),
         Call("mkdir_mode", (m.path(), m.pick(*_MODES))),
-        Call("mknod", (m.pick(_REGULAR, _FIFO, _CHARACTER, _BLOCK, _SOCKET, 0) | m.pick(0o644, 0), 8, 17, m.path())),
-        Call("mkfifo", (m.pick(*_MODES), m.path())),
-        Call("mknod_b", (m.pick(0o660, _CHARACTER), 8, 300, m.path())),
-        Call("mknod_c", (m.pick(0o666, _BLOCK), 1, 3, m.path())),
+        Call("mknod", (m.pick(_REGULAR, _CHARACTER, _BLOCK, _SOCKET, 0) | m.pick(0o644, 0), 250, 17, m.path())),
+        Call("mknod", (_FIFO | 0o600, 0, 0, fifo)),
+        Call("mkfifo", (m.pick(*_MODES), fifo)),
+        Call(m.pick("is_fifo", "lstatns", "rm"), (fifo,)),
+        Call("mknod_b", (m.pick(0o660, _CHARACTER), 250, 300, m.path())),
+        Call("mknod_c", (m.pick(0o666, _BLOCK), 250, 3, m.path())),
     )
 
 
 def _link(m: Mixture) -> Call:
-    target = m.pick(m.path(), m.path(), "../a", "nowhere", "t" * 4000, "")
-    return Call(m.pick("ln", "ln_f", "ln_s", "ln_s", "ln_sf"), (target, m.path()))
+    name = m.path()
+    if m.pick(True, False):
+        return Call(m.pick("ln", "ln", "ln_f"), (m.pick(m.path(), m.path(), "nowhere"), name))
+    # Relative, and never above the root: libguestfs's daemon runs ln, cp and the like in the appliance's own root.
+    up = m.pick("", "../") if name.count("/") > 1 else ""
+    target = m.pick("a", "b", "dir", "Dir/a", "nowhere", "a" * m.pick(59, 1000))
+    return Call(m.pick("ln_s", "ln_s", "ln_sf"), (up + target, name))
 
 
 def _move(m: Mixture) -> Call:
@@ -222,8 +232,8 @@ def _device(m: Mixture) -> Call:
         Call(m.pick("blockdev_getsize64", "blockdev_getss", "blockdev_getbsz", "blockdev_getro"), (device,)),
         Call(m.pick("is_whole_device", "device_index", "canonical_device_name", "vfs_type", "vfs_label"), (device,)),
         Call(m.pick("list_devices", "list_partitions", "list_filesystems", "nr_devices", "mounts", "mountpoints")),
-        Call("pread_device", (device, m.pick(0, 512, 70_000), m.pick(0, 4096, 1 << 40, -1))),
-        Call("pwrite_device", (device, m.data(), m.pick(0, 8192, 1 << 40, -1))),
+        Call("pread_device", (device, m.pick(0, 512, 70_000), m.pick(1 << 25, 1 << 40, -1))),
+        Call("pwrite_device", (device, m.data(), m.pick(1 << 25, 1 << 40, -1))),
         Call("drop_caches", (m.pick(1, 2, 3, 7),)),
         Call(m.pick("wipefs", "zero"), (device,)),
         Call("mkfs", (m.pick("ext2", "ext4", "vfat", "nonsense"), device), m.optional(label="a-label", blocksize=4096)),

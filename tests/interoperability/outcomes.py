@@ -17,15 +17,17 @@ _RECENT_S: Final = 24 * 3600
 _KEPT_BYTES: Final = 64
 
 
-def outcomes(library: Library, calls: Iterable[Call], target: str) -> list[object]:
-    """Make the calls; return their answers, or how they were refused.
+def outcomes(library: Library, calls: Iterable[Call], target: str) -> list[str]:
+    """Make the calls; return them with their answers, or how they were refused, a line each.
 
     Args:
         library: a launched handle.
         calls: generated while they are made, because uploads read files that the generator writes.
         target: the local file that downloads go to.
     """
-    return [_outcome(library, call, target) for call in calls]
+    place = str(Path(target).parent)
+    lines = (f"{number} {call}: {_outcome(library, call, target)}" for number, call in enumerate(calls))
+    return [line.replace(place, "") for line in lines]
 
 
 def _outcome(library: Library, call: Call, target: str) -> object:
@@ -58,12 +60,3 @@ def _is_recent(key: str, value: Any, stat: Mapping[str, Any]) -> bool:
         return False
     seconds = stat.get(key.replace("_nsec", "_sec"), value)
     return bool(abs(time.time() - seconds) < _RECENT_S)
-
-
-def differing(calls: Iterable[Call], ours: list[object], theirs: list[object]) -> list[str]:
-    """Return the calls that two appliances answered differently, one line each: number, call, expected, got."""
-    return [
-        f"{number}: {call}: expected {expected!r}, got {got!r}"
-        for number, (call, expected, got) in enumerate(zip(calls, theirs, ours, strict=True))
-        if expected != got
-    ]
