@@ -33,12 +33,16 @@ class _Thread:
         self._error: BaseException | None = None
         self._thread.start()
         self._started.wait()
+        if self._error is not None:
+            raise self._error
 
     def _run(self) -> None:
         try:
             trio.run(self._serve)
         except BaseException as exc:  # told to whoever calls next
             self._error = exc
+        finally:
+            self._started.set()
 
     async def _serve(self) -> None:
         self.token = trio.lowlevel.current_trio_token()
