@@ -152,10 +152,12 @@ def ln_f(session: Session, args: LnArgs) -> None:
         try:
             os.link(args.target, args.linkname, follow_symlinks=False)
         except FileExistsError:
-            if os.path.samestat(os.lstat(args.target), os.lstat(args.linkname)):
+            present = os.lstat(args.linkname)
+            if modes.S_ISDIR(present.st_mode):
+                raise
+            if os.path.samestat(os.lstat(args.target), present):
                 return  # to remove the one could be to lose the other
-            with suppress(IsADirectoryError):
-                os.unlink(args.linkname)
+            os.unlink(args.linkname)
             os.link(args.target, args.linkname, follow_symlinks=False)
 
 

@@ -50,16 +50,16 @@ def _id(number: int) -> int:
 @handles(procedures.UTIMENS)
 def utimens(session: Session, args: UtimensArgs) -> None:
     """Change access and modification time, of a link itself; nanoseconds -1 mean now, -2 as it is."""
-    for ns in (args.atnsecs, args.mtnsecs):
-        if not _OMIT <= ns < _NS:
-            raise OSError(EINVAL, f"{ns} is not a number of nanoseconds", args.path)
     if args.atnsecs == args.mtnsecs == _OMIT:
         return
     with session.sysroot:
+        info = os.lstat(args.path)
+        for ns in (args.atnsecs, args.mtnsecs):
+            if not _OMIT <= ns < _NS:
+                raise OSError(EINVAL, f"{ns} is not a number of nanoseconds", args.path)
         if args.atnsecs == args.mtnsecs == _NOW:
             os.utime(args.path, None, follow_symlinks=False)
             return
-        info = os.lstat(args.path)
         times = (
             _time_ns(args.atsecs, args.atnsecs, info.st_atime_ns),
             _time_ns(args.mtsecs, args.mtnsecs, info.st_mtime_ns),
@@ -119,6 +119,7 @@ def copy_attributes(session: Session, args: CopyAttributesArgs) -> None:
     """Copy the chosen attributes of one file to another; links are followed."""
     with session.sysroot:
         info = os.stat(args.src)
+        os.stat(args.dest)
         if args.all or args.ownership:
             os.chown(args.dest, info.st_uid, info.st_gid)
         if args.all or args.mode:  # after the owner, whose change takes setuid bits away

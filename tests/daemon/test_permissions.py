@@ -77,7 +77,7 @@ def test_utimens_now_and_as_it_is(daemon: Guestfsd, guest: Path) -> None:
 @pytest.mark.parametrize(("atnsecs", "mtnsecs"), [(-3, 0), (0, 10**9)])
 def test_utimens_refuses_what_is_no_time(daemon: Guestfsd, atnsecs: int, mtnsecs: int) -> None:
     assert daemon.error(UTIMENS, UtimensArgs(HELLO, 0, atnsecs, 0, mtnsecs))[0] == "EINVAL"
-    assert daemon.error(UTIMENS, UtimensArgs(GuestPath(b"/none"), 0, 0, 0, 0))[0] == "ENOENT"
+    assert daemon.error(UTIMENS, UtimensArgs(GuestPath(b"/none"), 0, atnsecs, 0, mtnsecs))[0] == "ENOENT"
 
 
 def test_xattrs_of_a_file_and_of_a_link(daemon: Guestfsd, guest: Path) -> None:
@@ -106,6 +106,11 @@ def test_xattr_value_that_libguestfs_has_cut_at_its_nul(daemon: Guestfsd, guest:
     for length in (28, -1):
         args = SetxattrArgs("user.label", "system_u:object_r:etc_t:s0", length, HELLO)
         assert daemon.error(LSETXATTR, args) == ("", f"vallen {length} is not within the value's 26 bytes")
+
+
+def test_copy_attributes_wants_both_files_even_to_copy_nothing(daemon: Guestfsd) -> None:
+    for src, dest in ((HELLO, DANGLING), (DANGLING, HELLO)):
+        assert daemon.error(COPY_ATTRIBUTES, CopyAttributesArgs(src, dest))[0] == "ENOENT"
 
 
 @pytest.mark.parametrize("chosen", ["all", "mode", "ownership", "xattributes"])
