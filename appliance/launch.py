@@ -15,6 +15,7 @@ from appliance.config import ApplianceConfig, ApplianceFiles
 from appliance.console import Console
 from appliance.drives import CheckedDrive, check_drive, make_overlay
 from appliance.packages import Log
+from appliance.patience import lone_leaf, patience
 from appliance.qemu_args import qemu_arguments
 from appliance.qemu_process import QemuProcess
 from appliance.state import Event, State, StateMachine
@@ -88,10 +89,10 @@ async def launch(
             appliance, streams = await _start(config, files, drives, accelerator, machine, console, stack)
             channels = [await stack.enter_async_context(open_channel(stream)) for stream in streams]
             appliance.channels = tuple(channels)
-            await _await_launch_words(appliance, config, machine)
+            await _await_launch_words(appliance, config, machine, log)
             yield appliance
     except BaseExceptionGroup as group:
-        raise _lone_leaf(group) from None
+        raise lone_leaf(group) from None
 
 
 async def _start(
@@ -152,9 +153,12 @@ async def _end(process: QemuProcess, streams: Sequence[trio.SocketStream], machi
             await process.end()
 
 
-async def _await_launch_words(appliance: Appliance, config: ApplianceConfig, machine: StateMachine) -> None:
+async def _await_launch_words(appliance: Appliance, config: ApplianceConfig, machine: StateMachine, log: Log) -> None:
+    def say() -> None:
+        log(f"the appliance is still starting: {appliance.console_tail}")
+
     try:
-        with trio.fail_after(config.launch_timeout_s):
+        async with patience(config.launch_timeout_s, say):
             for channel in appliance.channels:
                 await channel.wait_launch()
     except trio.TooSlowError as exc:
@@ -181,14 +185,6 @@ def root_uuid(root: Path) -> str:
         if start[_EXT_MAGIC_AT : _EXT_MAGIC_AT + 2] == b"\x53\xef" and len(start) == _EXT_UUID_AT + 16:
             return str(uuid.UUID(bytes=start[_EXT_UUID_AT:]))
     raise ImageError(f"{root}: not an ext2 image: the appliance is damaged; remove it and it is built anew")
-
-
-def _lone_leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the one error in a group; the nursery here runs only watchers, so there is no second one to lose."""
-    leaf: BaseException = group
-    while isinstance(leaf, BaseExceptionGroup) and len(leaf.exceptions) == 1:
-        leaf = leaf.exceptions[0]
-    return leaf
 
 
 __all__ = ["Appliance", "State", "launch", "root_uuid"]

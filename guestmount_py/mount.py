@@ -4,8 +4,9 @@ import math
 import os
 import signal
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack, ExitStack, suppress
 from pathlib import Path
+from typing import Final
 
 import trio
 
@@ -13,6 +14,7 @@ from appliance.config import config_from_environment
 from appliance.drives import check_drive
 from appliance.launch import Appliance, launch
 from appliance.locate import find_appliance
+from appliance.patience import patience
 from guestmount_py.config import GuestMount, MountConfig
 from guestmount_py.fuse_loop import check_fuse, fuse_mounted
 from guestmount_py.guest import Guest
@@ -21,10 +23,12 @@ from guestmount_py.log import console_sink, logger
 from guestmount_py.operations import ReadOnlyOperations
 from guestmount_py.serving import serving_record
 from guestmount_py.trace import TracingPool
-from rpc.errors import GuestmountError, ProcedureError
+from rpc.errors import GuestmountError, ProcedureError, UsageError
 from rpc.pool import ChannelPool
 
-_SHUT_DOWN_S = 20.0
+_MOUNT_IN_GUEST_S: Final = 1200.0
+"""A large journal may have to be replayed first, under emulation."""
+_SHUT_DOWN_S: Final = 20.0
 
 
 async def serve_mount(
@@ -51,9 +55,7 @@ async def serve_mount(
         appliance = await stack.enter_async_context(launched)
         logger.info("appliance is ready, qemu is process %d", appliance.pid)
         guest = await _open_guest(appliance, config)
-        for mount in config.mounts:
-            await _mount_in_guest(guest, mount)
-        inodes = await _inode_table(guest, config.mounts)
+        inodes = await _mount_all(guest, config.mounts, report)
         async with trio.open_nursery() as nursery:
             operations = ReadOnlyOperations(guest, inodes, nursery)
             source = str(config.drives[0].path)
@@ -67,8 +69,7 @@ async def serve_mount(
             nursery.cancel_scope.cancel()
         logger.info("unmounted")
         if not appliance.gone.is_set():
-            with trio.move_on_after(_SHUT_DOWN_S):
-                await guest.shut_down()
+            await _shut_down(guest)
 
 
 async def _open_guest(appliance: Appliance, config: MountConfig) -> Guest:
@@ -79,11 +80,33 @@ async def _open_guest(appliance: Appliance, config: MountConfig) -> Guest:
     return Guest(pool(appliance.channels), extended=extended)
 
 
+async def _shut_down(guest: Guest) -> None:
+    """Let the guest unmount; nothing was written, so that a failure is worth no more than a line in the log."""
+    try:
+        with trio.move_on_after(_SHUT_DOWN_S):
+            await guest.shut_down()
+    except GuestmountError as exc:
+        logger.warning("the guest could not unmount: %s", exc)
+
+
+async def _mount_all(guest: Guest, mounts: Sequence[GuestMount], report: Callable[[str], None]) -> InodeTable:
+    """Mount the guest's filesystems."""
+    try:
+        async with patience(_MOUNT_IN_GUEST_S, lambda: report("the guest is still mounting its filesystems")):
+            for mount in mounts:
+                await _mount_in_guest(guest, mount)
+            return await _inode_table(guest, mounts)
+    except trio.TooSlowError as exc:
+        raise GuestmountError(f"the guest did not mount its filesystems within {_MOUNT_IN_GUEST_S:g} s") from exc
+
+
 async def _mount_in_guest(guest: Guest, mount: GuestMount) -> None:
     try:
         await guest.mount(mount.device, mount.mountpoint, mount.read_only_options, mount.fstype)
     except ProcedureError as exc:
-        found = ", ".join(f"{device} ({kind})" for device, kind in await guest.filesystems() if kind != "unknown")
+        found = ""
+        with suppress(GuestmountError):  # the reason of the first failure is what counts
+            found = ", ".join(f"{device} ({kind})" for device, kind in await guest.filesystems() if kind != "unknown")
         hint = f"the filesystems are {found}" if found else "no filesystem was found on any disk"
         reason = exc.message.partition(";")[0].rstrip(".")  # the rest is mount(8)'s pointer to dmesg(1)
         raise GuestmountError(f"cannot mount {mount.device}: {reason}: {hint}") from exc
@@ -96,8 +119,15 @@ async def _inode_table(guest: Guest, mounts: Sequence[GuestMount]) -> InodeTable
         raise GuestmountError(
             f"nothing is mounted on / in the guest: {exc.message}: give one -m without a path"
         ) from exc
-    points = [await guest.lstat(mount.mountpoint, b"") for mount in mounts]
-    return InodeTable(root, (point.fields[0] for point in points))
+    points = [(await guest.lstat(mount.mountpoint, b"")).fields for mount in mounts]
+    seen: dict[tuple[int, ...], GuestMount] = {}
+    for mount, point in zip(mounts, points, strict=True):
+        other = seen.setdefault(point[:2], mount)
+        if other is not mount:
+            raise UsageError(
+                f"-m {mount.device} and -m {other.device} show the same filesystem: give each place only once"
+            )
+    return InodeTable(root, (point[0] for point in points))
 
 
 def _warn_if_not_empty(mountpoint: Path, report: Callable[[str], None]) -> None:
