@@ -117,10 +117,13 @@ def _open_small(directory: int, name: bytes, max_bytes: int) -> tuple[int, int] 
         descriptor = os.open(name, _OPEN_FLAGS | os.O_NOFOLLOW, dir_fd=directory)
     except OSError:
         return None
-    info = os.fstat(descriptor)
-    if modes.S_ISREG(info.st_mode) and info.st_size <= max_bytes:
-        os.posix_fadvise(descriptor, 0, info.st_size, os.POSIX_FADV_WILLNEED)
-        return descriptor, info.st_size
+    try:
+        info = os.fstat(descriptor)
+        if modes.S_ISREG(info.st_mode) and info.st_size <= max_bytes:
+            os.posix_fadvise(descriptor, 0, info.st_size, os.POSIX_FADV_WILLNEED)
+            return descriptor, info.st_size
+    except OSError:
+        pass  # unreadable, like one that does not open
     os.close(descriptor)
     return None
 
