@@ -155,7 +155,7 @@ async def _end(process: QemuProcess, streams: Sequence[trio.SocketStream], machi
 
 async def _await_launch_words(appliance: Appliance, config: ApplianceConfig, machine: StateMachine, log: Log) -> None:
     def say() -> None:
-        log(f"the appliance is still starting: {appliance.console_tail}")
+        log(f"the appliance is still starting: {appliance.console_tail or 'its console is empty yet'}")
 
     try:
         async with patience(config.launch_timeout_s, say):
