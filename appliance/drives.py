@@ -47,6 +47,8 @@ async def check_drive(drive: Drive) -> CheckedDrive:
             only guessed.
     """
     path = drive.path.absolute()
+    if not os.fsencode(path).decode("utf-8", "ignore") == str(path):
+        raise DriveError(f"{path}: qemu takes only UTF-8 names: give the image a symlink with such a name")
     _check_readable(path)
     if drive.format is not None and drive.format not in FORMATS:
         raise DriveError(f"{drive.path}: unknown format {drive.format}: known are {', '.join(FORMATS)}")

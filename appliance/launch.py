@@ -16,6 +16,7 @@ from appliance.console import Console
 from appliance.drives import CheckedDrive, check_drive, make_overlay
 from appliance.locate import find_appliance
 from appliance.packages import Log
+from appliance.patience import lone_leaf, patience
 from appliance.qemu_args import qemu_arguments
 from appliance.qemu_process import QemuProcess
 from appliance.state import Event, State, StateMachine
@@ -108,7 +109,7 @@ async def launch(
                 appliance, streams = await _start(config, files, drives, accelerator, machine, console, stack)
                 until_watched.pop_all()
             channels = [await stack.enter_async_context(open_channel(stream)) for stream in streams]
-            await _await_daemon(appliance, channels, config)
+            await _await_daemon(appliance, channels, config, log)
             machine.fire(Event.LAUNCH_WORD)
             yield appliance
     except BaseExceptionGroup as group:
@@ -172,10 +173,14 @@ async def _end(process: QemuProcess, streams: Sequence[trio.SocketStream], machi
             await process.end()
 
 
-async def _await_daemon(appliance: Appliance, channels: Sequence[Channel], config: ApplianceConfig) -> None:
+async def _await_daemon(appliance: Appliance, channels: Sequence[Channel], config: ApplianceConfig, log: Log) -> None:
     """Wait for the launch words, and agree on the extensions; a daemon that has none serves the first channel alone."""
+
+    def say() -> None:
+        log(f"the appliance is still starting: {appliance.console_tail or 'its console is empty yet'}")
+
     try:
-        with trio.fail_after(config.launch_timeout_s):
+        async with patience(config.launch_timeout_s, say):
             for channel in channels:
                 await channel.wait_launch()
                 appliance.extended = await channel.hello() is not None
@@ -207,14 +212,3 @@ def root_uuid(root: Path) -> str:
         if start[_EXT_MAGIC_AT : _EXT_MAGIC_AT + 2] == b"\x53\xef" and len(start) == _EXT_UUID_AT + 16:
             return str(uuid.UUID(bytes=start[_EXT_UUID_AT:]))
     raise ImageError(f"{root}: not an ext2 image: the appliance is damaged; remove it and it is built anew")
-
-
-def lone_leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the one error in a group, or the group if it has several.
-
-    A nursery whose tasks only watch, or serve one caller, has no second error to lose.
-    """
-    leaf: BaseException = group
-    while isinstance(leaf, BaseExceptionGroup) and len(leaf.exceptions) == 1:
-        leaf = leaf.exceptions[0]
-    return leaf

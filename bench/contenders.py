@@ -53,7 +53,7 @@ class Contender:
             Seconds until the mount was ready: its files can be seen, not only a command has returned.
 
         Raises:
-            RuntimeError: a command failed, or the contender's processes did not end after the unmount.
+            RuntimeError: a command failed, or our own processes did not end after the unmount.
         """
         try:
             start_s = time.perf_counter()
@@ -65,7 +65,10 @@ class Contender:
             finally:
                 self._run(*self.unmount, directory)
             if not processes.wait_until_gone(GONE_TIMEOUT_S):
-                raise RuntimeError(f"{self.name}: processes left {GONE_TIMEOUT_S:.0f} s after the unmount")
+                said = f"{self.name}: processes left {GONE_TIMEOUT_S:.0f} s after the unmount"
+                if self.name == OURS:
+                    raise RuntimeError(said)
+                print(f"  {said}: killed")  # guestmount does that now and then; what was measured stays true
         finally:
             processes.kill_all()
             if _is_mounted(directory):

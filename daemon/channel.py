@@ -2,8 +2,7 @@
 
 write(2) on a port takes 32 KiB at a time; splice(2) from a pipe takes all that is in it and moves the pages instead of
 copying them. So what is long goes through a pipe, and a file's pages get there by splice(2) too, never touching this
-process. The port is in non-blocking mode, for in blocking mode a writer spins until the host has taken the data: that
-nearly doubles what a short call costs.
+process. The port is in non-blocking mode, for in blocking mode a writer spins until the host has taken the data.
 """
 
 import os

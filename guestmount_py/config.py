@@ -36,8 +36,8 @@ class GuestMount:
 
     @property
     def read_only_options(self) -> str:
-        """Return the mount options with ``ro`` among them."""
-        words = [word for word in self.options.split(",") if word]
+        """Return the mount options with ``ro`` among them and without ``rw``, which would win if it came later."""
+        words = [word for word in self.options.split(",") if word not in ("", "rw")]
         return ",".join(words if "ro" in words else ["ro", *words])
 
 

@@ -56,7 +56,8 @@ def _parent(child: int, next_message: Callable[[], bytes]) -> int:
 
 
 def _write_line(text: str) -> None:
-    sys.stderr.write(f"guestmount-py: {text}\n")
+    printable = "".join(letter if letter.isprintable() else "?" for letter in text)  # part of it may be the guest's
+    sys.stderr.write(f"guestmount-py: {printable}\n")
     sys.stderr.flush()
 
 

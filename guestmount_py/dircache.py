@@ -82,9 +82,13 @@ class DirectoryCache:
         return inode in self._listings or inode in self._underway
 
     def _keep(self, inode: Inode, entries: list[Entry]) -> Listing:
+        replaced = self._listings.pop(inode, None)
+        self._used_bytes -= replaced.cost_bytes if replaced is not None else 0
         listing = self._listings[inode] = Listing(entries)
         self._used_bytes += listing.cost_bytes
         while self._used_bytes > self._capacity_bytes and len(self._listings) > 1:
             _, dropped = self._listings.popitem(last=False)
             self._used_bytes -= dropped.cost_bytes
+            for entry in dropped.entries:
+                entry.detach()
         return listing

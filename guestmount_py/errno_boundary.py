@@ -28,7 +28,8 @@ def answers_errno(handler: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, C
         except pyfuse3.FUSEError:
             raise
         except ProcedureError as exc:
-            raise pyfuse3.FUSEError(exc.errno) from exc
+            # Linux takes ENOSYS as: never ask any file again
+            raise pyfuse3.FUSEError(errno.EIO if exc.errno == errno.ENOSYS else exc.errno) from exc
         except ConnectionLost as exc:
             raise pyfuse3.FUSEError(errno.EIO) from exc
         except ProtocolError as exc:

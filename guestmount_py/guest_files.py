@@ -3,8 +3,8 @@
 import errno
 import stat as modes
 import struct
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -64,6 +64,10 @@ class Entry:
         """Tell whether the guest could read the name only: st_ino, the second of the attributes, is -1."""
         (ino,) = _ST_INO.unpack_from(self.data, self.offset + 8)
         return bool(ino == -1)
+
+    def detach(self) -> None:
+        """Let the piece of the listing go: whoever still needs this entry shall not keep it alive."""
+        self.data, self.offset = self.data[self.offset : self.offset + hot.STATNS.size], 0
 
 
 def checked_fields(values: Sequence[int]) -> None:
@@ -194,22 +198,30 @@ class GuestFiles:
             return _checked(await self._list_standard(path))
         args = PathArgs(GuestPath(path))
         async with self._pool.download(procedures.LIST_DIRECTORY, args) as pieces:
-            return _checked([entry async for entry in _entries(pieces) if entry.name != b"."])
+            entries = [entry async for entry in _entries(pieces)]
+        if not entries or entries[0].name != b".":
+            raise RemoteProtocolError("a listing that does not begin with the directory itself")
+        return _checked(entries[1:])
 
     async def list_directories(self, paths: Sequence[bytes]) -> list[list[Entry] | None]:
         """Return several directories' entries in one transfer; None for one that cannot be listed."""
         listings: list[list[Entry] | None] = []
         entries: list[Entry] = []
         args = ListDirectoriesArgs([GuestPath(path) for path in paths])
-        async with self._pool.download(procedures.LIST_DIRECTORIES, args) as pieces:
-            async for entry in _entries(pieces):
+        async with (
+            self._pool.download(procedures.LIST_DIRECTORIES, args) as pieces,
+            aclosing(_entries(pieces)) as found,
+        ):
+            async for entry in found:
                 if entry.name == b".":
                     if len(listings) == len(paths):
                         raise RemoteProtocolError(f"more listings than the {len(paths)} asked for")
                     entries = []
                     listings.append(None if entry.is_unreadable else entries)
-                else:
+                elif listings:
                     entries.append(entry)
+                else:
+                    raise RemoteProtocolError("a listing that does not begin with the directory itself")
         if len(listings) != len(paths):
             raise RemoteProtocolError(f"{len(listings)} listings where {len(paths)} were asked for")
         return [None if listing is None else _checked(listing) for listing in listings]
@@ -228,7 +240,7 @@ class GuestFiles:
                 raise RemoteProtocolError(f"{len(stats)} attributes where {len(batch)} were asked for")
             for name, stat, target, pairs in zip(batch, stats, targets, xattrs, strict=True):
                 entry = _entry_of(name, stat)
-                entry.target, entry.xattrs = target, pairs
+                entry.target, entry.xattrs = target or None, pairs  # an unreadable link has an empty one
                 entries.append(entry)
         return entries
 
@@ -264,7 +276,7 @@ class GuestFiles:
         return [None if group is None else tuple(group) for group in groups]
 
 
-async def _entries(pieces: AsyncIterator[bytes]) -> AsyncIterator[Entry]:
+async def _entries(pieces: AsyncIterator[bytes]) -> AsyncGenerator[Entry, None]:
     size_bytes = 0
     async for piece in pieces:
         size_bytes += len(piece)

@@ -11,7 +11,7 @@ from typing import Any, Final, Self, TypeVar, Unpack
 import trio
 
 from appliance.config import ApplianceConfig, Drive, config_from_environment
-from appliance.launch import lone_leaf
+from appliance.patience import lone_leaf
 from appliance.state import State, StateMachine
 from guestmount_py.conveniences import Conveniences
 from guestmount_py.events import Events, EventT, StateChanged, Subscription

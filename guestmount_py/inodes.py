@@ -1,8 +1,10 @@
 """The inode table: which guest file each inode number means, and how often the kernel knows it."""
 
+import stat as modes
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Final, NewType
 
 from guestmount_py.guest_files import Entry
@@ -16,6 +18,10 @@ _DEVICES_MAX: Final = 8192
 """More would make the search for a free index long."""
 _MOVED: Final = _INDEX_COUNT - 1
 """Index for what cannot keep its number: the guest's inode 1, which is the root's here."""
+_HASHED: Final = _MOVED - 1
+"""Index for numbers that are made up."""
+_BTRFS_STUB: Final = 2
+"""BTRFS_EMPTY_SUBVOL_DIR_OBJECTID (linux/btrfs_tree.h): every subvolume within a snapshot is an empty directory 2."""
 
 
 @dataclass(slots=True)
@@ -62,16 +68,23 @@ class InodeTable:
         if index is None:
             index = self._indexes[device] = self._free_index(self.path(parent) + b"/" + entry.name)
         if guest_inode >> _INDEX_SHIFT:
-            return Inode(guest_inode)
+            return _hashed(b"%d %d" % (device, guest_inode))
+        if guest_inode == _BTRFS_STUB and modes.S_ISDIR(entry.fields[2]) and not self._is_mount(entry, parent):
+            return _hashed(b"%d %s" % (parent, entry.name))
         number = index << _INDEX_SHIFT | guest_inode
         return Inode(number if number != ROOT else _MOVED << _INDEX_SHIFT | guest_inode)
+
+    def _is_mount(self, entry: Entry, parent: Inode) -> bool:
+        """Tell whether a directory is on another device than its parent, if the kernel knows that."""
+        node = self._nodes.get(parent)
+        return node is not None and node.entry.fields[0] != entry.fields[0]
 
     def _free_index(self, path: bytes) -> int:
         if len(self._taken) >= _DEVICES_MAX:
             raise RemoteProtocolError(f"more than {_DEVICES_MAX} devices in one guest")
-        index = zlib.crc32(path) % (_MOVED - 1) + 1
+        index = zlib.crc32(path) % (_HASHED - 1) + 1
         while index in self._taken:
-            index = index % (_MOVED - 1) + 1
+            index = index % (_HASHED - 1) + 1
         self._taken.add(index)
         return index
 
@@ -124,3 +137,7 @@ class InodeTable:
                 raise AssertionError(f"node {inode} is inconsistent: {node}")
             if inode != ROOT and node.lookup_count <= 0 and not node.children:
                 raise AssertionError(f"node {inode} should have been dropped")
+
+
+def _hashed(key: bytes) -> Inode:
+    return Inode(_HASHED << _INDEX_SHIFT | int.from_bytes(blake2b(key, digest_size=6).digest(), "big"))

@@ -32,7 +32,8 @@ def log_path(mountpoint: Path, environment: Mapping[str, str] = os.environ) -> P
 def open_log(path: Path, *, verbose: bool, trace: bool, echo: bool) -> None:
     """Log to a private file, and with ``echo`` to standard error as well."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    handlers: list[logging.Handler] = [logging.StreamHandler(os.fdopen(descriptor, "w", encoding="utf-8"))]
+    file = os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace")  # a path may be no UTF-8
+    handlers: list[logging.Handler] = [logging.StreamHandler(file)]
     if echo:
         handlers.append(logging.StreamHandler())
     for handler in handlers:

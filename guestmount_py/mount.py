@@ -4,11 +4,13 @@ import math
 import os
 import signal
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack, ExitStack, suppress
 from pathlib import Path
+from typing import Final
 
 import trio
 
+from appliance.patience import patience
 from guestmount_py.config import GuestMount, MountConfig
 from guestmount_py.events import CallStarted, ConsoleOutput, LogMessage, SubprocessQuit
 from guestmount_py.fuse_loop import check_fuse, fuse_mounted
@@ -18,7 +20,10 @@ from guestmount_py.inodes import InodeTable
 from guestmount_py.log import console_sink, logger
 from guestmount_py.operations import ReadOnlyOperations
 from guestmount_py.serving import serving_record
-from rpc.errors import GuestmountError, ProcedureError
+from rpc.errors import GuestmountError, ProcedureError, UsageError
+
+_MOUNT_IN_GUEST_S: Final = 1200.0
+"""A large journal may have to be replayed first, under emulation."""
 
 
 async def serve_mount(
@@ -41,9 +46,7 @@ async def serve_mount(
         await guest.launch()
         logger.info("appliance is ready, qemu is process %d", guest.pid)
         files = guest.files
-        for mount in config.mounts:
-            await _mount_in_guest(files, mount)
-        inodes = await _inode_table(files, config.mounts)
+        inodes = await _mount_all(files, config.mounts, report)
         async with trio.open_nursery() as nursery:
             operations = ReadOnlyOperations(files, inodes, nursery)
             source = str(config.drives[0].path)
@@ -55,6 +58,7 @@ async def serve_mount(
                 await trio.sleep(math.inf)
             nursery.cancel_scope.cancel()
         logger.info("unmounted")
+        await _shut_down(guest)
 
 
 def _configured_guest(config: MountConfig, report: Callable[[str], None]) -> Guest:
@@ -71,11 +75,32 @@ def _configured_guest(config: MountConfig, report: Callable[[str], None]) -> Gue
     return guest
 
 
+async def _shut_down(guest: Guest) -> None:
+    """Let the guest unmount; nothing was written, so that a failure is worth no more than a line in the log."""
+    try:
+        await guest.shutdown()
+    except GuestmountError as exc:
+        logger.warning("the guest could not unmount: %s", exc)
+
+
+async def _mount_all(files: GuestFiles, mounts: Sequence[GuestMount], report: Callable[[str], None]) -> InodeTable:
+    """Mount the guest's filesystems."""
+    try:
+        async with patience(_MOUNT_IN_GUEST_S, lambda: report("the guest is still mounting its filesystems")):
+            for mount in mounts:
+                await _mount_in_guest(files, mount)
+            return await _inode_table(files, mounts)
+    except trio.TooSlowError as exc:
+        raise GuestmountError(f"the guest did not mount its filesystems within {_MOUNT_IN_GUEST_S:g} s") from exc
+
+
 async def _mount_in_guest(files: GuestFiles, mount: GuestMount) -> None:
     try:
         await files.mount(mount.device, mount.mountpoint, mount.read_only_options, mount.fstype)
     except ProcedureError as exc:
-        found = ", ".join(f"{device} ({kind})" for device, kind in await files.filesystems() if kind != "unknown")
+        found = ""
+        with suppress(GuestmountError):  # the reason of the first failure is what counts
+            found = ", ".join(f"{device} ({kind})" for device, kind in await files.filesystems() if kind != "unknown")
         hint = f"the filesystems are {found}" if found else "no filesystem was found on any disk"
         reason = exc.message.partition(";")[0].rstrip(".")  # the rest is mount(8)'s pointer to dmesg(1)
         raise GuestmountError(f"cannot mount {mount.device}: {reason}: {hint}") from exc
@@ -88,8 +113,15 @@ async def _inode_table(files: GuestFiles, mounts: Sequence[GuestMount]) -> Inode
         raise GuestmountError(
             f"nothing is mounted on / in the guest: {exc.message}: give one -m without a path"
         ) from exc
-    points = [await files.lstat(mount.mountpoint, b"") for mount in mounts]
-    return InodeTable(root, (point.fields[0] for point in points))
+    points = [(await files.lstat(mount.mountpoint, b"")).fields for mount in mounts]
+    seen: dict[tuple[int, ...], GuestMount] = {}
+    for mount, point in zip(mounts, points, strict=True):
+        other = seen.setdefault(point[:2], mount)
+        if other is not mount:
+            raise UsageError(
+                f"-m {mount.device} and -m {other.device} show the same filesystem: give each place only once"
+            )
+    return InodeTable(root, (point[0] for point in points))
 
 
 def _warn_if_not_empty(mountpoint: Path, report: Callable[[str], None]) -> None:

@@ -39,6 +39,11 @@ def test_mounts_keep_their_order_and_parts() -> None:
     assert [mount.read_only_options for mount in config.mounts] == ["ro", "ro", "ro,noatime"]
 
 
+def test_guest_is_mounted_read_only_whatever_its_options_say() -> None:
+    config = parse(["-a", "a", "-m", "/dev/sda::rw", "-m", "/dev/sdb:/b:ro,rw,noatime", *_MOUNT[2:]])
+    assert [mount.read_only_options for mount in config.mounts] == ["ro", "ro,noatime"]
+
+
 def test_options_that_may_be_repeated_add_up() -> None:
     config = parse(["-a", "a", "-o", "allow_other,nonempty", "-o", "fsname=x", "-r", "-n", "--selinux", *_MOUNT])
     assert config.fuse_options == ("allow_other", "nonempty", "fsname=x")

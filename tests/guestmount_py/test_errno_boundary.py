@@ -14,6 +14,7 @@ _CASES = [
     (pyfuse3.FUSEError(errno.EROFS), errno.EROFS, 0),
     (ProcedureError("lstatns", errno.ENOENT, "ENOENT", "no such file"), errno.ENOENT, 0),
     (ProcedureError("lstatns", 0, "", "no errno"), errno.EINVAL, 0),
+    (ProcedureError("lgetxattrs", errno.ENOSYS, "ENOSYS", "would end all such requests"), errno.EIO, 0),
     (ConnectionLost("the appliance went away"), errno.EIO, 0),
     (RemoteProtocolError("lies"), errno.EIO, 1),
     (KeyError("a bug"), errno.EIO, 1),

@@ -13,8 +13,12 @@ from tests.fakes import statns
 _ROOT_DEVICE, _SECOND_DEVICE, _LATE_DEVICE = 100, 200, 300
 
 
-def _entry(name: bytes, inode: int, device: int = _ROOT_DEVICE) -> Entry:
-    return Entry(name, hot.STATNS.pack(*statns(st_dev=device, st_ino=inode)), 0, None, ())
+def _entry(name: bytes, inode: int, device: int = _ROOT_DEVICE, mode: int = 0o100644) -> Entry:
+    return Entry(name, hot.STATNS.pack(*statns(st_dev=device, st_ino=inode, st_mode=mode)), 0, None, ())
+
+
+def _directory(name: bytes, inode: int, device: int = _ROOT_DEVICE) -> Entry:
+    return _entry(name, inode, device, 0o40755)
 
 
 def _table() -> InodeTable:
@@ -117,3 +121,21 @@ def test_invariants_hold_through_random_lookups_and_forgets() -> None:
         table.forget(inode, 1)
     table.check_invariants()
     assert [node for node in known if node != ROOT and table.find(node)] == []
+
+
+def test_empty_stubs_of_subvolumes_are_each_a_directory_of_its_own() -> None:
+    """In a btrfs snapshot every nested subvolume is an empty directory with the inode number 2."""
+    numbers = {_table().number(_directory(name, 2), Inode(parent)) for name in (b"a", b"b") for parent in (1, 300)}
+    assert len(numbers) == 4
+    assert _table().number(_directory(b"a", 2), ROOT) in numbers
+
+
+def test_root_of_another_mount_is_no_stub() -> None:
+    assert _table().number(_directory(b"boot", 2, _SECOND_DEVICE), ROOT) == 1 << 48 | 2
+
+
+def test_numbers_above_48_bits_meet_no_other_device() -> None:
+    table = _table()
+    numbers = [table.number(_entry(b"file", 1 << 48 | 4711, device), ROOT) for device in (_ROOT_DEVICE, _SECOND_DEVICE)]
+    numbers.append(table.number(_entry(b"file", 4711, _SECOND_DEVICE), ROOT))
+    assert len(set(numbers)) == 3

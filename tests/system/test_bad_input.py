@@ -116,6 +116,17 @@ def test_disk_that_does_not_exist(sandbox: Sandbox, disk: Path) -> None:
     assert refused(sandbox, disk, device="/dev/sdb1").startswith("cannot mount /dev/sdb1: ")
 
 
+def test_filesystem_given_twice(sandbox: Sandbox, disk: Path) -> None:
+    said = refused(sandbox, disk, "-m", "/dev/sda", device="/dev/sda:/lost+found", status=USAGE)
+    assert said.startswith("-m /dev/sda")
+    assert said.endswith("show the same filesystem: give each place only once")
+
+
+def test_image_whose_name_is_not_utf8(sandbox: Sandbox, disk: Path) -> None:
+    image = disk.rename(disk.with_name("disk\udcff.img"))
+    assert "give the image a symlink" in refused(sandbox, image)
+
+
 def test_unknown_filesystem(sandbox: Sandbox) -> None:
     image = sandbox.directory / "random.img"
     image.write_bytes(bytes(index * 37 % 255 + 1 for index in range(1 << 20)))
