@@ -80,7 +80,7 @@ def _processes_naming(path: Path) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize(("example", "said"), zip(EXAMPLES, SAID, strict=True), ids=range(len(SAID)))
+@pytest.mark.parametrize(("example", "said"), list(zip(EXAMPLES, SAID, strict=True)), ids=range(len(SAID)))
 def test_example_of_the_document_runs(example: str, said: str, drive: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     command = [sys.executable, "-W", "error", "-c", example]
