@@ -31,11 +31,15 @@ def argument(session: Session, path: bytes, *, follow: bool = False) -> bytes:
     """Return a guest path as an argument of a program that runs in ``/``.
 
     The links before the last name are resolved, in the guest; the last one too, if ``follow`` and it leads somewhere.
+    OSError if the directory it would be in is not there.
     """
+    head, name = os.path.split(path)
+    whole = name in (b"", b".", b"..")
     with session.sysroot:
-        head, name = os.path.split(path)
-        if name in (b"", b".", b"..") or (follow and os.path.exists(path)):
+        if whole or (follow and os.path.exists(path)):
+            os.stat(path)
             return b"." + os.path.realpath(path)
+        os.stat(os.path.join(head, b"."))  # realpath(3) would go on from a missing directory with ``..``
         return b"." + os.path.join(os.path.realpath(head), name)
 
 
@@ -69,19 +73,26 @@ def stream_confined(
     session: Session, argv: Sequence[str | bytes], directory: bytes = b"/", *, stdin: int | None = None
 ) -> Generator[bytes, None, None]:
     """Run a program in a directory of the guest and yield its standard output; raises what ``run_confined`` raises."""
-    with _Program(session, argv, directory, stdin) as program:
+    with _Program(session, argv, directory, stdin=stdin) as program:
         program.stdin.close()
         while data := program.stdout.read(_PIECE_BYTES):
             yield data
         program.wait()
 
 
-def feed_confined(session: Session, argv: Sequence[str | bytes], directory: bytes, pieces: Iterator[bytes]) -> None:
+def feed_confined(
+    session: Session,
+    argv: Sequence[str | bytes],
+    directory: bytes,
+    pieces: Iterator[bytes],
+    *,
+    stdout: int | None = None,
+) -> None:
     """Run a program in a directory of the guest, with a standard input; raises what ``run_confined`` raises.
 
-    A program that has enough of its input may end before that does.
+    A program that has enough of its input may end before that does. Its output goes to ``stdout``, or nowhere.
     """
-    with _Program(session, argv, directory) as program:
+    with _Program(session, argv, directory, stdout=stdout) as program:
         program.stdout.close()
         try:
             for data in pieces:
@@ -98,7 +109,13 @@ class _Program:
     """A program at work; at the end of the context it is killed, with what it started, unless it was waited for."""
 
     def __init__(
-        self, session: Session, argv: Sequence[str | bytes], directory: bytes, stdin: int | None = None
+        self,
+        session: Session,
+        argv: Sequence[str | bytes],
+        directory: bytes,
+        *,
+        stdin: int | None = None,
+        stdout: int | None = None,
     ) -> None:
         import ctypes  # too slow to import at each boot
 
@@ -113,7 +130,7 @@ class _Program:
         out_read, out_write = os.pipe2(os.O_CLOEXEC)
         self._pid = os.fork()
         if self._pid == 0:
-            streams = (in_read if stdin is None else stdin, out_write, self._errors)
+            streams = (in_read if stdin is None else stdin, out_write if stdout is None else stdout, self._errors)
             _become(libc, sysroot, place, streams, path, argv)
         os.close(in_read)
         os.close(out_write)

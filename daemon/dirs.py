@@ -53,6 +53,7 @@ def _readlink_or_empty(name: bytes) -> bytes:
 def realpath(session: Session, args: PathArgs) -> str:
     """Return the path with every link resolved."""
     with session.sysroot:
+        os.stat(args.path)  # Python's realpath would go up from what is no directory
         return os.fsdecode(os.path.realpath(args.path, strict=True))
 
 

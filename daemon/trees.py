@@ -64,9 +64,13 @@ def mv(session: Session, args: MvArgs) -> None:
 @handles(procedures.RM_RF)
 def rm_rf(session: Session, args: PathArgs) -> None:
     """Remove a file or a tree, if there is one; a link is not followed."""
-    path = argument(session, args.path)
-    if path == b"./":
-        raise CallError("the root directory cannot be removed")
+    name = args.path.rstrip(b"/")
+    if os.path.basename(name) in (b"", b".", b".."):
+        raise CallError(f"{os.fsdecode(args.path)} cannot be removed")
+    try:
+        path = argument(session, name)
+    except (FileNotFoundError, NotADirectoryError):
+        return
     run_confined(session, ["rm", "-rf", "--", path])
 
 

@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -63,6 +63,17 @@ class Scratch:
             async with self._appliance.channels[0].download(procedure, args) as pieces:
                 async for piece in pieces:
                     file.write(piece)
+
+    def load(self, procedure: Procedure[ArgsT, None], args: ArgsT, data: bytes) -> None:
+        """Upload data."""
+        trio.from_thread.run(self._load, procedure, args, data, trio_token=self._token)
+
+    async def _load(self, procedure: Procedure[Any, None], args: Any, data: bytes) -> None:
+        async def source() -> AsyncIterator[bytes]:
+            yield data
+
+        with trio.fail_after(WAIT_S):
+            await self._appliance.channels[0].upload(procedure, args, source())
 
 
 @contextmanager

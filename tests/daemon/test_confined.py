@@ -94,6 +94,9 @@ def test_argument_keeps_inside(session: Session, guest: Path, tmp_path: Path) ->
     ]
     assert found == [b"./", b"./", b"./x", b"./", b"./sub/inner", b"./up", b"./link"]
     assert argument(session, b"/link", follow=True) == b"./sub/inner"
+    with pytest.raises(FileNotFoundError):
+        argument(session, b"/out/secret")
+    (guest / tmp_path.relative_to("/")).mkdir(parents=True)
     assert argument(session, b"/out/secret", follow=True) == b"." + os.fsencode(tmp_path) + b"/secret"
     assert argument(session, b"/dangling", follow=True) == b"./dangling"
 

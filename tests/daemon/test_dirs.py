@@ -182,3 +182,5 @@ def test_readlink_and_its_list(daemon: Guestfsd) -> None:
 
 def test_realpath_stays_in_the_guest(daemon: Guestfsd) -> None:
     assert daemon.call(REALPATH, PathArgs(GuestPath(b"/sub/../link"))) == "/sub/inner"
+    for path in (b"/hello/../sub", b"/hello/"):
+        assert daemon.error(REALPATH, PathArgs(GuestPath(path)))[0] == "ENOTDIR"
