@@ -9,7 +9,7 @@ from typing import Final
 
 import trio
 
-from appliance.cache import build_lock, cache_directory, content_key, files_in, make_private, prune, tree_key
+from appliance.cache import RESUMABLE, build_lock, cache_directory, content_key, files_in, make_private, prune, tree_key
 from appliance.config import ApplianceFiles
 from appliance.initrd import write_initrd
 from appliance.kernel import extract_kernel
@@ -20,9 +20,9 @@ from rpc.errors import ImageError
 
 _DISK_FULL: Final = ("No space left", "enough free space", "quota exceeded")
 """How the programs that build say it."""
-README_FIXED: Final = """\
+README_FIXED: Final = f"""\
 This is a fixed appliance of guestmount-py: kernel, initrd and root of a small virtual machine.
-Set LIBGUESTFS_PATH to this directory to use it.
+Set LIBGUESTFS_PATH to this directory to use it. {RESUMABLE}
 """
 
 

@@ -20,6 +20,8 @@ from rpc.errors import ImageError
 
 _UNUSED_S: Final = 24 * 3600.0
 """An appliance of another version that nobody launched for so long is removed; a running qemu keeps its files open."""
+RESUMABLE: Final = "Its daemon can be saved and restored."
+"""What README.fixed says of such an appliance."""
 _FILES: Final = ("kernel", "initrd", "root")
 
 
@@ -55,7 +57,12 @@ def files_in(directory: Path) -> ApplianceFiles | None:
     """Return the appliance in a directory, None if it is not complete."""
     if not all((directory / name).is_file() for name in (*_FILES, "README.fixed")):
         return None
-    return ApplianceFiles(kernel=directory / "kernel", initrd=directory / "initrd", root=directory / "root")
+    return ApplianceFiles(
+        kernel=directory / "kernel",
+        initrd=directory / "initrd",
+        root=directory / "root",
+        resumable=RESUMABLE in (directory / "README.fixed").read_text(errors="replace"),
+    )
 
 
 def make_private(directory: Path) -> None:
@@ -84,10 +91,12 @@ def _unwritable(directory: Path, reason: str | None) -> ImageError:
 
 
 @asynccontextmanager
-async def build_lock(directory: Path, log: Log) -> AsyncIterator[None]:
-    """Hold the one lock of the builders; wait, and say so, while another process has it."""
+async def build_lock(
+    directory: Path, log: Log, *, name: str = "lock", work: str = "building the appliance"
+) -> AsyncIterator[None]:
+    """Hold the one lock of those who do the same work; wait, and say so, while another process has it."""
     try:
-        descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(directory / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as exc:
         raise _unwritable(directory, exc.strerror) from exc
     try:
@@ -98,7 +107,7 @@ async def build_lock(directory: Path, log: Log) -> AsyncIterator[None]:
                 break
             except BlockingIOError:
                 if not told:
-                    log("another process is building the appliance; waiting for it")
+                    log(f"another process is {work}; waiting for it")
                     told = True
                 await trio.sleep(0.2)
         yield

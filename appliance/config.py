@@ -11,6 +11,7 @@ from rpc.errors import UsageError
 
 Accelerator: TypeAlias = Literal["auto", "kvm", "tcg"]
 
+TEMPLATE_VARIABLE: Final = "GUESTMOUNT_PY_TEMPLATE"
 MEMORY_MIB: Final = 512
 MEMORY_MIN_MIB: Final = 256
 """libguestfs's minimum."""
@@ -32,11 +33,16 @@ class Drive:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApplianceFiles:
-    """What qemu boots."""
+    """What qemu boots.
+
+    Attributes:
+        resumable: its daemon is known to be one that can be saved and restored; libguestfs's cannot.
+    """
 
     kernel: Path
     initrd: Path
     root: Path
+    resumable: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +53,7 @@ class ApplianceConfig:
         channel_count: conversations with the daemon, each served by a process of its own.
         launch_timeout_s: longest time until the daemon's launch word.
         append: further words of the kernel command line.
+        template: launch by restoring a machine that has booted before, made first if there is none.
         temporary: directory for the overlays, which take what mounting writes (a journal's replay); they have no names.
     """
 
@@ -59,6 +66,7 @@ class ApplianceConfig:
     verbose: bool = False
     append: str = ""
     qemu: str = "qemu-system-x86_64"
+    template: bool = True
     temporary: Path = field(default_factory=lambda: Path(tempfile.gettempdir()))
 
 
@@ -68,14 +76,17 @@ def config_from_environment(
     """Return a configuration that honours libguestfs's variables.
 
     LIBGUESTFS_HV, LIBGUESTFS_MEMSIZE, LIBGUESTFS_APPEND, LIBGUESTFS_TMPDIR (else TMPDIR), LIBGUESTFS_BACKEND_SETTINGS
-    (force_tcg, force_kvm).
+    (force_tcg, force_kvm); and one of ours, GUESTMOUNT_PY_TEMPLATE (0: boot every time).
 
     Raises:
-        UsageError: LIBGUESTFS_MEMSIZE is no number, or too low.
+        UsageError: LIBGUESTFS_MEMSIZE is no number, or too low; GUESTMOUNT_PY_TEMPLATE is neither 0 nor 1.
     """
     memory = environment.get("LIBGUESTFS_MEMSIZE", str(MEMORY_MIB))
     if not memory.isdecimal() or int(memory) < MEMORY_MIN_MIB:
         raise UsageError(f"LIBGUESTFS_MEMSIZE={memory}: give a number of MiB, at least {MEMORY_MIN_MIB}")
+    template = environment.get(TEMPLATE_VARIABLE) or "1"
+    if template not in ("0", "1"):
+        raise UsageError(f"{TEMPLATE_VARIABLE}={template}: give 1, or 0 to boot the appliance every time")
     settings = environment.get("LIBGUESTFS_BACKEND_SETTINGS", "").split(":")
     accelerator: Accelerator = "auto"
     if "force_tcg" in settings:
@@ -89,5 +100,6 @@ def config_from_environment(
         verbose=verbose,
         append=environment.get("LIBGUESTFS_APPEND", ""),
         qemu=environment.get("LIBGUESTFS_HV") or environment.get("LIBGUESTFS_QEMU") or "qemu-system-x86_64",
+        template=template == "1",
         temporary=Path(environment.get("LIBGUESTFS_TMPDIR") or tempfile.gettempdir()),
     )

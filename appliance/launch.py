@@ -1,74 +1,28 @@
 """Launch an appliance: CONFIG → LAUNCHING → READY, and back to CONFIG when qemu has gone."""
 
-import os
-import socket
-import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
-from pathlib import Path
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from dataclasses import replace
 from typing import Final
 
 import trio
 
 from appliance.accelerator import choose_accelerator
+from appliance.cache import cache_directory, make_private
 from appliance.config import ApplianceConfig, ApplianceFiles
-from appliance.console import Console
-from appliance.drives import CheckedDrive, check_drive, make_overlay
+from appliance.drives import check_drive, make_overlay
 from appliance.locate import find_appliance
 from appliance.packages import Log
 from appliance.patience import lone_leaf, patience
-from appliance.qemu_args import qemu_arguments
-from appliance.qemu_process import QemuProcess
+from appliance.restore import ensure_template, job_key, resume, start_restored
+from appliance.running import Appliance, ConsoleSink, Job, Started, root_uuid, start_qemu
 from appliance.state import Event, State, StateMachine
-from rpc.client import Channel, open_channel
-from rpc.errors import ConnectionLost, ImageError, LaunchError, LaunchTimeout, RemoteProtocolError
+from appliance.template import Template, TemplateUnusable, discard_template, opened_template
+from rpc.client import open_channel
+from rpc.errors import ConnectionLost, LaunchError, LaunchTimeout, ProtocolError, RemoteProtocolError
 
-_EXT_MAGIC_AT: Final = 0x438
-_EXT_UUID_AT: Final = 0x468
-
-
-class Appliance:
-    """A launched appliance.
-
-    Attributes:
-        machine: its state; READY until qemu has gone.
-        gone: set when qemu has gone.
-        channels: conversations with the daemon, launch word received; libguestfs's daemon has one.
-        extended: the daemon has our extensions.
-    """
-
-    def __init__(self, process: QemuProcess, console: Console, machine: StateMachine) -> None:
-        self.machine: Final = machine
-        self.channels: tuple[Channel, ...] = ()
-        self.extended = False
-        self.gone: Final = trio.Event()
-        self._process = process
-        self.console: Final = console
-
-    @property
-    def pid(self) -> int:
-        """Return qemu's process id."""
-        return self._process.pid
-
-    @property
-    def console_tail(self) -> str:
-        """Return the console's last lines in one line."""
-        return self.console.summary
-
-    async def wait(self) -> int:
-        """Wait until qemu has gone; return its exit status, negative for a signal."""
-        return await self._process.wait()
-
-    def kill(self) -> None:
-        """Kill qemu, without a word to the guest."""
-        self._process.kill()
-
-    async def watch(self) -> None:
-        """Follow qemu to its end, which the owner sees to also when all is cancelled."""
-        with trio.CancelScope(shield=True):
-            await self._process.wait()
-        self.gone.set()
-        self.machine.fire(Event.EXIT)
+_RESTORE_S: Final = 60.0
+"""How long a restored daemon may be silent; it needs a tenth of a second."""
 
 
 @asynccontextmanager
@@ -77,7 +31,7 @@ async def launch(
     files: ApplianceFiles | None = None,
     *,
     log: Log,
-    console: Callable[[bytes], None],
+    console: ConsoleSink,
     machine: StateMachine | None = None,
 ) -> AsyncIterator[Appliance]:
     """Own a launched appliance; at the end it has powered off, or was killed, and nothing of it is left.
@@ -99,82 +53,78 @@ async def launch(
     machine = machine or StateMachine()
     try:
         async with AsyncExitStack() as stack:
-            with ExitStack() as until_watched:
+            with ExitStack() as until_ready:
                 if machine.state is State.CONFIG:
-                    until_watched.callback(machine.fire, Event.EXIT)
+                    until_ready.callback(machine.fire, Event.EXIT)
                 machine.fire(Event.START)
-                drives = [await check_drive(drive) for drive in config.drives]
-                files = files or await find_appliance(log)
-                accelerator = await choose_accelerator(config, files, log)
-                appliance, streams = await _start(config, files, drives, accelerator, machine, console, stack)
-                until_watched.pop_all()
-            channels = [await stack.enter_async_context(open_channel(stream)) for stream in streams]
-            await _await_daemon(appliance, channels, config, log)
-            machine.fire(Event.LAUNCH_WORD)
+                async with AsyncExitStack() as bringing_up:
+                    appliance = await _brought_up(config, files, log, console, bringing_up)
+                    stack.push_async_exit(bringing_up.pop_all())
+                until_ready.pop_all()
+                appliance.lead(machine)
             yield appliance
     except BaseExceptionGroup as group:
         raise lone_leaf(group) from None
 
 
-async def _start(
-    config: ApplianceConfig,
-    files: ApplianceFiles,
-    drives: Sequence[CheckedDrive],
-    accelerator: str,
-    machine: StateMachine,
-    console: Callable[[bytes], None],
-    stack: AsyncExitStack,
-) -> tuple[Appliance, list[trio.SocketStream]]:
-    """Start qemu; the stack then owns it, its watchers and our ends of the channels."""
-    nursery = await stack.enter_async_context(trio.open_nursery())
-    with ExitStack() as inherited:  # what qemu gets, and we then close
-        overlay_fds = []
-        for drive in drives:
-            overlay = inherited.enter_context(await make_overlay(drive, config.temporary))
-            overlay_fds.append(overlay.fileno())
-        streams, channel_fds = [], []
-        for _ in range(config.channel_count):
-            ours, theirs = socket.socketpair()
-            inherited.enter_context(theirs)
-            channel_fds.append(theirs.fileno())
-            stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
-            streams.append(await stack.enter_async_context(stream))
-        argv = qemu_arguments(
-            config,
-            files,
-            accelerator=accelerator,
-            root_uuid=root_uuid(files.root),
-            channel_fds=channel_fds,
-            drives=list(zip(drives, overlay_fds, strict=True)),
-        )
-        output, console_write = os.pipe2(os.O_CLOEXEC)
-        inherited.callback(os.close, console_write)
-        with ExitStack() as undo:
-            undo.callback(os.close, output)
-            process = QemuProcess([config.qemu, *argv], [*overlay_fds, *channel_fds], console_write)
-            undo.pop_all()
-    stack.callback(process.close)
-    appliance = Appliance(process, Console(console), machine)
-    nursery.start_soon(appliance.console.pump, trio.lowlevel.FdStream(output))
-    nursery.start_soon(appliance.watch)
-    stack.push_async_callback(_end, process, streams, machine)
-    return appliance, streams
+async def _brought_up(
+    config: ApplianceConfig, files: ApplianceFiles | None, log: Log, console: ConsoleSink, stack: AsyncExitStack
+) -> Appliance:
+    """Return an appliance whose daemon answers and sees the drives; the stack then owns it."""
+    drives = [await check_drive(drive) for drive in config.drives]
+    files = files or await find_appliance(log)
+    accelerator = await choose_accelerator(config, files, log)
+    with ExitStack() as overlays:  # qemu inherits them
+        fds = [overlays.enter_context(await make_overlay(drive, config.temporary)).fileno() for drive in drives]
+        job = Job(config, files, accelerator, root_uuid(files.root), list(zip(drives, fds, strict=True)))
+        if config.template and files.resumable:
+            restored = await _restored(job, log, console, stack)
+            if restored is not None:
+                return restored
+        started = await start_qemu(job, console, stack)
+    return await _await_daemon(started, config, log, stack)
 
 
-async def _end(process: QemuProcess, streams: Sequence[trio.SocketStream], machine: StateMachine) -> None:
-    """Hang up, which makes a daemon unmount and power off, and see to that, whatever is being cancelled.
+async def _restored(job: Job, log: Log, console: ConsoleSink, stack: AsyncExitStack) -> Appliance | None:
+    """Return an appliance restored from a template; None if that failed, which costs no more than a line in the log.
 
-    A guest that has no daemon yet has nothing to lose: it is left to ``QemuProcess.close``.
+    Raises:
+        DriveError: qemu cannot attach a drive, and could not if it booted.
     """
-    with trio.CancelScope(shield=True):
-        for stream in streams:
-            await trio.aclose_forcefully(stream)
-        if machine.state is State.READY:
-            await process.end()
+    directory = cache_directory()
+    key = job_key(job)
+    try:
+        make_private(directory)
+        await ensure_template(job, directory, key, console, log)
+        with opened_template(directory, key) as template:
+            return await _resumed(job, template, console, log, stack)
+    except (LaunchError, ConnectionLost, ProtocolError, TemplateUnusable, FileNotFoundError) as exc:
+        discard_template(directory, key)
+        log(f"the appliance could not be restored from its template, so it boots: {exc}")
+        return None
 
 
-async def _await_daemon(appliance: Appliance, channels: Sequence[Channel], config: ApplianceConfig, log: Log) -> None:
+async def _resumed(job: Job, template: Template, console: ConsoleSink, log: Log, stack: AsyncExitStack) -> Appliance:
+    try:
+        async with AsyncExitStack() as trying:
+            started = await start_restored(job, template, console, trying)
+            config = replace(job.config, launch_timeout_s=min(_RESTORE_S, job.config.launch_timeout_s))
+            appliance = await _await_daemon(started, config, log, trying)
+            try:
+                with trio.fail_after(_RESTORE_S):
+                    await resume(appliance.channels[0], len(job.drives))
+            except trio.TooSlowError as exc:
+                raise LaunchTimeout("the restored daemon does not see its drives") from exc
+            stack.push_async_exit(trying.pop_all())
+            return appliance
+    except BaseExceptionGroup as group:
+        raise lone_leaf(group) from None
+
+
+async def _await_daemon(started: Started, config: ApplianceConfig, log: Log, stack: AsyncExitStack) -> Appliance:
     """Wait for the launch words, and agree on the extensions; a daemon that has none serves the first channel alone."""
+    appliance = started.appliance
+    channels = [await stack.enter_async_context(open_channel(stream)) for stream in started.streams]
 
     def say() -> None:
         log(f"the appliance is still starting: {appliance.console_tail or 'its console is empty yet'}")
@@ -199,16 +149,4 @@ async def _await_daemon(appliance: Appliance, channels: Sequence[Channel], confi
             await appliance.console.ended.wait()
             raise LaunchError(f"qemu ended with status {status}: {appliance.console_tail}") from exc
         raise LaunchError(f"the appliance hung up while it started: {appliance.console_tail}") from exc
-
-
-def root_uuid(root: Path) -> str:
-    """Return the UUID in the superblock of an ext2, ext3 or ext4 image.
-
-    Raises:
-        ImageError: it is no such image.
-    """
-    with suppress(OSError), root.open("rb") as file:
-        start = file.read(_EXT_UUID_AT + 16)
-        if start[_EXT_MAGIC_AT : _EXT_MAGIC_AT + 2] == b"\x53\xef" and len(start) == _EXT_UUID_AT + 16:
-            return str(uuid.UUID(bytes=start[_EXT_UUID_AT:]))
-    raise ImageError(f"{root}: not an ext2 image: the appliance is damaged; remove it and it is built anew")
+    return appliance

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from appliance.config import ApplianceConfig, ApplianceFiles
 from appliance.drives import CheckedDrive
@@ -22,6 +22,20 @@ _CPU: Final = {
 }
 
 
+class TemplateFds(NamedTuple):
+    """Inherited descriptors of a start that has to do with a template.
+
+    Attributes:
+        memory: of the file that is the guest's memory.
+        control: of the control channel (QMP).
+        state: of the saved state; None if the template is being made.
+    """
+
+    memory: int
+    control: int
+    state: int | None = None
+
+
 def qemu_arguments(
     config: ApplianceConfig,
     files: ApplianceFiles,
@@ -30,8 +44,12 @@ def qemu_arguments(
     root_uuid: str,
     channel_fds: Sequence[int],
     drives: Sequence[tuple[CheckedDrive, int]],
+    template: TemplateFds | None = None,
 ) -> list[str]:
     """Return the arguments behind the program's name.
+
+    A restored machine is stopped, and waits for its state; its drives are to be added over the control channel. It has
+    no kernel to load, which would cost it 50 MiB: what was loaded is in its memory.
 
     Args:
         config: the machine.
@@ -40,11 +58,16 @@ def qemu_arguments(
         root_uuid: of the root's filesystem.
         channel_fds: inherited sockets, one for each channel.
         drives: each with the inherited descriptor of its overlay.
+        template: what it is saved to or restored from.
     """
-    arguments = [
-        *machine_arguments(config, accelerator),
-        *("-kernel", str(files.kernel), "-initrd", str(files.initrd)),
-        *("-append", kernel_command_line(config, f"root=UUID={root_uuid}")),
+    restored = template is not None and template.state is not None
+    arguments = machine_arguments(config, accelerator)
+    if template is not None:
+        arguments += _template_arguments(config, template)
+    if not restored:
+        arguments += ["-kernel", str(files.kernel), "-initrd", str(files.initrd)]
+        arguments += ["-append", kernel_command_line(config, f"root=UUID={root_uuid}")]
+    arguments += [
         *("-object", "rng-random,filename=/dev/urandom,id=rng0", "-device", "virtio-rng-pci,rng=rng0"),
         *("-blockdev", _json(_root_node(files))),
         *("-device", "virtio-blk-pci,drive=root"),
@@ -52,14 +75,27 @@ def qemu_arguments(
     ]
     for index, (drive, overlay_fd) in enumerate(drives):
         fdset = _FIRST_FDSET + index
-        arguments += ["-add-fd", f"fd={overlay_fd},set={fdset}", "-blockdev", _json(_drive_node(drive, index, fdset))]
-        arguments += ["-device", _disk_device(drive, index)]
+        arguments += ["-add-fd", f"fd={overlay_fd},set={fdset}"]
+        if not restored:
+            arguments += ["-blockdev", _json(drive_node(drive, index)), "-device", _json(disk_device(drive, index))]
     arguments += ["-device", "virtio-serial-pci,max_ports=31"]
     for index, descriptor in enumerate(channel_fds):
         name = constants.CHANNEL_NAME if index == 0 else f"{constants.EXTRA_CHANNEL_PREFIX}{index}"
         arguments += ["-chardev", f"socket,id=channel{index},fd={descriptor}"]
-        arguments += ["-device", f"virtserialport,chardev=channel{index},name={name}"]
+        arguments += ["-device", f"virtserialport,id={port_id(index)},chardev=channel{index},name={name}"]
     return arguments
+
+
+def _template_arguments(config: ApplianceConfig, template: TemplateFds) -> list[str]:
+    """Return what makes a file the guest's memory: shared when it is filled, mapped privately when it is restored."""
+    share = "on" if template.state is None else "off"
+    path = f"/proc/self/fd/{template.memory}"
+    return [
+        *("-object", f"memory-backend-file,id=ram,size={config.memory_mib}M,mem-path={path},share={share}"),
+        *("-machine", "memory-backend=ram"),
+        *("-chardev", f"socket,id=control,fd={template.control}", "-mon", "chardev=control,mode=control"),
+        *(() if template.state is None else ("-S", "-incoming", "defer")),
+    ]
 
 
 def machine_arguments(config: ApplianceConfig, accelerator: str) -> list[str]:
@@ -82,7 +118,7 @@ def _root_node(files: ApplianceFiles) -> dict[str, Any]:
     return {"driver": "raw", "node-name": "root", "read-only": True, "file": file}
 
 
-def _drive_node(drive: CheckedDrive, index: int, fdset: int) -> dict[str, Any]:
+def drive_node(drive: CheckedDrive, index: int) -> dict[str, Any]:
     """Return a writable overlay over the image, which itself is only read and may be in use elsewhere."""
     base: dict[str, Any] = {
         "driver": drive.format,
@@ -95,7 +131,7 @@ def _drive_node(drive: CheckedDrive, index: int, fdset: int) -> dict[str, Any]:
     return {
         "driver": "qcow2",
         "node-name": f"drive{index}",
-        "file": {"driver": "file", "filename": f"/dev/fdset/{fdset}", "locking": "off"},
+        "file": {"driver": "file", "filename": f"/dev/fdset/{_FIRST_FDSET + index}", "locking": "off"},
         "backing": base,
         "discard": "unmap",
     }
@@ -106,11 +142,30 @@ def _protocol_node(drive: CheckedDrive) -> dict[str, Any]:
     return {"driver": driver, "filename": str(drive.path), "locking": "off"}
 
 
-def _disk_device(drive: CheckedDrive, index: int) -> str:
-    device = f"scsi-hd,bus=scsi.0,drive=drive{index},scsi-id={index},serial=drive{index},werror=report,rerror=report"
+def disk_device(drive: CheckedDrive, index: int) -> dict[str, Any]:
+    """Return the disk that the guest sees, which the daemon knows by its serial number."""
+    device = {
+        "driver": "scsi-hd",
+        "bus": "scsi.0",
+        "drive": f"drive{index}",
+        "scsi-id": index,
+        "serial": drive_serial(index),
+        "werror": "report",
+        "rerror": "report",
+    }
     if drive.blocksize_bytes is not None:
-        device += f",logical_block_size={drive.blocksize_bytes},physical_block_size={drive.blocksize_bytes}"
+        device |= {"logical_block_size": drive.blocksize_bytes, "physical_block_size": drive.blocksize_bytes}
     return device
+
+
+def drive_serial(index: int) -> str:
+    """Return the serial number of a disk."""
+    return f"drive{index}"
+
+
+def port_id(index: int) -> str:
+    """Return what qemu calls a channel's port when the daemon opens it."""
+    return f"port{index}"
 
 
 def _json(node: dict[str, Any]) -> str:

@@ -66,10 +66,15 @@ def _serve_appliance(*, verbose: bool) -> int:
     """Serve every channel from a process of its own; when the first one ends, unmount and return."""
     sysroot = Sysroot()
     first, extra = find_ports()
+    channel = Channel(_opened(first))
+    if not channel.has_listener():
+        from daemon.resume import prepare
+
+        prepare()
     workers = [_fork_worker(port, verbose=verbose) for port in extra]
     signal.signal(signal.SIGCHLD, lambda _signal, _frame: _end_with(workers))
     _end_with(workers)
-    Server(Session(sysroot), Channel(_opened(first)), verbose=verbose).serve()
+    Server(Session(sysroot), channel, verbose=verbose).serve()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for worker in workers:
         os.kill(worker, signal.SIGKILL)

@@ -8,7 +8,7 @@ from rpc import constants, procedures
 from rpc.procedures.extensions import HelloArgs
 from rpc.types import Hello
 
-_EXTENSIONS: Final = ["list_directories", "list_directory", "read_files"]
+_EXTENSIONS: Final = ["list_directories", "list_directory", "read_files", "resume"]
 
 
 @handles(procedures.HELLO)

@@ -47,7 +47,7 @@ class Server:
     def serve(self) -> None:
         """Send the launch word, then answer calls until the channel is closed or its protocol broken."""
         try:
-            self._channel.send(self._connection.send_launch())
+            self._channel.greet(self._connection.send_launch())
             while True:
                 event = self._next_event()
                 if isinstance(event, Message):

@@ -8,7 +8,8 @@ from typing import Final
 import trio
 
 from appliance.config import ApplianceConfig
-from appliance.launch import Appliance, launch
+from appliance.launch import launch
+from appliance.running import Appliance
 from appliance.state import StateMachine
 from guestmount_py.events import ConsoleOutput, Events, LogMessage, SubprocessQuit
 from guestmount_py.observed_pool import ObservedPool

@@ -202,6 +202,7 @@ def test_extensions_stand_far_above_libguestfs() -> None:
         10001: "list_directory",
         10002: "read_files",
         10003: "list_directories",
+        10004: "resume",
     }
     assert max(LIBGUESTFS) < FIRST_EXTENSION
 

@@ -3,7 +3,7 @@
 from typing import Final, NamedTuple
 
 from rpc.arguments import PathArgs
-from rpc.codec import VOID, FileName, GuestPath, UInt32, codec_of
+from rpc.codec import VOID, FileName, GuestPath, UInt32, UInt64, codec_of
 from rpc.procedure import Procedure, Transfer
 from rpc.types import Hello
 
@@ -29,6 +29,17 @@ class ReadFilesArgs(NamedTuple):
     max_bytes: UInt32
 
 
+class ResumeArgs(NamedTuple):
+    """Carry the arguments of ``resume``.
+
+    ``clock_ns`` is the time since 1970; ``entropy`` is secret random data; ``serials`` are the drives' serial numbers.
+    """
+
+    clock_ns: UInt64
+    entropy: bytes
+    serials: list[str]
+
+
 HELLO: Final = Procedure(number=10000, name="hello", args=HelloArgs, result=codec_of(Hello))
 LIST_DIRECTORY: Final = Procedure(
     number=10001, name="list_directory", args=PathArgs, result=VOID, transfer=Transfer.FILE_OUT
@@ -39,3 +50,4 @@ READ_FILES: Final = Procedure(
 LIST_DIRECTORIES: Final = Procedure(
     number=10003, name="list_directories", args=ListDirectoriesArgs, result=VOID, transfer=Transfer.FILE_OUT
 )
+RESUME: Final = Procedure(number=10004, name="resume", args=ResumeArgs, result=codec_of(list[str]))

@@ -12,7 +12,8 @@ import pytest
 import trio
 
 from appliance.config import ApplianceConfig, ApplianceFiles, Drive
-from appliance.launch import launch, root_uuid
+from appliance.launch import launch
+from appliance.running import root_uuid
 from appliance.state import State, StateMachine
 from rpc import procedures
 from rpc.arguments import DeviceArgs, NoArgs

@@ -11,7 +11,8 @@ import pytest
 import trio
 
 from appliance.config import ApplianceConfig, ApplianceFiles, Drive
-from appliance.launch import Appliance, launch
+from appliance.launch import launch
+from appliance.running import Appliance
 from rpc.arguments import NoArgs
 from rpc.errors import ProcedureError
 from rpc.procedure import Procedure

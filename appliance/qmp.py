@@ -1,0 +1,119 @@
+"""qemu's control channel: one JSON object a line (qemu: docs/interop/qmp-spec.txt)."""
+
+import json
+import socket
+from array import array
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, Final
+
+import trio
+
+from rpc.errors import LaunchError
+
+_LINE_MAX_BYTES: Final = 1 << 20
+_RECEIVE_BYTES: Final = 64 * 1024
+
+
+class QmpError(LaunchError):
+    """qemu refused a command, in its own words, or hung up.
+
+    Attributes:
+        hung_up: there is nobody to talk to any more.
+    """
+
+    def __init__(self, message: str, *, hung_up: bool = False) -> None:
+        super().__init__(message)
+        self.hung_up = hung_up
+
+
+class Qmp:
+    """A conversation with qemu, for one task at a time.
+
+    Args:
+        stream: our end of a socketpair whose other end qemu has inherited.
+    """
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self._socket: Final = stream.socket
+        self._buffer = bytearray()
+        self._events: deque[dict[str, Any]] = deque()
+
+    async def greet(self) -> None:
+        """Wait for qemu, and begin.
+
+        Raises:
+            QmpError: it has ended, or speaks something else.
+        """
+        if "QMP" not in await self._message():
+            raise QmpError("qemu's control channel does not begin with its greeting")
+        await self.execute("qmp_capabilities")
+
+    async def execute(self, command: str, arguments: Mapping[str, Any] | None = None, *, fd: int | None = None) -> Any:
+        """Run a command and return what it returns; ``fd`` is passed along.
+
+        Raises:
+            QmpError: qemu refused it, or has ended.
+        """
+        request = _request(command, arguments or {})
+        if fd is None:
+            await self._send(request)
+        else:
+            ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [fd]))]
+            sent_bytes = await self._socket.sendmsg([request], ancillary)
+            await self._send(request[sent_bytes:])
+        while "event" in (answer := await self._message()):
+            self._events.append(answer)
+        return _result(command, answer)
+
+    async def event(self, name: str) -> dict[str, Any]:
+        """Wait for an event and return its data; others that come are dropped.
+
+        Raises:
+            QmpError: qemu has ended.
+        """
+        while True:
+            message = self._events.popleft() if self._events else await self._message()
+            if message.get("event") == name:
+                return dict(message.get("data", {}))
+
+    async def _message(self) -> dict[str, Any]:
+        while (end := self._buffer.find(b"\n")) < 0:
+            data = await self._receive()
+            if not data or len(self._buffer) > _LINE_MAX_BYTES:
+                raise QmpError("qemu hung up" if not data else "qemu says more than a line may hold", hung_up=True)
+            self._buffer += data
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        try:
+            message = json.loads(line)
+        except ValueError as exc:
+            raise QmpError(f"qemu says something that is no JSON: {line[:100]!r}") from exc
+        if not isinstance(message, dict):
+            raise QmpError(f"qemu says something that is no JSON object: {line[:100]!r}")
+        return message
+
+    async def _receive(self) -> bytes:
+        try:
+            return bytes(await self._socket.recv(_RECEIVE_BYTES))
+        except OSError as exc:
+            raise QmpError(f"qemu hung up: {exc.strerror}", hung_up=True) from exc
+
+    async def _send(self, data: bytes) -> None:
+        try:
+            while data:
+                data = data[await self._socket.send(data) :]
+        except OSError as exc:
+            raise QmpError(f"qemu hung up: {exc.strerror}", hung_up=True) from exc
+
+
+def _request(command: str, arguments: Mapping[str, Any]) -> bytes:
+    return json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n"
+
+
+def _result(command: str, answer: Mapping[str, Any]) -> Any:
+    if "return" in answer:
+        return answer["return"]
+    error = answer.get("error")
+    words = error.get("desc") if isinstance(error, dict) else None
+    raise QmpError(f"{command}: {words or 'refused without a word'}")

@@ -1,0 +1,169 @@
+"""Templates made and used: boot once without drives and save; later restore, add the drives, and wake the daemon."""
+
+import os
+import shutil
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from appliance.cache import build_lock
+from appliance.packages import Log
+from appliance.qemu_args import TemplateFds, disk_device, drive_node, drive_serial, port_id, qemu_arguments
+from appliance.qmp import Qmp, QmpError
+from appliance.running import ConsoleSink, Job, Started, TemplateFiles, start_qemu
+from appliance.template import Template, finish_template, has_template, nameless_file, prune_templates, template_key
+from rpc import procedures
+from rpc.client import Channel
+from rpc.codec import UInt64
+from rpc.errors import DriveError, ImageError, LaunchError, LaunchTimeout, ProcedureError
+from rpc.procedures.extensions import ResumeArgs
+
+_MAKE_S: Final = 300.0
+"""A boot that takes longer is not worth saving, and may have hung."""
+_ENTROPY_BYTES: Final = 64
+_CAPABILITIES: Final = [
+    {"capability": "x-ignore-shared", "state": True},  # the memory stays where it is
+    {"capability": "events", "state": True},
+]
+
+
+def job_key(job: Job) -> str:
+    """Return the key of the template that a job can be restored from.
+
+    Raises:
+        LaunchError: qemu is missing.
+    """
+    program = shutil.which(job.config.qemu)
+    if program is None:
+        raise LaunchError(f"{job.config.qemu} is not installed: install the package qemu-system-x86")
+    argv = qemu_arguments(
+        job.config,
+        job.files,
+        accelerator=job.accelerator,
+        root_uuid=job.root_uuid,
+        channel_fds=range(job.config.channel_count),
+        drives=(),
+        template=TemplateFds(0, 0),
+    )
+    return template_key(job.files, Path(program), argv, job.accelerator)
+
+
+async def ensure_template(job: Job, directory: Path, key: str, console: ConsoleSink, log: Log) -> None:
+    """Make a template unless there is one; whoever comes meanwhile waits for it.
+
+    Cancellation: nothing is left.
+
+    Raises:
+        LaunchError: the appliance did not boot, or qemu could not save it; ImageError: the cache cannot take it.
+    """
+    if has_template(directory, key):
+        return
+    async with build_lock(directory, log, name="template-lock", work="starting the appliance for the first time"):
+        if not has_template(directory, key):
+            prune_templates(directory)
+            await _make(job._replace(drives=()), directory, key, console)
+
+
+async def _make(job: Job, directory: Path, key: str, console: ConsoleSink) -> None:
+    memory_bytes = job.config.memory_mib << 20
+    with nameless_file(directory, memory_bytes) as file:
+        async with AsyncExitStack() as stack:
+            started = await start_qemu(job, console, stack, TemplateFiles(file.fileno()))
+            try:
+                with trio.fail_after(min(_MAKE_S, job.config.launch_timeout_s)):
+                    await _save(started, job.config.channel_count, file.fileno())
+            except trio.TooSlowError as exc:
+                raise LaunchTimeout(f"not saved in time: {started.appliance.console_tail}") from exc
+            except QmpError as exc:
+                raise await _with_console(exc, started) from exc
+        try:
+            await trio.to_thread.run_sync(finish_template, file, directory, key, memory_bytes)
+        except OSError as exc:
+            raise ImageError(f"cannot keep a template in {directory}: {exc.strerror}") from exc
+
+
+async def _save(started: Started, channel_count: int, state_fd: int) -> None:
+    """Wait until a daemon stands at every port, and save the machine."""
+    assert started.control is not None
+    qmp = Qmp(started.control)
+    await qmp.greet()
+    closed = {port_id(index) for index in range(channel_count)}
+    while closed:
+        port = await qmp.event("VSERPORT_CHANGE")
+        closed -= {port.get("id")} if port.get("open") else set()
+    await qmp.execute("stop")
+    await qmp.execute("migrate-set-capabilities", {"capabilities": _CAPABILITIES})
+    await qmp.execute("getfd", {"fdname": "state"}, fd=state_fd)
+    await qmp.execute("migrate", {"uri": "fd:state"})
+    await _migrated(qmp)
+    await qmp.execute("quit")
+    await started.appliance.wait()
+
+
+async def start_restored(job: Job, template: Template, console: ConsoleSink, stack: AsyncExitStack) -> Started:
+    """Start qemu from a template, with the job's drives; its daemon is about to say its launch word.
+
+    Raises:
+        LaunchError: qemu could not restore it.
+        DriveError: qemu could not add a drive.
+    """
+    state_fd = template.state.fileno()
+    files = TemplateFiles(template.memory.fileno(), state_fd)
+    started = await start_qemu(job, console, stack, files)
+    assert started.control is not None
+    qmp = Qmp(started.control)
+    try:
+        await qmp.greet()
+        await qmp.execute("migrate-set-capabilities", {"capabilities": _CAPABILITIES})
+        await qmp.execute("migrate-incoming", {"uri": f"fd:{state_fd}"})
+        await _migrated(qmp)
+        await _add_drives(qmp, job)
+        await qmp.execute("cont")
+    except QmpError as exc:
+        raise await _with_console(exc, started) from exc
+    started.appliance.restored = True
+    return started
+
+
+async def _migrated(qmp: Qmp) -> None:
+    while (status := (await qmp.event("MIGRATION")).get("status")) != "completed":
+        if status == "failed":
+            raise QmpError(f"migrate: {(await qmp.execute('query-migrate')).get('error-desc', 'failed')}")
+
+
+async def _add_drives(qmp: Qmp, job: Job) -> None:
+    for index, (drive, _) in enumerate(job.drives):
+        try:
+            await qmp.execute("blockdev-add", drive_node(drive, index))
+            await qmp.execute("device_add", disk_device(drive, index))
+        except QmpError as exc:
+            if exc.hung_up:
+                raise
+            raise DriveError(f"{drive.path}: qemu cannot attach it: {exc}") from exc
+
+
+async def _with_console(exc: QmpError, started: Started) -> LaunchError:
+    """Return the error with what qemu has said on its way out."""
+    if exc.hung_up:
+        with trio.move_on_after(5):
+            await started.appliance.console.ended.wait()
+    return LaunchError(f"{exc}: {started.appliance.console_tail}")
+
+
+async def resume(channel: Channel, drive_count: int) -> None:
+    """Tell a restored daemon the time, give it entropy, and wait until it sees all drives.
+
+    Raises:
+        LaunchError: it does not, or answers nonsense.
+    """
+    serials = [drive_serial(index) for index in range(drive_count)]
+    args = ResumeArgs(UInt64(time.time_ns()), os.urandom(_ENTROPY_BYTES), serials)
+    try:
+        devices = await channel.call(procedures.RESUME, args)
+    except ProcedureError as exc:
+        raise LaunchError(f"the restored daemon cannot go on: {exc.message}") from exc
+    if len(devices) != drive_count:
+        raise LaunchError(f"the restored daemon sees {len(devices)} drives instead of {drive_count}")

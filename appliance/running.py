@@ -1,0 +1,200 @@
+"""A started qemu: its process, its console and our ends of its channels."""
+
+import os
+import socket
+import uuid
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack, ExitStack, suppress
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import trio
+
+from appliance.config import ApplianceConfig, ApplianceFiles
+from appliance.console import Console
+from appliance.drives import CheckedDrive
+from appliance.qemu_args import TemplateFds, qemu_arguments
+from appliance.qemu_process import QemuProcess
+from appliance.state import Event, State, StateMachine
+from rpc.client import Channel
+from rpc.errors import ImageError
+
+_EXT_MAGIC_AT: Final = 0x438
+_EXT_UUID_AT: Final = 0x468
+
+ConsoleSink = Callable[[bytes], None]
+
+
+class Job(NamedTuple):
+    """What is to be started.
+
+    Attributes:
+        drives: each with the descriptor of its overlay.
+    """
+
+    config: ApplianceConfig
+    files: ApplianceFiles
+    accelerator: str
+    root_uuid: str
+    drives: Sequence[tuple[CheckedDrive, int]] = ()
+
+
+class TemplateFiles(NamedTuple):
+    """Descriptors of a template to restore, or without a state of one to make."""
+
+    memory: int
+    state: int | None = None
+
+
+class Appliance:
+    """A launched appliance.
+
+    Attributes:
+        gone: set when qemu has gone.
+        channels: conversations with the daemon, launch word received; libguestfs's daemon has one.
+        extended: the daemon has our extensions.
+        restored: it was restored from a template.
+    """
+
+    def __init__(self, process: QemuProcess, console: Console) -> None:
+        self.channels: tuple[Channel, ...] = ()
+        self.extended = False
+        self.restored = False
+        self.gone: Final = trio.Event()
+        self.console: Final = console
+        self._process = process
+        self._machine: StateMachine | None = None
+
+    @property
+    def pid(self) -> int:
+        """Return qemu's process id."""
+        return self._process.pid
+
+    @property
+    def console_tail(self) -> str:
+        """Return the console's last lines in one line."""
+        return self.console.summary
+
+    async def wait(self) -> int:
+        """Wait until qemu has gone; return its exit status, negative for a signal."""
+        return await self._process.wait()
+
+    def kill(self) -> None:
+        """Kill qemu, without a word to the guest."""
+        self._process.kill()
+
+    def lead(self, machine: StateMachine) -> None:
+        """Make a machine that is launching READY, until qemu has gone."""
+        machine.fire(Event.LAUNCH_WORD)
+        self._machine = machine
+
+    @property
+    def is_ready(self) -> bool:
+        """Tell whether a machine is READY by this appliance."""
+        return self._machine is not None and self._machine.state is State.READY
+
+    async def watch(self) -> None:
+        """Follow qemu to its end, which the owner sees to also when all is cancelled."""
+        with trio.CancelScope(shield=True):
+            await self._process.wait()
+        self.gone.set()
+        if self._machine is not None:
+            self._machine.fire(Event.EXIT)
+
+
+class Started(NamedTuple):
+    """A qemu that runs, and our ends.
+
+    Attributes:
+        streams: the channels, none for a template that is being made.
+        control: speaks QMP; a qemu that boots for itself has none.
+    """
+
+    appliance: Appliance
+    streams: list[trio.SocketStream]
+    control: trio.SocketStream | None
+
+
+async def start_qemu(
+    job: Job, console: ConsoleSink, stack: AsyncExitStack, template: TemplateFiles | None = None
+) -> Started:
+    """Start qemu; the stack then owns it, its watchers and our ends of the channels.
+
+    Raises:
+        LaunchError: it cannot be started.
+    """
+    making = template is not None and template.state is None
+    nursery = await stack.enter_async_context(trio.open_nursery())
+    with ExitStack() as inherited:  # what qemu gets, and we then close
+        streams, channel_fds = [], []
+        for _ in range(job.config.channel_count):
+            ours, descriptor = _pair(inherited)
+            channel_fds.append(descriptor)
+            if making:
+                ours.close()  # the daemon is to be saved while it waits for somebody to listen
+            else:
+                streams.append(await _stream(ours, stack))
+        control, fds = None, None
+        if template is not None:
+            ours, descriptor = _pair(inherited)
+            control = await _stream(ours, stack)
+            fds = TemplateFds(template.memory, descriptor, template.state)
+        argv = qemu_arguments(
+            job.config,
+            job.files,
+            accelerator=job.accelerator,
+            root_uuid=job.root_uuid,
+            channel_fds=channel_fds,
+            drives=job.drives,
+            template=fds,
+        )
+        descriptors = [*channel_fds, *(overlay for _, overlay in job.drives)]
+        descriptors += [number for number in fds or () if number is not None]
+        output, console_write = os.pipe2(os.O_CLOEXEC)
+        inherited.callback(os.close, console_write)
+        with ExitStack() as undo:
+            undo.callback(os.close, output)
+            process = QemuProcess([job.config.qemu, *argv], descriptors, console_write)
+            undo.pop_all()
+    stack.callback(process.close)
+    appliance = Appliance(process, Console(console))
+    nursery.start_soon(appliance.console.pump, trio.lowlevel.FdStream(output))
+    nursery.start_soon(appliance.watch)
+    stack.push_async_callback(_end, appliance, process, streams)
+    return Started(appliance, streams, control)
+
+
+def _pair(inherited: ExitStack) -> tuple[socket.socket, int]:
+    """Return our end of a new socketpair and the descriptor of the end that qemu inherits."""
+    ours, theirs = socket.socketpair()
+    inherited.enter_context(theirs)
+    return ours, theirs.fileno()
+
+
+async def _stream(ours: socket.socket, stack: AsyncExitStack) -> trio.SocketStream:
+    return await stack.enter_async_context(trio.SocketStream(trio.socket.from_stdlib_socket(ours)))
+
+
+async def _end(appliance: Appliance, process: QemuProcess, streams: Sequence[trio.SocketStream]) -> None:
+    """Hang up, which makes a daemon unmount and power off, and see to that, whatever is being cancelled.
+
+    A guest that has no daemon yet has nothing to lose: it is left to ``QemuProcess.close``.
+    """
+    with trio.CancelScope(shield=True):
+        for stream in streams:
+            await trio.aclose_forcefully(stream)
+        if appliance.is_ready:
+            await process.end()
+
+
+def root_uuid(root: Path) -> str:
+    """Return the UUID in the superblock of an ext2, ext3 or ext4 image.
+
+    Raises:
+        ImageError: it is no such image.
+    """
+    with suppress(OSError), root.open("rb") as file:
+        start = file.read(_EXT_UUID_AT + 16)
+        if start[_EXT_MAGIC_AT : _EXT_MAGIC_AT + 2] == b"\x53\xef" and len(start) == _EXT_UUID_AT + 16:
+            return str(uuid.UUID(bytes=start[_EXT_UUID_AT:]))
+    raise ImageError(f"{root}: not an ext2 image: the appliance is damaged; remove it and it is built anew")
