@@ -2,6 +2,7 @@
 
 python -m appliance build DIR      write a fixed appliance: kernel, initrd, root, README.fixed
 python -m appliance locate         name the directory of the appliance that would be used, built first if need be
+python -m appliance template       boot that appliance and save it, so that the next launch is quick; say where
 """
 
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 import trio
 
 from appliance.build import build_fixed
+from appliance.config import config_from_environment
+from appliance.launch import prepare_template
 from appliance.locate import find_appliance
 from rpc.errors import GuestmountError
 
@@ -24,6 +27,8 @@ async def _run(arguments: list[str]) -> int:
             await build_fixed(Path(directory), _log)
         case ["locate"]:
             sys.stdout.write(f"{(await find_appliance(_log)).root.parent}\n")
+        case ["template"]:
+            sys.stdout.write(f"{await prepare_template(config_from_environment((), verbose=False), _log)}\n")
         case ["--help" | "-h"]:
             sys.stdout.write(f"{__doc__}")
         case _:

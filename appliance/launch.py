@@ -1,8 +1,9 @@
 """Launch an appliance: CONFIG → LAUNCHING → READY, and back to CONFIG when qemu has gone."""
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 import trio
@@ -17,9 +18,9 @@ from appliance.patience import lone_leaf, patience
 from appliance.restore import ensure_template, job_key, resume, start_restored
 from appliance.running import Appliance, ConsoleSink, Job, Started, root_uuid, start_qemu
 from appliance.state import Event, State, StateMachine
-from appliance.template import Template, TemplateUnusable, discard_template, opened_template
+from appliance.template import Template, TemplateUnusable, discard_template, opened_template, template_path
 from rpc.client import open_channel
-from rpc.errors import ConnectionLost, LaunchError, LaunchTimeout, ProtocolError, RemoteProtocolError
+from rpc.errors import ConnectionLost, LaunchError, LaunchTimeout, ProtocolError, RemoteProtocolError, UsageError
 
 _RESTORE_S: Final = 60.0
 """How long a restored daemon may be silent; it needs a tenth of a second."""
@@ -83,6 +84,38 @@ async def _brought_up(
                 return restored
         started = await start_qemu(job, console, stack)
     return await _await_daemon(started, config, log, stack)
+
+
+async def prepare_template(config: ApplianceConfig, log: Log, files: ApplianceFiles | None = None) -> Path:
+    """Make the template that launches with this configuration are restored from, unless it is there; return its path.
+
+    Raises:
+        UsageError: this appliance is not known to be one that can be restored.
+        LaunchError: it did not boot, or the cache cannot take it.
+    """
+    files = files or await find_appliance(log)
+    if not files.resumable:
+        raise UsageError(f"{files.root.parent}: the appliance there cannot be saved: it is not of this version")
+    accelerator = await choose_accelerator(config, files, log)
+    job = Job(config, files, accelerator, root_uuid(files.root))
+    directory = cache_directory()
+    make_private(directory)
+    key = job_key(job)
+    try:
+        with suppress(FileNotFoundError):
+            _check_template(directory, key)
+        await ensure_template(job, directory, key, lambda _data: None, log)
+    except BaseExceptionGroup as group:
+        raise lone_leaf(group) from None
+    return template_path(directory, key)
+
+
+def _check_template(directory: Path, key: str) -> None:
+    try:
+        with opened_template(directory, key):
+            pass
+    except TemplateUnusable:
+        discard_template(directory, key)
 
 
 async def _restored(job: Job, log: Log, console: ConsoleSink, stack: AsyncExitStack) -> Appliance | None:

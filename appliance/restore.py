@@ -14,7 +14,7 @@ from appliance.packages import Log
 from appliance.qemu_args import TemplateFds, disk_device, drive_node, drive_serial, port_id, qemu_arguments
 from appliance.qmp import Qmp, QmpError
 from appliance.running import ConsoleSink, Job, Started, TemplateFiles, start_qemu
-from appliance.template import Template, finish_template, has_template, nameless_file, prune_templates, template_key
+from appliance.template import Template, finish_template, nameless_file, prune_templates, template_key, template_path
 from rpc import procedures
 from rpc.client import Channel
 from rpc.codec import UInt64
@@ -59,10 +59,10 @@ async def ensure_template(job: Job, directory: Path, key: str, console: ConsoleS
     Raises:
         LaunchError: the appliance did not boot, or qemu could not save it; ImageError: the cache cannot take it.
     """
-    if has_template(directory, key):
+    if template_path(directory, key).exists():
         return
     async with build_lock(directory, log, name="template-lock", work="starting the appliance for the first time"):
-        if not has_template(directory, key):
+        if not template_path(directory, key).exists():
             prune_templates(directory)
             await _make(job._replace(drives=()), directory, key, console)
 

@@ -77,7 +77,7 @@ def opened_template(directory: Path, key: str) -> Iterator[Template]:
         FileNotFoundError: there is none.
         TemplateUnusable: it was cut short, changed or made for something else.
     """
-    path = directory / f"{_PREFIX}{key}"
+    path = template_path(directory, key)
     with path.open("rb") as memory, path.open("rb") as state:
         info = os.fstat(memory.fileno())
         manifest = _manifest(memory, info.st_size)
@@ -142,7 +142,7 @@ def finish_template(file: BinaryIO, directory: Path, key: str, memory_bytes: int
     file.write(text + _END.pack(len(text), _MAGIC))
     os.fsync(file.fileno())
     os.utime(file.fileno(), ns=(now_ns, now_ns))
-    path = directory / f"{_PREFIX}{key}"
+    path = template_path(directory, key)
     path.unlink(missing_ok=True)
     here = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:  # with a directory given, os.link is linkat(2), which follows this symlink to the nameless file
@@ -151,14 +151,14 @@ def finish_template(file: BinaryIO, directory: Path, key: str, memory_bytes: int
         os.close(here)
 
 
-def has_template(directory: Path, key: str) -> bool:
-    """Tell whether there is a template, good or not."""
-    return (directory / f"{_PREFIX}{key}").exists()
+def template_path(directory: Path, key: str) -> Path:
+    """Return where a template is kept, if there is one."""
+    return directory / f"{_PREFIX}{key}"
 
 
 def discard_template(directory: Path, key: str) -> None:
     """Remove a template; machines that were restored from it keep what they have mapped."""
-    (directory / f"{_PREFIX}{key}").unlink(missing_ok=True)
+    template_path(directory, key).unlink(missing_ok=True)
 
 
 def prune_templates(directory: Path) -> None:

@@ -84,6 +84,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("-o", "--option", metavar="OPTION", action="append", default=[], help="FUSE option, see --fuse-help")
     add("--dir-cache-timeout", metavar="N", type=int, help="accepted and ignored: a read-only mount never changes")
     add("--no-fork", action="store_true", help="stay in the foreground")
+    add("--no-template", action="store_true", help="boot the appliance instead of restoring one that has booted before")
     add("--pid-file", metavar="FILE", type=Path, help="write the process id; removed when the appliance is gone")
     add("--fd", metavar="N", type=int, help="write a byte to this descriptor when the mount is ready")
     add("-n", "--no-sync", action="store_true", help="accepted and ignored")
@@ -133,6 +134,7 @@ def parse(arguments: Sequence[str]) -> MountConfig:
         ready_fd=options.fd,
         verbose=options.verbose,
         trace=options.trace,
+        template=not options.no_template,
     )
 
 

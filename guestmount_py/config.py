@@ -49,6 +49,7 @@ class MountConfig:
         fuse_options: words of ``-o``.
         ready_fd: ``--fd``: gets a byte when the mount is ready (as libguestfs's hidden option does for tests).
         trace: ``-x``: log every call.
+        template: restore the appliance, unless the environment forbids it.
     """
 
     drives: tuple[Drive, ...]
@@ -60,3 +61,4 @@ class MountConfig:
     ready_fd: int | None = None
     verbose: bool = False
     trace: bool = False
+    template: bool = True

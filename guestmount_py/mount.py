@@ -64,6 +64,8 @@ async def serve_mount(
 def _configured_guest(config: MountConfig, report: Callable[[str], None]) -> Guest:
     guest = Guest()
     guest.configure(verbose=config.verbose)
+    if not config.template:
+        guest.configure(template=False)
     for drive in config.drives:
         guest.add_drive(drive.path, format=drive.format, blocksize_bytes=drive.blocksize_bytes)
     sink = console_sink()

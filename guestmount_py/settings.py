@@ -23,6 +23,7 @@ class Settings(TypedDict, total=False):
     verbose: bool
     append: str
     qemu: str
+    template: bool
     temporary: Path
 
 

@@ -8,7 +8,8 @@ import pytest
 import trio
 
 from appliance.accelerator import choose_accelerator
-from appliance.config import ApplianceConfig, ApplianceFiles
+from appliance.config import ApplianceFiles, config_from_environment
+from appliance.launch import prepare_template
 from appliance.locate import find_appliance
 
 pytest.register_assert_rewrite("tests.system.sandbox")
@@ -40,11 +41,14 @@ def _missing(marker: str) -> str | None:
 
 @pytest.fixture(scope="session")
 def appliance_files() -> ApplianceFiles:
-    """Build the appliance, or find it in the cache, and try KVM, before any test measures time or reads messages."""
+    """Build the appliance, try KVM and make a template, before any test measures time or reads messages."""
 
     async def prepare() -> ApplianceFiles:
         files = await find_appliance(print)
-        await choose_accelerator(ApplianceConfig(drives=()), files, print)
+        config = config_from_environment((), verbose=False)
+        await choose_accelerator(config, files, print)
+        if config.template:
+            await prepare_template(config, print, files)
         return files
 
     return trio.run(prepare)

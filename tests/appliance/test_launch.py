@@ -39,13 +39,19 @@ def _disk(directory: Path, name: str, size_mib: int) -> Drive:
     return Drive(path=path)
 
 
+@pytest.fixture(params=[True, False], ids=["restored", "booted"])
+def config(booting: ApplianceConfig, request: pytest.FixtureRequest) -> ApplianceConfig:
+    """The same, restored from a template or not."""
+    return replace(booting, template=request.param)
+
+
 @pytest.fixture
-def config(tmp_path: Path) -> Iterator[ApplianceConfig]:
+def booting(tmp_path: Path) -> Iterator[ApplianceConfig]:
     """A configuration with one empty disk; at the end no process, descriptor or file may be left of it."""
     scratch = tmp_path / "tmp"
     scratch.mkdir()
     before = _descriptors()
-    yield ApplianceConfig(drives=(_disk(tmp_path, "disk.img", 8),), temporary=scratch)
+    yield ApplianceConfig(drives=(_disk(tmp_path, "disk.img", 8),), temporary=scratch, template=False)
     assert _processes_naming(tmp_path) == []
     assert list(scratch.iterdir()) == []
     assert _descriptors() == before
@@ -97,22 +103,22 @@ async def test_drives_appear_in_order_and_without_the_root(
 
 
 async def test_image_that_is_open_for_writing_elsewhere_can_be_attached(
-    config: ApplianceConfig, appliance_files: ApplianceFiles
+    booting: ApplianceConfig, appliance_files: ApplianceFiles
 ) -> None:
-    command = ["qemu-io", "-f", "raw", config.drives[0].path]
+    command = ["qemu-io", "-f", "raw", booting.drives[0].path]
     async with trio.open_nursery() as nursery:
         writer = await nursery.start(partial(trio.run_process, command, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
         await writer.stdin.send_all(b"write 0 512\n")
         await writer.stdout.receive_some()  # it has opened and locked the image now
-        async with launch(config, appliance_files, log=_ignore, console=_ignore):
+        async with launch(booting, appliance_files, log=_ignore, console=_ignore):
             pass
         await writer.stdin.send_all(b"quit\n")
 
 
-async def test_error_of_the_body_passes_as_it_is(config: ApplianceConfig, appliance_files: ApplianceFiles) -> None:
+async def test_error_of_the_body_passes_as_it_is(booting: ApplianceConfig, appliance_files: ApplianceFiles) -> None:
     machine = StateMachine()
     with pytest.raises(FileNotFoundError, match="the body's own"):
-        async with launch(config, appliance_files, log=_ignore, console=_ignore, machine=machine):
+        async with launch(booting, appliance_files, log=_ignore, console=_ignore, machine=machine):
             raise FileNotFoundError("the body's own")
     assert machine.history == COMPLETE
 
@@ -130,13 +136,13 @@ async def test_killed_qemu_is_noticed(config: ApplianceConfig, appliance_files: 
     assert machine.history == COMPLETE
 
 
-async def test_cancelled_launch_leaves_nothing(config: ApplianceConfig, appliance_files: ApplianceFiles) -> None:
+async def test_cancelled_launch_leaves_nothing(booting: ApplianceConfig, appliance_files: ApplianceFiles) -> None:
     machine = StateMachine()
     started = trio.Event()
     async with trio.open_nursery() as nursery:
 
         async def run() -> None:
-            async with launch(config, appliance_files, log=_ignore, console=lambda _: started.set(), machine=machine):
+            async with launch(booting, appliance_files, log=_ignore, console=lambda _: started.set(), machine=machine):
                 pytest.fail("launched in spite of being cancelled")
 
         nursery.start_soon(run)
@@ -145,46 +151,46 @@ async def test_cancelled_launch_leaves_nothing(config: ApplianceConfig, applianc
     assert machine.history == FAILED
 
 
-async def test_silent_appliance_is_a_timeout(config: ApplianceConfig, appliance_files: ApplianceFiles) -> None:
+async def test_silent_appliance_is_a_timeout(booting: ApplianceConfig, appliance_files: ApplianceFiles) -> None:
     machine = StateMachine()
     with pytest.raises(LaunchTimeout, match=r"said nothing within 0\.5 s"):
         async with launch(
-            replace(config, launch_timeout_s=0.5), appliance_files, log=_ignore, console=_ignore, machine=machine
+            replace(booting, launch_timeout_s=0.5), appliance_files, log=_ignore, console=_ignore, machine=machine
         ):
             pytest.fail("launched within half a second")
     assert machine.history == FAILED
 
 
 async def test_bad_kernel_is_a_launch_error_with_qemus_words(
-    config: ApplianceConfig, appliance_files: ApplianceFiles, tmp_path: Path
+    booting: ApplianceConfig, appliance_files: ApplianceFiles, tmp_path: Path
 ) -> None:
     (tmp_path / "kernel").write_bytes(b"\x7fELF" + bytes(60))
     files = replace(appliance_files, kernel=tmp_path / "kernel")
     machine = StateMachine()
     with pytest.raises(LaunchError, match=r"qemu ended with status 1: .*kernel"):
-        async with launch(replace(config, accelerator="tcg"), files, log=_ignore, console=_ignore, machine=machine):
+        async with launch(replace(booting, accelerator="tcg"), files, log=_ignore, console=_ignore, machine=machine):
             pytest.fail("launched without a kernel")
     assert machine.history == FAILED
 
 
 async def test_root_without_an_init_is_a_launch_error_with_the_kernels_words(
-    config: ApplianceConfig, appliance_files: ApplianceFiles, tmp_path: Path
+    booting: ApplianceConfig, appliance_files: ApplianceFiles, tmp_path: Path
 ) -> None:
     await trio.run_process(["/sbin/mke2fs", "-q", "-t", "ext2", tmp_path / "root", "4M"])
     files = replace(appliance_files, root=tmp_path / "root")
     with pytest.raises(LaunchError, match=r"qemu ended with status 0: .*Kernel panic"):
-        async with launch(config, files, log=_ignore, console=_ignore):
+        async with launch(booting, files, log=_ignore, console=_ignore):
             pytest.fail("launched without a daemon")
 
 
 async def test_damaged_root_is_an_image_error(
-    config: ApplianceConfig, appliance_files: ApplianceFiles, tmp_path: Path
+    booting: ApplianceConfig, appliance_files: ApplianceFiles, tmp_path: Path
 ) -> None:
     (tmp_path / "root").write_bytes(bytes(MIB))
     machine = StateMachine()
     with pytest.raises(ImageError, match="the appliance is damaged"):
         async with launch(
-            config, replace(appliance_files, root=tmp_path / "root"), log=_ignore, console=_ignore, machine=machine
+            booting, replace(appliance_files, root=tmp_path / "root"), log=_ignore, console=_ignore, machine=machine
         ):
             pytest.fail("launched without a root")
     assert machine.history == FAILED
@@ -197,13 +203,13 @@ async def test_missing_qemu_names_the_package(config: ApplianceConfig, appliance
 
 
 async def test_qemu_that_is_no_program_is_a_launch_error(
-    config: ApplianceConfig, appliance_files: ApplianceFiles, tmp_path: Path
+    booting: ApplianceConfig, appliance_files: ApplianceFiles, tmp_path: Path
 ) -> None:
     (tmp_path / "emulator").write_text("neither a script nor an executable")
     (tmp_path / "emulator").chmod(0o755)
-    config = replace(config, qemu=str(tmp_path / "emulator"), accelerator="tcg")
+    booting = replace(booting, qemu=str(tmp_path / "emulator"), accelerator="tcg")
     with pytest.raises(LaunchError, match="emulator"):
-        async with launch(config, appliance_files, log=_ignore, console=_ignore):
+        async with launch(booting, appliance_files, log=_ignore, console=_ignore):
             pytest.fail("launched without qemu")
 
 
@@ -223,7 +229,7 @@ async def test_bad_drive_is_found_before_qemu_starts(
     assert machine.history == FAILED
 
 
-@pytest.mark.usefixtures("config")
+@pytest.mark.usefixtures("booting")
 def test_qemu_ends_when_its_owner_is_killed(appliance_files: ApplianceFiles, tmp_path: Path) -> None:
     files: list[str | Path] = [appliance_files.kernel, appliance_files.initrd, appliance_files.root]
     with tempfile.TemporaryDirectory(dir=tmp_path) as scratch:

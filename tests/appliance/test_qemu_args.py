@@ -5,13 +5,15 @@ from typing import Any
 
 from appliance.config import ApplianceConfig, ApplianceFiles
 from appliance.drives import CheckedDrive
-from appliance.qemu_args import kernel_command_line, qemu_arguments
+from appliance.qemu_args import TemplateFds, kernel_command_line, qemu_arguments
 
 FILES = ApplianceFiles(kernel=Path("/a/kernel"), initrd=Path("/a/initrd"), root=Path("/a/root"))
 UUID = "fe0433e5-9bfe-4590-bb9e-0fb68745a259"
 
 
-def _arguments(config: ApplianceConfig, *drives: CheckedDrive, accelerator: str = "tcg") -> list[str]:
+def _arguments(
+    config: ApplianceConfig, *drives: CheckedDrive, accelerator: str = "tcg", template: TemplateFds | None = None
+) -> list[str]:
     return qemu_arguments(
         config,
         FILES,
@@ -19,6 +21,7 @@ def _arguments(config: ApplianceConfig, *drives: CheckedDrive, accelerator: str 
         root_uuid=UUID,
         channel_fds=[20, 21][: config.channel_count],
         drives=[(drive, 10 + index) for index, drive in enumerate(drives)],
+        template=template,
     )
 
 
@@ -32,6 +35,10 @@ def _values(arguments: list[str], option: str) -> list[str]:
 
 def _nodes(arguments: list[str]) -> dict[str, Any]:
     return {node["node-name"]: node for node in map(json.loads, _values(arguments, "-blockdev"))}
+
+
+def _disks(arguments: list[str]) -> list[dict[str, Any]]:
+    return [json.loads(device) for device in _values(arguments, "-device") if device.startswith("{")]
 
 
 def test_whole_command_line_is_as_written_down() -> None:
@@ -54,6 +61,15 @@ def test_whole_command_line_is_as_written_down() -> None:
         "read-only": True,
         "file": {"driver": "file", "filename": "/a/root", "locking": "off"},
     }
+    disk = {
+        "driver": "scsi-hd",
+        "bus": "scsi.0",
+        "drive": "drive0",
+        "scsi-id": 0,
+        "serial": "drive0",
+        "werror": "report",
+        "rerror": "report",
+    }
     kernel_words = (
         "panic=1 console=ttyS0 edd=off no_timer_check printk.time=1 cgroup_disable=memory usbcore.nousb "
         "cryptomgr.notests tsc=reliable 8250.nr_uarts=1 random.trust_cpu=on scsi_mod.scan=sync mitigations=off "
@@ -69,12 +85,12 @@ def test_whole_command_line_is_as_written_down() -> None:
         *("-blockdev", json.dumps(root), "-device", "virtio-blk-pci,drive=root"),
         *("-device", "virtio-scsi-pci,id=scsi"),
         *("-add-fd", "fd=10,set=1", "-blockdev", json.dumps(drive)),
-        *("-device", "scsi-hd,bus=scsi.0,drive=drive0,scsi-id=0,serial=drive0,werror=report,rerror=report"),
+        *("-device", json.dumps(disk)),
         *("-device", "virtio-serial-pci,max_ports=31"),
         *("-chardev", "socket,id=channel0,fd=20"),
-        *("-device", "virtserialport,chardev=channel0,name=org.libguestfs.channel.0"),
+        *("-device", "virtserialport,id=port0,chardev=channel0,name=org.libguestfs.channel.0"),
         *("-chardev", "socket,id=channel1,fd=21"),
-        *("-device", "virtserialport,chardev=channel1,name=org.guestmount-py.channel.1"),
+        *("-device", "virtserialport,id=port1,chardev=channel1,name=org.guestmount-py.channel.1"),
     ]
 
 
@@ -85,8 +101,11 @@ def test_drives_keep_their_order_and_have_an_overlay_each() -> None:
     assert [nodes[f"drive{number}"]["file"]["filename"] for number in range(3)] == [
         f"/dev/fdset/{number}" for number in (1, 2, 3)
     ]
-    disks = [device for device in _values(arguments, "-device") if device.startswith("scsi-hd")]
-    assert [f"scsi-id={number}" in disk for number, disk in enumerate(disks)] == [True] * 3
+    assert [(disk["scsi-id"], disk["drive"]) for disk in _disks(arguments)] == [
+        (0, "drive0"),
+        (1, "drive1"),
+        (2, "drive2"),
+    ]
 
 
 def test_base_is_only_read_and_may_be_in_use() -> None:
@@ -103,7 +122,8 @@ def test_guessed_format_opens_no_backing_file_and_a_given_one_may() -> None:
 
 def test_sector_size_is_passed_on() -> None:
     arguments = _arguments(ApplianceConfig(drives=()), _drive("/a", "raw", blocksize_bytes=4096))
-    assert any("logical_block_size=4096,physical_block_size=4096" in each for each in _values(arguments, "-device"))
+    [disk] = _disks(arguments)
+    assert (disk["logical_block_size"], disk["physical_block_size"]) == (4096, 4096)
 
 
 def test_machine_follows_the_configuration() -> None:
@@ -119,3 +139,23 @@ def test_verbose_appliance_is_not_quiet() -> None:
     words = kernel_command_line(ApplianceConfig(drives=(), verbose=True)).split()
     assert "guestfs_verbose=1" in words
     assert "quiet" not in words
+
+
+def test_template_is_made_with_its_file_as_shared_memory() -> None:
+    arguments = _arguments(ApplianceConfig(drives=()), template=TemplateFds(memory=30, control=31))
+    assert "memory-backend-file,id=ram,size=512M,mem-path=/proc/self/fd/30,share=on" in _values(arguments, "-object")
+    assert "memory-backend=ram" in _values(arguments, "-machine")
+    assert "socket,id=control,fd=31" in _values(arguments, "-chardev")
+    assert _values(arguments, "-kernel") == ["/a/kernel"]
+    assert "-incoming" not in arguments
+
+
+def test_restored_machine_is_the_same_but_maps_privately_and_waits() -> None:
+    config, drive = ApplianceConfig(drives=()), _drive("/b", "raw")
+    made = _arguments(config, template=TemplateFds(memory=30, control=31))
+    restored = _arguments(config, drive, template=TemplateFds(memory=30, control=31, state=32))
+    assert any("mem-path=/proc/self/fd/30,share=off" in each for each in _values(restored, "-object"))
+    assert restored[restored.index("-incoming") - 1 :][:3] == ["-S", "-incoming", "defer"]
+    assert _values(restored, "-device") == _values(made, "-device")
+    assert _values(restored, "-add-fd") == ["fd=10,set=1"]
+    assert not {"-kernel", "-initrd", "-append"} & set(restored)

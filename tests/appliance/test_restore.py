@@ -1,0 +1,312 @@
+"""Machines restored from templates by the real qemu."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import pytest
+import trio
+
+from appliance import cache, restore
+from appliance import launch as launch_module
+from appliance.config import ApplianceConfig, ApplianceFiles, Drive
+from appliance.launch import launch, prepare_template
+from appliance.packages import package_list
+from appliance.root_image import daemon_sources
+from appliance.running import Appliance, Job
+from appliance.state import State, StateMachine
+from appliance.template import finish_template, nameless_file
+from rpc import procedures
+from rpc.arguments import DeviceArgs, NoArgs
+from rpc.codec import Device
+from rpc.errors import DriveError, LaunchError
+from rpc.procedures.control import DebugArgs
+from tests.system.sandbox import REPOSITORY, gone_within
+
+pytestmark = pytest.mark.appliance
+MIB = 1 << 20
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache; launches are given their appliance."""
+    monkeypatch.setenv("LIBGUESTFS_CACHEDIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("LIBGUESTFS_BACKEND_SETTINGS", "force_tcg")
+    directory = cache.cache_directory()
+    cache.make_private(directory)
+    return directory
+
+
+@pytest.fixture
+def template(appliance_files: ApplianceFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy, in a cache of its own, of the template that launches here use."""
+    prepared = trio.run(partial(prepare_template, ApplianceConfig(drives=()), print, files=appliance_files))
+    monkeypatch.setenv("LIBGUESTFS_CACHEDIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(launch_module, "choose_accelerator", _tcg)
+    directory = cache.cache_directory()
+    cache.make_private(directory)
+    subprocess.run(["cp", "-p", "--sparse=always", prepared, directory], check=True)
+    return directory / prepared.name
+
+
+async def _tcg(*_: object) -> str:
+    return "tcg"
+
+
+def _templates(directory: Path) -> list[Path]:
+    return sorted(directory.glob("template-*[0-9a-f]"))
+
+
+def _disk(directory: Path, name: str, size_mib: int) -> Drive:
+    path = directory / f"{name}.img"
+    with path.open("wb") as file:
+        file.truncate(size_mib * MIB)
+    return Drive(path=path)
+
+
+@asynccontextmanager
+async def _launched(
+    files: ApplianceFiles, *drives: Drive, said: list[str] | None = None, machine: StateMachine | None = None
+) -> AsyncIterator[Appliance]:
+    lines: list[str] = [] if said is None else said
+    config = ApplianceConfig(drives=drives)
+    async with launch(config, files, log=lines.append, console=lambda _: None, machine=machine) as appliance:
+        yield appliance
+
+
+async def _shell(appliance: Appliance, command: str) -> str:
+    return await appliance.channels[0].call(procedures.DEBUG, DebugArgs("sh", [command]))
+
+
+async def test_restored_machine_answers_on_every_channel_and_powers_off(appliance_files: ApplianceFiles) -> None:
+    said, machine = list[str](), StateMachine()
+    async with _launched(appliance_files, said=said, machine=machine) as appliance:
+        assert appliance.restored
+        for channel in appliance.channels:
+            await channel.call(procedures.PING_DAEMON, NoArgs())
+    assert await appliance.wait() == 0
+    assert machine.history == [State.CONFIG, State.LAUNCHING, State.READY, State.CONFIG]
+    assert said == []
+
+
+async def test_two_restores_have_different_random_state_and_the_right_time(appliance_files: ApplianceFiles) -> None:
+    seen = []
+    for _ in range(2):
+        async with _launched(appliance_files) as appliance:
+            uuids = await _shell(appliance, "for i in 1 2 3 4; do cat /proc/sys/kernel/random/uuid; done")
+            now_s = float(await _shell(appliance, "date +%s.%N"))
+            assert abs(now_s - time.time()) < 2
+            seen += uuids.split()
+    assert len(set(seen)) == 8
+
+
+async def test_drives_of_both_block_sizes_are_in_order(appliance_files: ApplianceFiles, tmp_path: Path) -> None:
+    sizes = [(8, None), (3, 512), (5, 4096), (2, 4096)]
+    drives = [replace(_disk(tmp_path, f"{mib}", mib), blocksize_bytes=size) for mib, size in sizes]
+    async with _launched(appliance_files, *drives) as appliance:
+        assert appliance.restored
+        channel = appliance.channels[0]
+        devices = await channel.call(procedures.LIST_DEVICES, NoArgs())
+        assert devices == ["/dev/sda", "/dev/sdb", "/dev/sdc", "/dev/sdd"]
+        arguments = [DeviceArgs(Device(device)) for device in devices]
+        assert [await channel.call(procedures.BLOCKDEV_GETSIZE64, each) for each in arguments] == [
+            size_mib * MIB for size_mib, _ in sizes
+        ]
+        assert [await channel.call(procedures.BLOCKDEV_GETSS, each) for each in arguments] == [512, 512, 4096, 4096]
+
+
+@pytest.mark.parametrize("count", [27, 255])
+async def test_many_drives_are_all_there_in_order(appliance_files: ApplianceFiles, tmp_path: Path, count: int) -> None:
+    drives = [_disk(tmp_path, f"{number}", 1 + number % 7) for number in range(count)]
+    said = list[str]()
+    async with _launched(appliance_files, *drives, said=said) as appliance:
+        assert said == []
+        assert appliance.restored
+        channel = appliance.channels[0]
+        devices = await channel.call(procedures.LIST_DEVICES, NoArgs())
+        assert (devices[0], devices[26], len(devices)) == ("/dev/sda", "/dev/sdaa", count)
+        for number in {0, 1, 25, 26, count // 2, count - 1}:
+            size = await channel.call(procedures.BLOCKDEV_GETSIZE64, DeviceArgs(Device(devices[number])))
+            assert size == (1 + number % 7) * MIB
+
+
+async def test_drive_that_qemu_refuses_is_a_drive_error_and_the_template_stays(
+    appliance_files: ApplianceFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await prepare_template(ApplianceConfig(drives=()), pytest.fail)
+    before = _templates(cache.cache_directory())
+    monkeypatch.setattr(restore, "drive_node", lambda _drive, _index: {"driver": "qcow2", "node-name": "drive0"})
+    with pytest.raises(DriveError, match=r"qemu cannot attach it: blockdev-add: .*file"):
+        async with _launched(appliance_files, _disk(tmp_path, "a", 1)):
+            pytest.fail("launched without the drive")
+    assert _templates(cache.cache_directory()) == before
+
+
+# A template that does not do
+
+
+async def _boots_instead(files: ApplianceFiles, template: Path) -> str:
+    """Insist that the machine boots, that all is as always but for one line, and return the reason in it."""
+    said, machine = list[str](), StateMachine()
+    async with _launched(files, said=said, machine=machine) as appliance:
+        assert not appliance.restored
+        await appliance.channels[0].call(procedures.PING_DAEMON, NoArgs())
+    assert machine.history == [State.CONFIG, State.LAUNCHING, State.READY, State.CONFIG]
+    assert not template.exists()
+    [line] = said
+    begin = "the appliance could not be restored from its template, so it boots: "
+    assert line.startswith(begin)
+    return line.removeprefix(begin)
+
+
+async def test_template_is_used_from_any_cache(appliance_files: ApplianceFiles, template: Path) -> None:
+    async with _launched(appliance_files) as appliance:
+        assert appliance.restored
+    assert template.exists()
+
+
+async def test_truncated_template_falls_back(appliance_files: ApplianceFiles, template: Path) -> None:
+    os.truncate(template, 300 * MIB)
+    assert await _boots_instead(appliance_files, template) == "it was cut short"
+
+
+async def test_memory_that_never_answers_falls_back(
+    appliance_files: ApplianceFiles, template: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mtime_ns = template.stat().st_mtime_ns
+    with template.open("r+b") as file:
+        end = 0
+        while end < 512 * MIB:
+            begin = os.lseek(file.fileno(), end, os.SEEK_DATA)
+            end = min(os.lseek(file.fileno(), begin, os.SEEK_HOLE), 512 * MIB)
+            os.pwrite(file.fileno(), b"\xeb\xfe" * ((end - begin) // 2), begin)  # jmp to itself
+    os.utime(template, ns=(mtime_ns, mtime_ns))
+    monkeypatch.setattr(launch_module, "_RESTORE_S", 2.0)
+    assert await _boots_instead(appliance_files, template)
+
+
+async def test_state_that_qemu_does_not_know_falls_back_with_qemus_words(
+    appliance_files: ApplianceFiles, template: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = template.name.removeprefix("template-")
+    with nameless_file(template.parent, 512 * MIB) as file:
+        file.write(b"not a migration stream")
+        finish_template(file, template.parent, key, 512 * MIB)
+    assert "migration" in await _boots_instead(appliance_files, template)
+
+
+async def test_daemon_that_refuses_to_resume_falls_back(
+    appliance_files: ApplianceFiles, template: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(restore, "_ENTROPY_BYTES", 8)
+    reason = await _boots_instead(appliance_files, template)
+    assert "8 bytes of entropy are too few" in reason
+
+
+async def test_kernel_that_does_not_boot_is_a_launch_error_as_ever(
+    appliance_files: ApplianceFiles, own_cache: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "kernel").write_bytes(b"\x7fELF" + bytes(60))
+    said = list[str]()
+    with pytest.raises(LaunchError, match=r"qemu ended with status 1: .*kernel"):
+        async with _launched(replace(appliance_files, kernel=tmp_path / "kernel"), said=said):
+            pytest.fail("launched without a kernel")
+    assert len(said) == 1
+    assert _templates(own_cache) == []
+
+
+async def test_cancelled_restore_leaves_nothing(appliance_files: ApplianceFiles, template: Path) -> None:
+    machine = StateMachine()
+    with trio.move_on_after(0.1) as scope:
+        async with _launched(appliance_files, machine=machine):
+            await trio.sleep_forever()
+    assert scope.cancelled_caught
+    assert machine.state is State.CONFIG
+    assert template.exists()
+
+
+# Making one
+
+
+@pytest.fixture
+def making(appliance_files: ApplianceFiles, own_cache: Path, tmp_path: Path) -> dict[str, str]:
+    """An environment in which ``python -m appliance template`` has none yet; qemu's starts are counted."""
+    qemu = tmp_path / "qemu"
+    qemu.write_text(f'#!/bin/sh\necho $$ >>{tmp_path}/starts\nexec qemu-system-x86_64 "$@"\n')
+    qemu.chmod(0o755)
+    appliance = str(appliance_files.root.parent)
+    return {**os.environ, "LIBGUESTFS_PATH": appliance, "LIBGUESTFS_HV": str(qemu)}
+
+
+MAKE: Final = (sys.executable, "-m", "appliance", "template")
+
+
+def _make(environment: dict[str, str]) -> "subprocess.Popen[str]":
+    return subprocess.Popen(MAKE, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def _starts(tmp_path: Path) -> list[int]:
+    with suppress(FileNotFoundError):
+        return [int(line) for line in (tmp_path / "starts").read_text().splitlines()]
+    return []
+
+
+def test_concurrent_makers_make_one(making: dict[str, str], own_cache: Path, tmp_path: Path) -> None:
+    with _make(making) as first, _make(making) as second, _make(making) as third:
+        paths = {maker.communicate(timeout=200)[0] for maker in (first, second, third)}
+    assert paths == {f"{path}\n" for path in _templates(own_cache)}
+    assert len(paths) == 1
+    assert len(_starts(tmp_path)) == 1
+
+
+def test_killed_maker_leaves_nothing_and_the_next_one_makes_it(
+    making: dict[str, str], own_cache: Path, tmp_path: Path
+) -> None:
+    with _make(making) as maker:
+        while not _starts(tmp_path):
+            time.sleep(0.05)
+        time.sleep(1)
+        maker.kill()
+    assert gone_within(_starts(tmp_path), 10)
+    assert [path.name for path in own_cache.iterdir()] == ["template-lock"]
+    with _make(making) as maker:
+        assert maker.communicate(timeout=200)[0]
+    assert len(_templates(own_cache)) == 1
+
+
+def test_one_byte_of_daemon_code_makes_another_template(
+    appliance_files: ApplianceFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The daemon's code is part of the appliance's name, and the appliance of the template's."""
+    packages = package_list()
+    before = cache.content_key(packages)
+    sources = {name: Path(shutil.copytree(path, tmp_path / name)) for name, path in daemon_sources().items()}
+    monkeypatch.setattr(cache, "daemon_sources", lambda: sources)
+    assert cache.content_key(packages) == before
+    with (sources["daemon"] / "stat.py").open("a") as file:
+        file.write("\n")
+    after = cache.content_key(packages)
+    assert after != before
+    other = appliance_files.root.parent.with_name(f"appliance-{after}")
+    elsewhere = Path(shutil.copytree(appliance_files.root.parent, tmp_path / other.name, copy_function=os.link))
+    files = replace(appliance_files, kernel=elsewhere / "kernel", initrd=elsewhere / "initrd", root=elsewhere / "root")
+    keys = {restore.job_key(Job(ApplianceConfig(drives=()), each, "tcg", "uuid")) for each in (files, appliance_files)}
+    assert len(keys) == 2
+
+
+def test_appliance_of_others_is_never_restored(appliance_files: ApplianceFiles, tmp_path: Path) -> None:
+    for name in ("kernel", "initrd", "root"):
+        (tmp_path / name).touch()
+    (tmp_path / "README.fixed").write_text("This is the fixed appliance.\n")
+    found = cache.files_in(tmp_path)
+    assert found is not None
+    assert not found.resumable
+    assert appliance_files.resumable
