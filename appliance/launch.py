@@ -101,12 +101,9 @@ async def prepare_template(config: ApplianceConfig, log: Log, files: ApplianceFi
     directory = cache_directory()
     make_private(directory)
     key = job_key(job)
-    try:
-        with suppress(FileNotFoundError):
-            _check_template(directory, key)
-        await ensure_template(job, directory, key, lambda _data: None, log)
-    except BaseExceptionGroup as group:
-        raise lone_leaf(group) from None
+    with suppress(FileNotFoundError):
+        _check_template(directory, key)
+    await ensure_template(job, directory, key, lambda _data: None, log)
     return template_path(directory, key)
 
 

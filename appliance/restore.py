@@ -11,6 +11,7 @@ import trio
 
 from appliance.cache import build_lock
 from appliance.packages import Log
+from appliance.patience import lone_leaf
 from appliance.qemu_args import TemplateFds, disk_device, drive_node, drive_serial, port_id, qemu_arguments
 from appliance.qmp import Qmp, QmpError
 from appliance.running import ConsoleSink, Job, Started, TemplateFiles, start_qemu
@@ -70,22 +71,29 @@ async def ensure_template(job: Job, directory: Path, key: str, console: ConsoleS
 async def _make(job: Job, directory: Path, key: str, console: ConsoleSink) -> None:
     memory_bytes = job.config.memory_mib << 20
     with nameless_file(directory, memory_bytes) as file:
-        async with AsyncExitStack() as stack:
-            started = await start_qemu(job, console, stack, TemplateFiles(file.fileno()))
-            try:
-                with trio.fail_after(min(_MAKE_S, job.config.launch_timeout_s)):
-                    await _save(started, job.config.channel_count, file.fileno())
-            except trio.TooSlowError as exc:
-                raise LaunchTimeout(f"not saved in time: {started.appliance.console_tail}") from exc
-            except QmpError as exc:
-                raise await _with_console(exc, started) from exc
+        try:
+            async with AsyncExitStack() as stack:
+                await _save(job, file.fileno(), console, stack)
+        except BaseExceptionGroup as group:
+            raise lone_leaf(group) from None
         try:
             await trio.to_thread.run_sync(finish_template, file, directory, key, memory_bytes)
         except OSError as exc:
             raise ImageError(f"cannot keep a template in {directory}: {exc.strerror}") from exc
 
 
-async def _save(started: Started, channel_count: int, state_fd: int) -> None:
+async def _save(job: Job, file: int, console: ConsoleSink, stack: AsyncExitStack) -> None:
+    started = await start_qemu(job, console, stack, TemplateFiles(file))
+    try:
+        with trio.fail_after(min(_MAKE_S, job.config.launch_timeout_s)):
+            await _saved(started, job.config.channel_count, file)
+    except trio.TooSlowError as exc:
+        raise LaunchTimeout(f"not saved in time: {started.appliance.console_tail}") from exc
+    except QmpError as exc:
+        raise await _with_console(exc, started) from exc
+
+
+async def _saved(started: Started, channel_count: int, state_fd: int) -> None:
     """Wait until a daemon stands at every port, and save the machine."""
     assert started.control is not None
     qmp = Qmp(started.control)

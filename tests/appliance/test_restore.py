@@ -40,6 +40,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache; launches are given their appliance."""
     monkeypatch.setenv("LIBGUESTFS_CACHEDIR", str(tmp_path / "cache"))
     monkeypatch.setenv("LIBGUESTFS_BACKEND_SETTINGS", "force_tcg")
+    monkeypatch.setattr(launch_module, "choose_accelerator", _tcg)
     directory = cache.cache_directory()
     cache.make_private(directory)
     return directory
