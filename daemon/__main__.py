@@ -68,9 +68,7 @@ def _serve_appliance(*, verbose: bool) -> int:
     first, extra = find_ports()
     channel = Channel(_opened(first))
     if not channel.has_listener():
-        from daemon.resume import prepare
-
-        prepare()
+        _prepare_to_be_saved()
     workers = [_fork_worker(port, verbose=verbose) for port in extra]
     signal.signal(signal.SIGCHLD, lambda _signal, _frame: _end_with(workers))
     _end_with(workers)
@@ -83,6 +81,15 @@ def _serve_appliance(*, verbose: bool) -> int:
         mounts.umount_all(Session(sysroot), NoArgs())
     os.sync()
     return 0
+
+
+def _prepare_to_be_saved() -> None:
+    """Do now what would cost a restored daemon time: nobody is connected, so this machine becomes a template."""
+    from daemon.rehearsal import rehearse
+    from daemon.resume import listen
+
+    rehearse()
+    listen()
 
 
 def _fork_worker(port: str, *, verbose: bool) -> int:

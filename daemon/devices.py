@@ -21,7 +21,7 @@ _DISK: Final = r"/dev/(?:sd|hd|vd|xvd)([a-z]+)(\d*)"
 
 def disks() -> list[str]:
     """Return the kernel's names of the guest's disks in the order they were added; the appliance's own is left out."""
-    own = _own_disk()
+    own = own_disk()
     found = []
     for name in os.listdir(_SYS_BLOCK):
         if re.fullmatch(r"(sd|vd)[a-z]+", name) and name != own:
@@ -31,7 +31,7 @@ def disks() -> list[str]:
     return [name for *_, name in sorted(found)]
 
 
-def _own_disk() -> str | None:
+def own_disk() -> str | None:
     """Return the disk that holds the appliance's root, on whatever bus it is."""
     number = os.stat("/").st_dev
     link = f"/sys/dev/block/{os.major(number)}:{os.minor(number)}"

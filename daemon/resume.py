@@ -1,7 +1,6 @@
 """Go on in a machine that was restored from a template: same memory, other time, other secrets, other disks."""
 
 import fcntl
-import itertools
 import os
 import socket
 import struct
@@ -9,7 +8,6 @@ import time
 from typing import Final
 
 from daemon.devices import disks, labelled_disks, letters
-from daemon.index import NUMBERS
 from daemon.registry import handles
 from daemon.session import CallError, Session
 from rpc import procedures
@@ -26,13 +24,9 @@ _WAIT_S: Final = 50.0
 _LISTENERS: Final[list[socket.socket]] = []
 
 
-def prepare() -> None:
-    """Get ready to be saved: listen for disks to come, and import now what later would take time."""
-    from daemon.handlers import handler_of
-
+def listen() -> None:
+    """Keep what the kernel says of disks from now on, also while the machine is saved."""
     _LISTENERS.append(_uevents())
-    for number in itertools.chain(*NUMBERS.values()):
-        handler_of(number)
 
 
 def _uevents() -> socket.socket:
@@ -50,7 +44,7 @@ def resume(_session: Session, args: ResumeArgs) -> list[str]:
         raise CallError(f"{len(args.entropy)} bytes of entropy are too few")
     _reseed(args.entropy)
     time.clock_settime_ns(time.CLOCK_REALTIME, args.clock_ns)
-    _await_disks(args.serials)
+    await_disks(args.serials)
     return [f"/dev/sd{letters(index)}" for index in range(len(disks()))]
 
 
@@ -61,7 +55,7 @@ def _reseed(entropy: bytes) -> None:
         fcntl.ioctl(pool, _RNDRESEEDCRNG)
 
 
-def _await_disks(serials: list[str]) -> None:
+def await_disks(serials: list[str]) -> None:
     """Wait until the kernel has announced a disk with each serial number; it does so after it has read its partitions.
 
     Raises:

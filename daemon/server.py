@@ -24,6 +24,8 @@ from rpc.procedure import Transfer
 _UPLOADS: Final = frozenset((66, 69, 71, 229, 241, 242, 273, 309, 397, 413, 472))
 """Calls with a FileIn parameter, known to us or not (section 5.7): chunks follow them."""
 
+_VALIDATORS: Final[dict[int, Validator]] = {}
+
 
 class Server:
     """One channel and its calls, one at a time.
@@ -41,7 +43,6 @@ class Server:
         self._connection = Connection(Role.DAEMON)
         self._answered = (0, 0)
         self._progress = ProgressClock(self._send_progress)
-        self._validators: dict[int, Validator] = {}
         session.progress = self._progress.report
 
     def serve(self) -> None:
@@ -83,9 +84,9 @@ class Server:
         if handler is None:
             raise CallError(f"procedure {header.proc} is not known to this daemon")
         procedure, function = handler
-        validator = self._validators.get(header.proc)
+        validator = _VALIDATORS.get(header.proc)
         if validator is None:
-            validator = self._validators[header.proc] = Validator(procedure)
+            validator = _VALIDATORS[header.proc] = Validator(procedure)
         args = validator(self._session, call)
         if procedure.transfer is Transfer.FILE_OUT:
             self._stream(header, function(self._session, args))

@@ -1,0 +1,57 @@
+"""Before the daemon is saved: do once what every mount does, so that no restored copy does it for the first time.
+
+What that leaves behind is imported modules, derived codecs, and programs and libraries in the kernel's cache.
+"""
+
+import gc
+import itertools
+import socket
+from typing import Any
+
+from daemon.channel import Channel
+from daemon.command import run
+from daemon.devices import own_disk
+from daemon.handlers import handler_of
+from daemon.index import NUMBERS
+from daemon.resume import await_disks
+from daemon.server import Server
+from daemon.session import Session
+from daemon.sysroot import Sysroot
+from rpc import constants, procedures
+from rpc.arguments import NoArgs, PathArgs
+from rpc.codec import FileName, GuestPath, UInt32
+from rpc.connection import Connection, Role
+from rpc.procedure import Procedure
+from rpc.procedures.extensions import HelloArgs, ReadFilesArgs
+
+
+def rehearse() -> None:
+    """Make the calls of a mount on the appliance's own root, which is mounted for that in the guest's place."""
+    for number in itertools.chain(*NUMBERS.values()):
+        handler_of(number)
+    await_disks([])
+    sysroot = Sysroot()
+    run(["mount", "-o", "ro,nodev,nosuid", "-t", "ext4", "--", f"/dev/{own_disk()}", "/sysroot"])
+    calls: list[tuple[Procedure[Any, Any], Any]] = [
+        (procedures.HELLO, HelloArgs(UInt32(constants.EXTENSION_VERSION), UInt32(constants.EXTENDED_CHUNK_MAX_BYTES))),
+        (procedures.LSTATNS, PathArgs(GuestPath(b"/"))),
+        (procedures.LIST_DIRECTORY, PathArgs(GuestPath(b"/"))),
+        (procedures.READ_FILES, ReadFilesArgs(GuestPath(b"/"), [FileName(b"init")], UInt32(65536))),
+        (procedures.UMOUNT_ALL, NoArgs()),
+    ]
+    for procedure, args in calls:
+        _call(Session(sysroot), procedure, args)
+    gc.collect()
+    gc.freeze()
+
+
+def _call(session: Session, procedure: Procedure[Any, Any], args: Any) -> None:
+    """Serve a client that makes one call and leaves without its answer."""
+    client = Connection(Role.CLIENT)
+    client.receive_data(Connection(Role.DAEMON).send_launch())
+    client.next_event()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(client.send_call(procedure, args))
+        theirs.shutdown(socket.SHUT_WR)
+        Server(session, Channel(ours.fileno())).serve()
