@@ -37,6 +37,7 @@ class Contender:
         unmount: the command that takes the directory as its last argument.
         version: the command that prints a version.
         environment: added to ours for all of these.
+        booting: added where an appliance must boot; None if there is none.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Contender:
     unmount: Command
     version: Command
     environment: Mapping[str, str] = field(default_factory=dict)
+    booting: Mapping[str, str] | None = None
 
     @contextmanager
     def mounted(self, workload: Workload, directory: Path) -> Iterator[float]:
@@ -57,13 +59,13 @@ class Contender:
         """
         try:
             start_s = time.perf_counter()
-            self._run(*self.mount(workload, directory))
+            self.run(*self.mount(workload, directory))
             next(directory.iterdir())
             mount_s = time.perf_counter() - start_s
             try:
                 yield mount_s
             finally:
-                self._run(*self.unmount, directory)
+                self.run(*self.unmount, directory)
             if not processes.wait_until_gone(GONE_TIMEOUT_S):
                 said = f"{self.name}: processes left {GONE_TIMEOUT_S:.0f} s after the unmount"
                 if self.name == OURS:
@@ -76,9 +78,10 @@ class Contender:
 
     def describe(self) -> str:
         """Return the version, one line."""
-        return self._run(*self.version).strip().splitlines()[0]
+        return self.run(*self.version).strip().splitlines()[0]
 
-    def _run(self, *command: str | Path) -> str:
+    def run(self, *command: str | Path) -> str:
+        """Run a command and return what it says; RuntimeError if it fails."""
         # Output goes to a file: what stays in the background would hold a pipe open for ever.
         with tempfile.TemporaryFile() as output:
             finished = subprocess.run(
@@ -116,6 +119,11 @@ def _mount_ours(workload: Workload, directory: Path) -> Command:
     return _python("guestmount_py.cli", "--format=raw", "-a", workload.image, "-m", "/dev/sda1", "--ro", directory)
 
 
+def mount_overlay(overlay: Path, directory: Path) -> Command:
+    """Return the command that mounts, by this project, an image that is an overlay."""
+    return _python("guestmount_py.cli", "--format=qcow2", "-a", overlay, "-m", "/dev/sda1", "--ro", directory)
+
+
 def _mount_theirs(workload: Workload, directory: Path) -> Command:
     return ("guestmount", "--format=raw", "-a", workload.image, "-m", "/dev/sda1", "--ro", directory)
 
@@ -143,6 +151,7 @@ CONTENDERS: Final = (
         _python("guestmount_py.unmount"),
         _python("guestmount_py.cli", "--version"),
         _ACCELERATOR,
+        {"GUESTMOUNT_PY_TEMPLATE": "0"},
     ),
     Contender(
         THEIRS,
@@ -150,6 +159,7 @@ CONTENDERS: Final = (
         ("guestunmount", "--quiet"),
         ("guestmount", "--version"),
         {"LIBGUESTFS_BACKEND": "direct", "LIBGUESTFS_CACHEDIR": os.fspath(CACHE_DIRECTORY), **_ACCELERATOR},
+        {},
     ),
     Contender("fuse2fs", _mount_fuse2fs, ("umount",), ("fuse2fs", "-V")),
     Contender(KERNEL, _mount_kernel, ("umount",), ("uname", "-sr")),

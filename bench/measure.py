@@ -7,15 +7,32 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 
 from bench import processes
-from bench.contenders import Contender
+from bench.contenders import OURS, Contender
+from bench.crowd import crowd_of
 from bench.image import Workload
-from bench.rows import MEMORY_ROWS, MOUNT, PROPORTIONAL, RESIDENT, SESSIONS, Row, Step, drop_page_cache
+from bench.rows import (
+    CROWD,
+    CROWD_ROWS,
+    CROWD_SIZE,
+    LAST_OF_CROWD,
+    MEMORY_ROWS,
+    MOUNT,
+    MOUNT_BOOTED,
+    MOUNT_WARM,
+    PROPORTIONAL,
+    RESIDENT,
+    RESTING,
+    SESSIONS,
+    Row,
+    Step,
+    drop_page_cache,
+)
 from tests.guests.cache import run
 
 
@@ -90,6 +107,11 @@ def measure(workload: Workload, contenders: Sequence[Contender], rows: AbstractS
     for steps in sessions * rounds:
         for contender in contenders:
             _time(workload, contender, steps, rows, table)
+    for contender in [*contenders] * rounds:
+        _time_warm_mounts(workload, contender, rows, table)
+    for contender in contenders:
+        if contender.name == OURS and rows & set(CROWD_ROWS):
+            _gather(workload, contender, rows, table)
     if rows & MEMORY_ROWS:
         for contender in contenders:
             _weigh(workload, contender, rows, table)
@@ -112,6 +134,28 @@ def _time(
             table.agree(step.row, contender.name, outcome.found)
             if step.row in rows:
                 table.add(step.row, contender.name, outcome.seconds, used)
+
+
+def _time_warm_mounts(workload: Workload, contender: Contender, rows: AbstractSet[Row], table: Table) -> None:
+    """Mount with what earlier mounts have left in the page cache, and then without a template."""
+    if rows & {MOUNT_WARM, RESTING}:
+        with _session(workload, contender) as session:
+            used, held = processes.cpu_s(), processes.memory()
+        if MOUNT_WARM in rows:
+            table.add(MOUNT_WARM, contender.name, session.mount_s, used)
+        if RESTING in rows:
+            table.add(RESTING, contender.name, held.proportional_mib)
+    if MOUNT_BOOTED in rows and contender.booting is not None:
+        booting = replace(contender, environment={**contender.environment, **contender.booting})
+        with _session(workload, booting) as session:
+            table.add(MOUNT_BOOTED, contender.name, session.mount_s, processes.cpu_s())
+
+
+def _gather(workload: Workload, contender: Contender, rows: AbstractSet[Row], table: Table) -> None:
+    crowd = crowd_of(workload, contender, CROWD_SIZE)
+    for row, value in ((CROWD, crowd.proportional_mib_each), (LAST_OF_CROWD, crowd.last_mount_s)):
+        if row in rows:
+            table.add(row, contender.name, value)
 
 
 def _weigh(workload: Workload, contender: Contender, rows: AbstractSet[Row], table: Table) -> None:

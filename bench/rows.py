@@ -72,7 +72,9 @@ def _rsync(mounted: Path, scratch: Path) -> Outcome:
     return Outcome(seconds, f"tree {digest_of_tree(scratch)}")
 
 
-MOUNT: Final = Row("mount", "time to mounted", "s")
+MOUNT: Final = Row("mount", "time to mounted, cold", "s")
+MOUNT_WARM: Final = Row("mount-warm", "time to mounted, warm", "s")
+MOUNT_BOOTED: Final = Row("mount-booted", "time to mounted, warm, without a template", "s")
 FIND_COLD: Final = Row("find-cold", "`find -ls`, cold", "s")
 FIND_WARM: Final = Row("find-warm", "`find -ls`, warm", "s")
 READ: Final = Row("read", "reading a 768 MiB file, cold", "s")
@@ -80,8 +82,19 @@ TAR: Final = Row("tar", "`tar` of 10 000 small files, cold", "s")
 RSYNC: Final = Row("rsync", "`rsync -a` of /usr, cold", "s")
 RESIDENT: Final = Row("resident", "resident memory after all of it", "MiB")
 PROPORTIONAL: Final = Row("proportional", "proportional memory after all of it", "MiB")
+RESTING: Final = Row("resting", "proportional memory when just mounted", "MiB")
+CROWD_SIZE: Final = 50
+CROWD: Final = Row("crowd", f"proportional memory of each of {CROWD_SIZE} mounts", "MiB")
+LAST_OF_CROWD: Final = Row("crowd-last", "time to mounted of the last of them", "s")
 
-ROWS: Final = (MOUNT, FIND_COLD, FIND_WARM, READ, TAR, RSYNC, RESIDENT, PROPORTIONAL)
+MOUNT_ROWS: Final = (MOUNT, MOUNT_WARM, MOUNT_BOOTED)
+CROWD_ROWS: Final = (CROWD, LAST_OF_CROWD)
+ROWS: Final = (
+    *MOUNT_ROWS,
+    *(FIND_COLD, FIND_WARM, READ, TAR, RSYNC),
+    *(RESIDENT, PROPORTIONAL, RESTING),
+    *CROWD_ROWS,
+)
 MEMORY_ROWS: Final = frozenset({RESIDENT, PROPORTIONAL})
 
 # Each inner tuple runs on a mount of its own, so that no row profits from what another has cached.

@@ -3,7 +3,7 @@
 from typing import Final, NamedTuple
 
 from rpc.arguments import PathArgs
-from rpc.codec import VOID, FileName, GuestPath, UInt32, UInt64, codec_of
+from rpc.codec import STRING_LIST, VOID, FileName, GuestPath, UInt32, UInt64, codec_of
 from rpc.procedure import Procedure, Transfer
 from rpc.types import Hello
 
@@ -50,4 +50,4 @@ READ_FILES: Final = Procedure(
 LIST_DIRECTORIES: Final = Procedure(
     number=10003, name="list_directories", args=ListDirectoriesArgs, result=VOID, transfer=Transfer.FILE_OUT
 )
-RESUME: Final = Procedure(number=10004, name="resume", args=ResumeArgs, result=codec_of(list[str]))
+RESUME: Final = Procedure(number=10004, name="resume", args=ResumeArgs, result=STRING_LIST)

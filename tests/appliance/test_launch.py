@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from appliance.config import ApplianceConfig, ApplianceFiles, Drive
+from appliance.config import TEMPLATE_VARIABLE, ApplianceConfig, ApplianceFiles, Drive
 from appliance.launch import launch
 from appliance.running import root_uuid
 from appliance.state import State, StateMachine
@@ -230,11 +230,12 @@ async def test_bad_drive_is_found_before_qemu_starts(
 
 
 @pytest.mark.usefixtures("booting")
-def test_qemu_ends_when_its_owner_is_killed(appliance_files: ApplianceFiles, tmp_path: Path) -> None:
+@pytest.mark.parametrize("template", ["0", "1"])
+def test_qemu_ends_when_its_owner_is_killed(appliance_files: ApplianceFiles, tmp_path: Path, template: str) -> None:
     files: list[str | Path] = [appliance_files.kernel, appliance_files.initrd, appliance_files.root]
     with tempfile.TemporaryDirectory(dir=tmp_path) as scratch:
         command = [sys.executable, "-m", "tests.appliance.owner", *files, tmp_path / "disk.img"]
-        environment = {**os.environ, "TMPDIR": scratch}
+        environment = {**os.environ, "TMPDIR": scratch, TEMPLATE_VARIABLE: template}
         with subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, text=True) as owner:
             assert owner.stdout is not None
             qemu = int(owner.stdout.readline())

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 import pytest
 import trio
 
-from appliance.config import ApplianceConfig, ApplianceFiles, Drive
+from appliance.config import ApplianceFiles, Drive, config_from_environment
 from appliance.launch import launch
 from appliance.running import Appliance
 from rpc.arguments import NoArgs
@@ -80,7 +80,8 @@ class Scratch:
 @contextmanager
 def scratch_appliance(files: ApplianceFiles, images: Sequence[Path]) -> Iterator[Scratch]:
     """Launch an appliance, in a thread of its own, for as long as the block runs."""
-    config = ApplianceConfig(drives=tuple(Drive(path=path, format="raw") for path in images), verbose=True)
+    drives = tuple(Drive(path=path, format="raw") for path in images)
+    config = config_from_environment(drives, verbose=True)
     answers: queue.SimpleQueue[Scratch | BaseException] = queue.SimpleQueue()
     console = bytearray()
     stop: list[trio.Event] = []

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from appliance.config import ApplianceConfig, ApplianceFiles, Drive
+from appliance.config import ApplianceFiles, Drive, config_from_environment
 from appliance.launch import launch
 from rpc.arguments import DeviceArgs, MountableArgs, NoArgs, PathArgs
 from rpc.client import Channel
@@ -138,7 +138,9 @@ async def check_filesystems(channel: Channel) -> None:
 async def test_devices_and_filesystems_are_told_by_their_wire_names(
     appliance_files: ApplianceFiles, drives: tuple[Drive, ...]
 ) -> None:
-    async with launch(ApplianceConfig(drives=drives), appliance_files, log=print, console=_ignore) as appliance:
+    async with launch(
+        config_from_environment(drives, verbose=False), appliance_files, log=print, console=_ignore
+    ) as appliance:
         await check_devices(appliance.channels[0])
         await check_filesystems(appliance.channels[-1])
 
@@ -148,7 +150,9 @@ async def test_mounts_are_shared_by_all_channels_and_stay_in_the_guests_root(
 ) -> None:
     sda1, sdb = Mountable("/dev/sda1"), Mountable("/dev/sdb")
     root = PathArgs(GuestPath(b"/"))
-    async with launch(ApplianceConfig(drives=drives), appliance_files, log=print, console=_ignore) as appliance:
+    async with launch(
+        config_from_environment(drives, verbose=False), appliance_files, log=print, console=_ignore
+    ) as appliance:
         channel, other = appliance.channels[0], appliance.channels[-1]
         for each in (channel, other):
             assert "mount" in (await refused(each, EXISTS, root))[1]

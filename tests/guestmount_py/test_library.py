@@ -212,7 +212,7 @@ async def test_two_handles_tell_their_own_events_and_do_not_meet(drive: Path, tm
 def test_launch_timeout_leaves_nothing_and_a_longer_one_works(drive: Path) -> None:
     with SyncGuest() as g:
         g.add_drive(drive)
-        g.configure(launch_timeout_s=0.5)
+        g.configure(launch_timeout_s=0.5, template=False)
         with pytest.raises(LaunchTimeout, match=r"said nothing within 0\.5 s"):
             g.launch()
         assert _processes_naming(drive) == []
