@@ -83,7 +83,7 @@ def _rows(device: str) -> Iterator[tuple[str, str]]:
 @handles(procedures.LIST_FILESYSTEMS)
 def list_filesystems(_session: Session, _args: NoArgs) -> Pairs:
     """Return everything that may be mounted and its type, in the order of guestfs-protocol 5.9."""
-    from daemon.disks import arrays, mappings
+    from daemon.disks import arrays, has_volumes, mappings
     from daemon.lvm import logical_volumes
 
     assemble()
@@ -92,7 +92,9 @@ def list_filesystems(_session: Session, _args: NoArgs) -> Pairs:
     tables = {array: [f"/dev/{name}" for _, name in partitions_of(array)] for array in arrays()}
     devices += [part for parts in tables.values() for part in parts]
     devices += [f"/dev/{array}" for array, parts in tables.items() if not parts]
-    return [row for device in [*devices, *logical_volumes()] for row in _rows(device)]
+    if has_volumes():  # to ask lvm costs half a second
+        devices += logical_volumes()
+    return [row for device in devices for row in _rows(device)]
 
 
 @handles(procedures.INTERNAL_PARSE_MOUNTABLE)
