@@ -64,7 +64,12 @@ def mount(storage: Scratch, fstype: str | None = None, options: str = "") -> Non
     storage.call(MOUNT_OPTIONS, MountOptionsArgs(options, Mountable(DISK), "/"))
 
 
-COMPRESS: dict[str, Callable[[bytes], bytes]] = {"": bytes, "gzip": gzip.compress, "bzip2": bz2.compress, "xz": lzma.compress}
+COMPRESS: dict[str, Callable[[bytes], bytes]] = {
+    "": bytes,
+    "gzip": gzip.compress,
+    "bzip2": bz2.compress,
+    "xz": lzma.compress,
+}
 
 
 def owned() -> bytes:
