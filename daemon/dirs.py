@@ -5,9 +5,9 @@ import stat as modes
 from struct import Struct
 from typing import Final
 
+from daemon.pieces import records_in_pieces
 from daemon.registry import handles, streams
 from daemon.session import Pieces, Session
-from daemon.walks import records_in_pieces
 from rpc import procedures
 from rpc.arguments import PathArgs, PathNamesArgs
 from rpc.codec import FileName
