@@ -45,9 +45,9 @@ class ObservedPool(ChannelPool):
     async def upload(
         self, procedure: Procedure[ArgsT, RetT], args: ArgsT, source: AsyncIterator[bytes], size_hint_bytes: int = 0
     ) -> RetT:
-        """Make a FileIn call on a free channel, traced; see ``Channel.upload``."""
-        with self._traced(procedure, args), self._returned(await self._borrow(for_transfer=True)) as channel:
-            return await channel.upload(procedure, args, source, size_hint_bytes)
+        """Make a FileIn call, traced."""
+        with self._traced(procedure, args):
+            return await super().upload(procedure, args, source, size_hint_bytes)
 
     @contextmanager
     def _traced(self, procedure: Procedure[Any, Any], args: Any) -> Iterator[None]:
