@@ -15,6 +15,8 @@ ArgsT = TypeVar("ArgsT")
 RetT = TypeVar("RetT")
 
 _KEPT_BY_EACH: Final = frozenset({"umask"})
+SECRETS: Final = frozenset({"key", "newkey"})
+"""Names of the arguments that libguestfs's list has as keys."""
 
 
 class ObservedPool(ChannelPool):
@@ -51,13 +53,19 @@ class ObservedPool(ChannelPool):
 
     @contextmanager
     def _traced(self, procedure: Procedure[Any, Any], args: Any) -> Iterator[None]:
-        self._events.emit(CallStarted(procedure.name, args))
+        if self._events.wanted(CallStarted):
+            self._events.emit(CallStarted(procedure.name, _shown(args)))
         try:
             yield
         except BaseException as exc:
             self._events.emit(CallEnded(procedure.name, exc))
             raise
         self._events.emit(CallEnded(procedure.name, None))
+
+
+def _shown(args: Any) -> Any:
+    """Return arguments for everybody's eyes."""
+    return args._replace(**dict.fromkeys(SECRETS.intersection(args._fields), "***"))
 
 
 def progress_sink(events: Events) -> Callable[[wire.Progress], None]:
