@@ -1,6 +1,9 @@
 """A random mixture of calls: the same for the same seed, and about as likely to succeed as to fail.
 
 Names come from a small pool, so that calls meet each other's files. Nothing is chosen by what a call answered.
+
+Left out is what is known to leave the disks in different states: ln_f (libguestfs loses the name if there is nothing to
+link to), copies of files onto themselves; and what would stop libguestfs's daemon for ever: reading FIFOs.
 """
 
 import random
@@ -76,6 +79,11 @@ class Mixture:
         first = self._random.choices(_NAMES, _LIKELY)[0]
         return "/" + "/".join([first, *(self.pick("a", "b", "link") for _ in range(depth))][:depth])
 
+    def place(self) -> str:
+        """Choose a path for something new that is no link."""
+        path = self.path()
+        return path.removesuffix("link") + "b" if path.endswith("/link") else path
+
     def pick(self, *values: T) -> T:
         """Choose one."""
         return self._random.choice(values)
@@ -112,32 +120,33 @@ def _make(m: Mixture) -> Call:
     # A FIFO has names of its own, for libguestfs's daemon waits at one for ever; device numbers are nobody's.
     fifo = m.path() + ".fifo"
     return m.pick(
-        Call("touch", (m.path(),)),
-        Call("mkdir", (m.path(),)),
-        Call("mkdir", (m.path(),)),
-        Call("mkdir_p", (m.path(),)),
-        Call("mkdir_mode", (m.path(), m.pick(*_MODES))),
-        Call("mknod", (m.pick(_REGULAR, _CHARACTER, _BLOCK, _SOCKET, 0) | m.pick(0o644, 0), 250, 17, m.path())),
+        Call("touch", (m.place(),)),
+        Call("mkdir", (m.place(),)),
+        Call("mkdir", (m.place(),)),
+        Call("mkdir_p", (m.place(),)),
+        Call("mkdir_mode", (m.place(), m.pick(*_MODES))),
+        Call("mknod", (m.pick(_REGULAR, _CHARACTER, _BLOCK, _SOCKET, 0) | m.pick(0o644, 0), 250, 17, m.place())),
         Call("mknod", (_FIFO | 0o600, 0, 0, fifo)),
         Call("mkfifo", (m.pick(*_MODES), fifo)),
         Call(m.pick("is_fifo", "lstatns", "rm"), (fifo,)),
-        Call("mknod_b", (m.pick(0o660, _CHARACTER), 250, 300, m.path())),
-        Call("mknod_c", (m.pick(0o666, _BLOCK), 250, 3, m.path())),
+        Call("mknod_b", (m.pick(0o660, _CHARACTER), 250, 300, m.place())),
+        Call("mknod_c", (m.pick(0o666, _BLOCK), 250, 3, m.place())),
     )
 
 
 def _link(m: Mixture) -> Call:
-    name = m.path()
     if m.pick(True, False):
-        return Call(m.pick("ln", "ln", "ln_f"), (m.pick(m.path(), m.path(), "nowhere"), name))
-    # Relative, and never above the root: libguestfs's daemon runs ln, cp and the like in the appliance's own root.
+        return Call("ln", (m.pick(m.path(), m.path(), "nowhere"), m.place()))
+    # Relative, and never above the root: libguestfs's daemon runs cp, mv and the like in the appliance's own root. And
+    # never where a directory may be: its ln would make the link in there.
+    name = m.pick("/link", "/dir/link", "/Dir/link", "/a/link", "/b/a/link", "/nowhere/link")
     up = m.pick("", "../") if name.count("/") > 1 else ""
     target = m.pick("a", "b", "dir", "Dir/a", "nowhere", "a" * m.pick(59, 1000))
     return Call(m.pick("ln_s", "ln_s", "ln_sf"), (up + target, name))
 
 
 def _move(m: Mixture) -> Call:
-    return Call(m.pick("mv", "rename", "rename", "cp", "cp_a", "cp_r"), (m.path(), m.path()))
+    return Call(m.pick("mv", "rename", "rename", "cp", "cp_a", "cp_r"), (m.path(), m.place()))
 
 
 def _write(m: Mixture) -> Call:
@@ -157,7 +166,7 @@ def _copy(m: Mixture) -> Call:
     options = m.optional(
         srcoffset=m.pick(0, 100), destoffset=m.pick(0, 5000), size=m.pick(0, 10, 4096), sparse=True, append=True
     )
-    return Call("copy_file_to_file", (m.path(), m.path()), options)
+    return Call("copy_file_to_file", (m.path(), m.place() + ".copy"), options)
 
 
 def _change(m: Mixture) -> Call:

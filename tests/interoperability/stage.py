@@ -68,8 +68,8 @@ class Stage:
         if self._shared is None:
             disks = [self.disk(size_mib) for size_mib in SHARED_DISKS_MIB]
             self._shared = self._stack.enter_context(self.launched(*disks))
-        yield self._shared
         self._shared.umount_all()
+        yield self._shared
 
     @contextmanager
     def filesystem(self, kind: str = "ext4", device: str = "/dev/sda") -> Iterator[Library]:

@@ -2,17 +2,16 @@
 
 import os
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
 import pytest
 
 from tests.guests.cache import run
-from tests.interoperability.appliances import OURS, THEIRS
 from tests.interoperability.differences import unexplained
 from tests.interoperability.mixture import Mixture
 from tests.interoperability.outcomes import outcomes
+from tests.interoperability.side_by_side import side_by_side
 from tests.interoperability.stage import Stage
 
 pytestmark = [pytest.mark.appliance, pytest.mark.root]
@@ -60,8 +59,7 @@ def play(stage: Stage, root_image: Path) -> list[str]:
 
 
 def test_the_same_calls_get_the_same_answers(stages: dict[str, Stage], root_image: Path) -> None:
-    with ThreadPoolExecutor() as pool:
-        ours, theirs = pool.map(play, (stages[OURS], stages[THEIRS]), (root_image, root_image))
+    ours, theirs = side_by_side(stages, lambda stage: play(stage, root_image))
     assert unexplained("mixture", ours, theirs) == []
 
 
