@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 
+from daemon import server
 from daemon.registry import HANDLERS
 from rpc import procedures, types
 from rpc.codec import (
@@ -220,6 +221,11 @@ READ_ONLY: Final = """
 @pytest.mark.parametrize("name", READ_ONLY.split())
 def test_daemon_answers_what_a_read_only_mount_needs(name: str) -> None:
     assert HANDLERS[BY_NAME[name].number].procedure is BY_NAME[name]
+
+
+def test_server_knows_after_which_calls_chunks_come() -> None:
+    """Also of calls that we do not have: their chunks are drained before the error is sent."""
+    assert {row.number for row in LIBGUESTFS.values() if "FILEIN" in row.args} == server._UPLOADS
 
 
 def test_every_handler_stands_in_the_table() -> None:
