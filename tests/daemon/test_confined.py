@@ -93,7 +93,7 @@ def test_input_that_breaks_off_ends_the_program_and_what_it_started(session: Ses
     word = secrets.token_hex()
 
     def broken() -> Iterator[bytes]:
-        yield b"x" * 100_000
+        yield b"x"
         deadline_s = time.monotonic() + 10
         while not is_running(word):
             assert time.monotonic() < deadline_s
