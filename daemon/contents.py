@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from errno import EINVAL
 from typing import Final
 
+from daemon.disk_writes import device_to_write
 from daemon.registry import handles
 from daemon.session import CallError, Session
 from rpc import procedures
@@ -67,11 +68,8 @@ def pwrite(session: Session, args: PwriteArgs) -> int:
 def pwrite_device(_session: Session, args: PwriteDeviceArgs) -> int:
     """Write into a device; return how much, which may be less than was given."""
     _check_offset(args.offset)
-    descriptor = os.open(args.device, os.O_WRONLY | os.O_CLOEXEC)
-    try:
+    with device_to_write(args.device) as descriptor:
         return os.pwrite(descriptor, args.content, args.offset)
-    finally:
-        os.close(descriptor)
 
 
 def _check_offset(offset: int) -> None:

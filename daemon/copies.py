@@ -10,6 +10,7 @@ from typing import Final
 
 from daemon.contents import writable
 from daemon.devices import checked_device, names_device
+from daemon.disk_writes import device_to_write
 from daemon.files import opened
 from daemon.registry import handles
 from daemon.session import CallError, Session
@@ -138,18 +139,16 @@ def _write_at(target: int, data: bytes, offset: int) -> None:
 
 
 @contextmanager
-def _device(path: str, flags: int) -> Iterator[int]:
-    descriptor = os.open(path, flags | os.O_CLOEXEC)
+def _source(session: Session, name: bytes | str) -> Iterator[int]:
+    if isinstance(name, bytes):
+        with opened(session, name) as descriptor:
+            yield descriptor
+        return
+    descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
     try:
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-@contextmanager
-def _source(session: Session, name: bytes | str) -> Iterator[int]:
-    with _device(name, os.O_RDONLY) if isinstance(name, str) else opened(session, name) as descriptor:
-        yield descriptor
 
 
 @contextmanager
@@ -159,7 +158,7 @@ def _target(session: Session, name: bytes | str, source: int, *, append: bool) -
     A copy that fails leaves no file, as with libguestfs, but what was only appended to stays.
     """
     if isinstance(name, str):
-        with _device(name, os.O_WRONLY) as descriptor:
+        with device_to_write(name) as descriptor:
             yield descriptor
         return
     with writable(session, name, os.O_CREAT | (os.O_APPEND if append else 0)) as descriptor:
@@ -208,7 +207,7 @@ def zero_device(session: Session, args: DeviceArgs) -> None:
 
 
 def _zero(session: Session, device: str, limit_bytes: int | None) -> None:
-    with _device(device, os.O_WRONLY) as target:
+    with device_to_write(device) as target:
         size_bytes = os.lseek(target, 0, os.SEEK_END)
         end = size_bytes if limit_bytes is None else min(limit_bytes, size_bytes)
         for position in range(0, end, _ZERO_STEP_BYTES):

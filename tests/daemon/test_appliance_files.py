@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from rpc.arguments import NoArgs, PathArgs
+from rpc.arguments import DeviceArgs, NoArgs, PathArgs
 from rpc.codec import Device, DeviceOrPath, GuestPath, Mountable
 from rpc.errors import ProcedureError
 from rpc.procedure import Procedure
 from rpc.procedures import (
     CHECKSUMS_OUT,
+    COPY_DEVICE_TO_DEVICE,
     CP_A,
     DEBUG,
     DU,
@@ -25,6 +26,7 @@ from rpc.procedures import (
     HEAD,
     INTERNAL_WRITE,
     LGETXATTR,
+    LIST_PARTITIONS,
     LL,
     LN_S,
     LSETXATTR,
@@ -33,16 +35,19 @@ from rpc.procedures import (
     MKFS,
     MOUNT_OPTIONS,
     MV,
+    PWRITE_DEVICE,
     RM_RF,
     TAR_IN,
     TAR_OUT,
     TOUCH,
     UMOUNT_ALL,
     UPLOAD,
+    ZERO,
 )
 from rpc.procedures.archives import ChecksumsOutArgs, TarInArgs, TarOutArgs
-from rpc.procedures.contents import InternalWriteArgs
+from rpc.procedures.contents import InternalWriteArgs, PwriteDeviceArgs
 from rpc.procedures.control import DebugArgs
+from rpc.procedures.copies import CopyDeviceToDeviceArgs
 from rpc.procedures.directories import Find0Args
 from rpc.procedures.filesystems import MkfsArgs
 from rpc.procedures.mounting import MountOptionsArgs
@@ -165,6 +170,26 @@ def test_full_disk_stops_the_sender_with_enospc(storage: Scratch) -> None:
     assert caught.value.errno_name == "ENOSPC"
     with pytest.raises(ProcedureError, match="No space left on device"):
         storage.load(TAR_IN, TarInArgs(GuestPath(b"/")), archive(("other", bytes(1 << 20))))
+
+
+def test_written_partition_table_is_read_at_once(storage: Scratch) -> None:
+    """One MBR partition of type 0x83, from sector 2048 on, 2048 sectors long."""
+    entry = bytes((0, 0, 0, 0, 0x83, 0, 0, 0)) + (2048).to_bytes(4, "little") * 2
+    table = bytes(446) + entry + bytes(48) + b"\x55\xaa"
+    disk, name = Device("/dev/sda"), DeviceOrPath(b"/dev/sda")
+
+    def partitions() -> list[str]:
+        return [each for each in storage.call(LIST_PARTITIONS, NoArgs()) if each.startswith(disk)]
+
+    storage.call(ZERO, DeviceArgs(disk))
+    storage.load(UPLOAD, RemoteFileArgs(name), table)
+    assert partitions() == ["/dev/sda1"]
+    storage.call(ZERO, DeviceArgs(disk))
+    assert partitions() == []
+    storage.call(PWRITE_DEVICE, PwriteDeviceArgs(disk, table, 0))
+    assert partitions() == ["/dev/sda1"]
+    storage.call(COPY_DEVICE_TO_DEVICE, CopyDeviceToDeviceArgs(Device("/dev/sdf"), disk, size=512))
+    assert partitions() == []
 
 
 def test_archive_cannot_change_the_appliance(storage: Scratch) -> None:
