@@ -144,7 +144,7 @@ def archives(stage: Stage) -> Iterator[str]:
         library.chown(1234, 5678, "/from/below/file")
         library.setxattr("user.x", "value", 5, "/from/below/file")
         yield asked(library, "tar_out", "/from", os.fspath(back), compress="nonsense").replace(str(back), "back")
-        # Not "compress", which libguestfs's appliance lacks; nor tar_in with nonsense, at which its daemon gets out of step.
+        # libguestfs's appliance lacks "compress", and its daemon does not survive tar_in with nonsense.
         for compress in ("gzip", "bzip2", "xz", "lzop"):
             yield asked(library, "tar_out", "/from", os.fspath(back), compress=compress).replace(str(back), "back")
             library.mkdir_p(f"/{compress}")
