@@ -21,6 +21,7 @@ from rpc.procedures.allocation import (
     WriteFileArgs,
 )
 from rpc.procedures.contents import InternalWriteArgs, PwriteArgs, PwriteDeviceArgs
+from rpc.procedures.names import FillDirArgs
 
 _OPEN_FLAGS: Final = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _FILL_BYTES: Final = 256 * 1024
@@ -144,6 +145,17 @@ def fill_pattern(session: Session, args: FillPatternArgs) -> None:
     if not args.pattern:
         raise CallError("the pattern is empty")
     _fill(session, args.path, os.fsencode(args.pattern), args.len)
+
+
+@handles(procedures.FILL_DIR)
+def fill_dir(session: Session, args: FillDirArgs) -> None:
+    """Make so many empty files in a directory, named 00000000, 00000001 and so on."""
+    if args.nr < 0:
+        raise CallError(f"{args.nr} files cannot be made")
+    with session.sysroot:
+        os.chdir(args.dir)
+        for number in range(args.nr):
+            os.close(os.open(b"%08d" % number, _OPEN_FLAGS | os.O_CREAT, 0o666))
 
 
 def _fill(session: Session, path: bytes, pattern: bytes, size_bytes: int) -> None:
