@@ -1,6 +1,7 @@
 """btrfs: subvolumes and devices; btrfs(8) does the work."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -8,6 +9,7 @@ from typing import Final
 from daemon.command import lines_of, option, run, text_of
 from daemon.devices import names_device, wire_name
 from daemon.mountables import checked_mountable, volume_of
+from daemon.mounts import run_mount
 from daemon.registry import handles
 from daemon.session import CallError, Session
 from rpc import procedures
@@ -47,7 +49,7 @@ def _mounted(mountable: str, *options: str) -> Iterator[bytes]:
     place = b"/tmp/btrfs.%d" % os.getpid()
     os.mkdir(place, 0o700)
     try:
-        run(["mount", "-t", "btrfs", "-o", ",".join(words), "--", device, place])
+        run_mount(["mount", "-t", "btrfs", "-o", ",".join(words), "--", device, place], device)
         try:
             yield place
         finally:
@@ -58,12 +60,9 @@ def _mounted(mountable: str, *options: str) -> Iterator[bytes]:
 
 def _listed(place: bytes) -> list[Subvolume]:
     """Return what ``btrfs subvolume list`` prints: ``ID 256 gen 7 top level 5 path sv1``."""
-    rows = []
-    for line in text_of([b"btrfs", b"subvolume", b"list", place]).splitlines():
-        head, _, path = line.partition(" path ")
-        words = head.split()
-        rows.append(Subvolume(int(words[1]), int(words[6]), path))
-    return rows
+    text = text_of([b"btrfs", b"subvolume", b"list", place])
+    found = re.findall(r"^ID (\d+) gen \d+ top level (\d+) path (.+)$", text, re.MULTILINE)
+    return [Subvolume(int(number), int(above), path) for number, above, path in found]
 
 
 def _default_id(place: bytes) -> int:

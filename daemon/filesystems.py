@@ -1,5 +1,6 @@
 """What is on the block devices: types, labels, UUIDs."""
 
+import sys
 from collections.abc import Iterator
 from typing import Final
 
@@ -8,7 +9,7 @@ from daemon.command import run, text_of
 from daemon.devices import disks, partitions, partitions_of, wire_name
 from daemon.mountables import volume_of
 from daemon.registry import handles
-from daemon.session import Session
+from daemon.session import CallError, Session
 from rpc import procedures
 from rpc.arguments import DeviceArgs, MountableArgs, NoArgs
 from rpc.codec import Pairs
@@ -50,6 +51,18 @@ def vfs_uuid(_session: Session, args: MountableArgs) -> str:
     return tag(args.mountable, "UUID")
 
 
+@handles(procedures.GET_E2LABEL)
+def get_e2label(_session: Session, args: DeviceArgs) -> str:
+    """Return the label of a filesystem, of whatever type."""
+    return tag(args.device, "LABEL")
+
+
+@handles(procedures.GET_E2UUID)
+def get_e2uuid(_session: Session, args: DeviceArgs) -> str:
+    """Return the UUID of a filesystem, of whatever type."""
+    return tag(args.device, "UUID")
+
+
 def _export(device: str) -> Pairs:
     """Return all that blkid reads from a device, and from the table that it is a partition of."""
     text = text_of(["blkid", "-p", "-i", "-o", "export", device], accept=(0, 2))
@@ -74,10 +87,19 @@ def _rows(device: str) -> Iterator[tuple[str, str]]:
         return
     yield wire_name(device), kind or "unknown"
     if kind == "btrfs":
-        from daemon.btrfs import mountable_subvolumes
-
-        for subvolume in mountable_subvolumes(device):
+        for subvolume in _subvolumes(device):
             yield f"btrfsvol:{wire_name(device)}/{subvolume}", kind
+
+
+def _subvolumes(device: str) -> list[str]:
+    """Name the subvolumes of a btrfs; none if it is damaged or incomplete, which must not hide the other devices."""
+    from daemon.btrfs import mountable_subvolumes
+
+    try:
+        return mountable_subvolumes(device)
+    except CallError as exc:
+        sys.stderr.write(f"guestfsd: subvolumes of {wire_name(device)}: {exc}\n")
+        return []
 
 
 @handles(procedures.LIST_FILESYSTEMS)

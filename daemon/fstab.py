@@ -1,5 +1,6 @@
 """A guest's fstab(5): what it mounts where, as far as the guest's disks hold it."""
 
+import os
 import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
@@ -21,15 +22,18 @@ class Entry(NamedTuple):
 
 def entries(text: str) -> Iterator[Entry]:
     """Yield the lines that mount something below the guest's root."""
-    for line in text.splitlines():
+    for line in text.split("\n"):
         fields = [_unescaped(field) for field in line.split()]
+        if "\0" in "".join(fields):
+            continue  # no program could be told
         if len(fields) >= 2 and not fields[0].startswith("#") and fields[1].startswith("/"):
             fstype, options = [*fields[2:4], "", ""][:2]
             yield Entry(fields[0], fields[1], fstype, options.split(","))
 
 
 def _unescaped(field: str) -> str:
-    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), field)
+    data = re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8) & 0xFF]), os.fsencode(field))
+    return os.fsdecode(data)
 
 
 def mountable_of(entry: Entry, known: list[str]) -> str | None:

@@ -1,6 +1,7 @@
 """Which operating systems the guest's disks hold; every process of the daemon knows what one of them found."""
 
 import json
+import sys
 from contextlib import suppress
 from typing import Final, NamedTuple
 
@@ -60,23 +61,31 @@ def _root(args: RootArgs) -> Root:
 
 
 def _inspected(session: Session, mountable: str, known: list[str]) -> Root | None:
-    """Mount a filesystem for a moment; return what it is the root of, None if it is none or cannot be mounted."""
+    """Mount a filesystem for a moment; return what it is the root of.
+
+    None if it is none, or if it cannot be mounted or read: that must not hide the systems on the other ones.
+    """
     try:
         mounts.mount_ro(session, MountArgs(Mountable(checked_mountable(mountable)), "/"))
-    except (CallError, OSError):
+        return _looked_at(session, mountable, known)
+    except (CallError, OSError) as exc:
+        sys.stderr.write(f"guestfsd: {mountable} is not inspected: {exc}\n")
         return None
-    try:
-        system = system_of(session)
-        if system is None:
-            return None
-        pairs = [("/", mountable)]
-        for entry in entries(read_text(session, b"/etc/fstab")):
-            device = mountable_of(entry, known)
-            if device is not None and entry.place not in dict(pairs):
-                pairs.append((entry.place, device))
-        return Root(mountable, system, pairs, [device for _, device in pairs])
     finally:
         mounts.umount_all(session, NoArgs())
+
+
+def _looked_at(session: Session, mountable: str, known: list[str]) -> Root | None:
+    """Return what the mounted filesystem is the root of, None if it is none."""
+    system = system_of(session)
+    if system is None:
+        return None
+    pairs = [("/", mountable)]
+    for entry in entries(read_text(session, b"/etc/fstab")):
+        device = mountable_of(entry, known)
+        if device is not None and entry.place not in dict(pairs):
+            pairs.append((entry.place, device))
+    return Root(mountable, system, pairs, [device for _, device in pairs])
 
 
 @handles(procedures.INSPECT_OS)

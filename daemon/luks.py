@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from daemon.command import SECOND_SECRET, run, secret, text_of
+from daemon.command import EXTRA_FILE, run, secret, text_of
 from daemon.devices import wire_name
 from daemon.registry import handles
 from daemon.session import CallError, Session
@@ -92,7 +92,7 @@ def luks_add_key(_session: Session, args: LuksAddKeyArgs) -> None:
     """Add a key, with the help of one that fits."""
     command = ["cryptsetup", "--batch-mode", "--key-file=-", "--key-slot", str(args.keyslot)]
     with secret(args.key) as key, secret(args.newkey) as newkey:
-        run([*command, "luksAddKey", "--", args.device, SECOND_SECRET], stdin=key, extra=newkey)
+        run([*command, "luksAddKey", "--", args.device, EXTRA_FILE], stdin=key, extra=newkey)
 
 
 @handles(procedures.LUKS_KILL_SLOT)

@@ -1,14 +1,15 @@
-"""Make filesystems and swap areas."""
+"""Make and check filesystems of any type, and make swap areas."""
 
 from typing import Final
 
-from daemon.command import option, run
+from daemon.command import option, run, run_status
+from daemon.confined import located
 from daemon.devices import wire_name
 from daemon.registry import handles
 from daemon.session import CallError, Session
 from rpc import procedures
 from rpc.procedures.btrfs import MkfsBtrfsArgs
-from rpc.procedures.filesystems import MkfsArgs, MkfsBArgs, MkswapArgs
+from rpc.procedures.filesystems import FsckArgs, MkfsArgs, MkfsBArgs, MkswapArgs
 
 _FAT: Final = frozenset(("fat", "vfat", "msdos"))
 _EXT: Final = frozenset(("ext2", "ext3", "ext4"))
@@ -59,6 +60,7 @@ def make(args: MkfsArgs) -> None:
     if args.sectorsize is not None:
         words += _sector_size(fstype, args.sectorsize)
     words += option(_LABEL_FLAGS.get(fstype, "-L"), args.label)
+    located(f"mkfs.{fstype}")  # nothing is wiped for a type that cannot be made
     try:
         run(["wipefs", "--quiet", "-a", args.device])
         run([f"mkfs.{fstype}", *words, args.device])
@@ -98,3 +100,9 @@ def mkfs_btrfs(_session: Session, args: MkfsBtrfsArgs) -> None:
 def mkswap(_session: Session, args: MkswapArgs) -> None:
     """Make a swap area."""
     run(["mkswap", "--force", *option("--label", args.label), *option("--uuid", args.uuid), args.device])
+
+
+@handles(procedures.FSCK)
+def fsck(_session: Session, args: FsckArgs) -> int:
+    """Repair what is safe to repair; return the exit status of the program."""
+    return run_status(["fsck", "-a", "-t", args.fstype, args.device])[0]

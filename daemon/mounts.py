@@ -28,14 +28,14 @@ def _mount(session: Session, mountable: str, mountpoint: str, options: str = "",
     if vfstype:
         argv += ["-t", vfstype]
     try:
-        _run_twice([*argv, "--", device, target], device)
+        run_mount([*argv, "--", device, target], device)
     except CallError as exc:
         text = str(exc).partition(" dmesg(1)")[0]  # nobody can run that in the appliance
         raise CallError(f"{wire_mountable(mountable)} on {mountpoint}: {text}") from exc
 
 
-def _run_twice(command: list[str | bytes], device: str) -> None:
-    """Run a mount command, and once more if the kernel may lack the other devices of a btrfs, which nobody told it."""
+def run_mount(command: list[str | bytes], device: str) -> None:
+    """Run a mount command; once more if the kernel may lack the other devices of a btrfs, which nobody told it."""
     try:
         run(command)
     except CallError:

@@ -89,7 +89,7 @@ def _assignments(text: str) -> dict[str, str]:
 def _version(text: str) -> tuple[int, int]:
     """Return major and minor number of ``22.04``, 0 where there is none."""
     parts = [*text.split("."), "", ""]
-    major, minor = (int(part) if part.isdecimal() and part.isascii() else 0 for part in parts[:2])
+    major, minor = (int(part) if part.isdecimal() and part.isascii() and len(part) < 10 else 0 for part in parts[:2])
     return major, minor
 
 

@@ -1,9 +1,12 @@
 """Filesystems in a real appliance: made, found, named, checked, mounted, resized."""
 
+from pathlib import Path
+
 import pytest
 
 from rpc.arguments import DeviceArgs, MountableArgs, NoArgs, PathArgs
 from rpc.codec import Device, DeviceOrPath, GuestPath, Mountable
+from rpc.errors import ProcedureError
 from rpc.procedures import (
     BLKID,
     DF,
@@ -33,6 +36,8 @@ from rpc.procedures import (
     MOUNTPOINTS,
     MOUNTS,
     NTFS_3G_PROBE,
+    NTFSCLONE_IN,
+    NTFSCLONE_OUT,
     NTFSFIX,
     NTFSRESIZE,
     NTFSRESIZE_SIZE,
@@ -83,7 +88,7 @@ from rpc.procedures.filesystems import (
     SetUuidArgs,
 )
 from rpc.procedures.mounting import MkmountpointArgs, MountArgs, MountLoopArgs, RemountArgs, UmountArgs
-from rpc.procedures.ntfs import Ntfs3gProbeArgs, NtfsfixArgs, NtfsresizeArgs, NtfsresizeSizeArgs
+from rpc.procedures.ntfs import Ntfs3gProbeArgs, NtfscloneOutArgs, NtfsfixArgs, NtfsresizeArgs, NtfsresizeSizeArgs
 from rpc.procedures.xfs import XfsAdminArgs, XfsGrowfsArgs, XfsInfoArgs, XfsRepairArgs
 from tests.daemon.scratch import SIZES_MIB, Scratch
 
@@ -139,6 +144,7 @@ def test_options_of_mkfs_reach_the_filesystem(storage: Scratch) -> None:
     assert storage.table(TUNE2FS_L, DeviceArgs(SDB))["Block size"] == "2048"
     assert "power of two" in storage.refused(MKFS, MkfsArgs("ext2", SDB, blocksize=1000))[1]
     assert "mkfs.nosuch" in storage.refused(MKFS, MkfsArgs("nosuch", SDB))[1]
+    assert tags(storage)[0] == "ext2"  # nothing was wiped for it
     assert "not the name" in storage.refused(MKFS, MkfsArgs("../ext2", SDB))[1]
 
 
@@ -197,6 +203,24 @@ def test_ntfs_is_probed_resized_and_repaired(storage: Scratch) -> None:
     assert room.blocks * room.frsize <= 100 * MIB
     storage.call(UMOUNT_ALL, NoArgs())
     storage.call(NTFSRESIZE, NtfsresizeArgs(SDB, force=True))
+
+
+def test_ntfs_is_cloned(storage: Scratch, tmp_path: Path) -> None:
+    storage.call(MKFS, MkfsArgs("ntfs", SDB, label="one"))
+    clone = tmp_path / "clone"
+    storage.save(NTFSCLONE_OUT, NtfscloneOutArgs(SDB, metadataonly=True), clone)
+    assert storage.call(VFS_LABEL, MountableArgs(ON_SDB)) == "one"
+    storage.save(NTFSCLONE_OUT, NtfscloneOutArgs(SDB), clone)
+    storage.call(WIPEFS, DeviceArgs(SDB))
+    assert tags(storage) == ("", "")
+    assert storage.refused(NTFSCLONE_OUT, NtfscloneOutArgs(SDB))[0] == ""
+    storage.load(NTFSCLONE_IN, DeviceArgs(SDB), clone.read_bytes())
+    assert tags(storage) == ("ntfs", "one")
+    with pytest.raises(ProcedureError, match="ntfsclone"):
+        storage.load(NTFSCLONE_IN, DeviceArgs(SDB), b"no image" * 100_000)
+
+
+def test_ntfs_sizes_are_checked(storage: Scratch) -> None:
     assert "more than 0" in storage.refused(NTFSRESIZE, NtfsresizeArgs(SDB, size=0))[1]
 
 

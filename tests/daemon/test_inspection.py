@@ -71,6 +71,7 @@ def test_system_is_told_by_its_files(root: Path) -> None:
         ("ID=centos\nVERSION_ID='7'", "centos", 7, ("rpm", "yum")),
         ("ID=opensuse-leap\nVERSION_ID=15.5", "opensuse", 15, ("rpm", "zypper")),
         ("ID=arch", "archlinux", 0, ("pacman", "pacman")),
+        ("ID=alpine\nVERSION_ID=" + "9" * 5000, "alpine", 0, ("apk", "apk")),
         ("# ID=no\nVERSION_ID=²", UNKNOWN, 0, (UNKNOWN, UNKNOWN)),
     ],
 )
@@ -105,9 +106,8 @@ def test_only_regular_files_of_the_guest_are_read(root: Path) -> None:
 
 
 def test_fstab_is_taken_apart() -> None:
-    text = (
-        "# a comment\n/dev/sda1 / ext4 ro,noatime 0 1\n\nLABEL=x /with\\040space xfs\n/dev/sda2 none swap sw 0 0\n/x\n"
-    )
+    text = "# no\n/dev/sda1 / ext4 ro,noatime 0 1\n\nLABEL=x /with\\040space xfs\n/dev/sda2 none swap sw 0 0\n/x\n"
+    text += "/dev/sd\\000 /a ext4\n/dev/sd\0 /b ext4\n"
     assert list(entries(text)) == [
         Entry("/dev/sda1", "/", "ext4", ["ro", "noatime"]),
         Entry("LABEL=x", "/with space", "xfs", [""]),
