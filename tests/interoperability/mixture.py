@@ -2,8 +2,10 @@
 
 Names come from a small pool, so that calls meet each other's files. Nothing is chosen by what a call answered.
 
-Left out is what is known to leave the disks in different states: ln_f (libguestfs loses the name if there is nothing to
-link to), copies of files onto themselves; and what would stop libguestfs's daemon for ever: reading FIFOs.
+Left out is what is known to leave the disks in different states, so that all that follows would differ: ln_f (libguestfs
+loses the name if there is nothing to link to), links to relative names (which it looks up in the appliance), copies of
+files onto themselves, of directories, and of more than there is; and what would stop its daemon for ever: reading FIFOs.
+Nothing of the mixture is called /source or /copy but copies.
 """
 
 import random
@@ -14,10 +16,13 @@ from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
 
+SEED: Final = 20261121
+COUNT: Final = 2000
+
 # st_mode's file types.
 _FIFO, _CHARACTER, _DIRECTORY, _BLOCK, _REGULAR, _SOCKET = (0o010000, 0o020000, 0o040000, 0o060000, 0o100000, 0o140000)
 _NAMES: Final = ("a", "b", "c", "dir", "Dir", "link", "é", "with space", "*", "n" * 255)
-_LIKELY: Final = (9, 9, 9, 20, 14, 9, 9, 3, 1, 1)
+_LIKELY: Final = (10, 9, 9, 20, 14, 6, 8, 2, 1, 1)
 _BAD_PATHS: Final = (
     "relative",
     "",
@@ -75,7 +80,7 @@ class Mixture:
         """Choose an absolute path, seldom a bad one."""
         if self._random.random() < 0.04:
             return self._random.choice(_BAD_PATHS)
-        depth = self._random.choices((0, 1, 2, 3), (2, 50, 44, 4))[0]
+        depth = self._random.choices((0, 1, 2, 3), (2, 56, 40, 2))[0]
         first = self._random.choices(_NAMES, _LIKELY)[0]
         return "/" + "/".join([first, *(self.pick("a", "b", "link") for _ in range(depth))][:depth])
 
@@ -136,7 +141,7 @@ def _make(m: Mixture) -> Call:
 
 def _link(m: Mixture) -> Call:
     if m.pick(True, False):
-        return Call("ln", (m.pick(m.path(), m.path(), "nowhere"), m.place()))
+        return Call("ln", (m.path(), m.place()))
     # Relative, and never above the root: libguestfs's daemon runs cp, mv and the like in the appliance's own root. And
     # never where a directory may be: its ln would make the link in there.
     name = m.pick("/link", "/dir/link", "/Dir/link", "/a/link", "/b/a/link", "/nowhere/link")
@@ -164,9 +169,10 @@ def _write(m: Mixture) -> Call:
 
 def _copy(m: Mixture) -> Call:
     options = m.optional(
-        srcoffset=m.pick(0, 100), destoffset=m.pick(0, 5000), size=m.pick(0, 10, 4096), sparse=True, append=True
+        srcoffset=m.pick(0, 100), destoffset=m.pick(0, 5000), size=m.pick(10, 4096), sparse=True, append=True
     )
-    return Call("copy_file_to_file", (m.path(), m.place() + ".copy"), options)
+    target = m.pick("/copy", "/dir/copy", "/a/copy", "/none/copy")
+    return Call("copy_file_to_file", (m.pick("/source", "/source", "/none"), target), options)
 
 
 def _change(m: Mixture) -> Call:
@@ -237,7 +243,7 @@ def _device(m: Mixture) -> Call:
         Call(m.pick("part_list", "part_get_parttype", "part_to_dev", "part_to_partnum"), (device,)),
         Call(m.pick("part_get_bootable", "part_get_name", "part_get_gpt_type", "part_get_mbr_id"), (device, number)),
         Call("part_set_bootable", (device, number, m.pick(True, False))),
-        Call("part_set_name", (device, number, "a name")),
+        Call("part_set_name", (device, number, "name")),
         Call(m.pick("blockdev_getsize64", "blockdev_getss", "blockdev_getbsz", "blockdev_getro"), (device,)),
         Call(m.pick("is_whole_device", "device_index", "canonical_device_name", "vfs_type", "vfs_label"), (device,)),
         Call(m.pick("list_devices", "list_partitions", "list_filesystems", "nr_devices", "mounts", "mountpoints")),
@@ -263,15 +269,15 @@ def _test(m: Mixture) -> Call:
 
 
 _WEIGHTS: Final[dict[Callable[[Mixture], Call], int]] = {
-    _make: 14,
+    _make: 18,
     _link: 7,
-    _move: 8,
+    _move: 6,
     _write: 14,
     _copy: 4,
     _change: 8,
     _set_xattr: 5,
     _get_xattr: 5,
-    _remove: 5,
+    _remove: 4,
     _read: 12,
     _list: 8,
     _test: 5,

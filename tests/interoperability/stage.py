@@ -101,7 +101,8 @@ def outcome(library: Library, name: str, *arguments: Any, **keywords: Any) -> st
 
 
 def refusal(exc: LibraryError) -> str:
-    """Return the errno of an error."""
+    """Return the errno of an error; a bug of our daemon, which has none either, is no answer."""
+    assert "a bug in guestfsd" not in exc.message, exc.message
     return f"refused: {errno.errorcode.get(exc.errno, 'no errno')}"
 
 
