@@ -14,6 +14,7 @@ from errno import ENOTSUP
 from io import FileIO
 from typing import Any, Final, NoReturn, Self
 
+from daemon.pieces import pieces_of_pipe
 from daemon.session import CallError, Session
 from rpc import constants
 
@@ -23,7 +24,6 @@ _PLACE: Final = b"/sys"
 """A directory that every root has: the appliance's root is mounted there once more, and in that the guest's tree."""
 _CLONE_NEWNS, _CLONE_NEWPID = 0x20000, 0x20000000
 _MS_RDONLY, _MS_NODEV, _MS_REMOUNT, _MS_BIND, _MS_REC, _MS_PRIVATE = 1, 4, 0x20, 0x1000, 0x4000, 0x40000
-_PIECE_BYTES: Final = 256 * 1024
 _ERRORS_BYTES: Final = 32 * 1024
 
 
@@ -72,11 +72,13 @@ def run_confined(
 def stream_confined(
     session: Session, argv: Sequence[str | bytes], directory: bytes = b"/", *, stdin: int | None = None
 ) -> Generator[bytes, None, None]:
-    """Run a program in a directory of the guest and yield its standard output; raises what ``run_confined`` raises."""
+    """Run a program in a directory of the guest and yield its standard output as ``pieces_of_pipe`` does.
+
+    Raises what ``run_confined`` raises.
+    """
     with _Program(session, argv, directory, stdin=stdin) as program:
         program.stdin.close()
-        while data := program.stdout.read(_PIECE_BYTES):
-            yield data
+        yield from pieces_of_pipe(program.stdout.fileno())
         program.wait()
 
 

@@ -2,8 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
-from errno import EBUSY, EINVAL, ENOTTY
+from contextlib import contextmanager, suppress
 from fcntl import ioctl
 from typing import Final
 
@@ -23,9 +22,10 @@ def device_to_write(path: str) -> Iterator[int]:
 
 
 def read_partitions_again(descriptor: int) -> None:
-    """Have the kernel read a disk's partition table; one in use stays as it is, and what is no whole disk has none."""
-    try:
+    """Have the kernel read a disk's partition table, if it can.
+
+    A table in use stays as it is, and what is no whole disk has none. What goes wrong besides is for the next one to
+    say who reads the disk: the call that wrote it has errors of its own to tell.
+    """
+    with suppress(OSError):
         ioctl(descriptor, _BLKRRPART)
-    except OSError as exc:
-        if exc.errno not in (EBUSY, EINVAL, ENOTTY):
-            raise

@@ -1,8 +1,30 @@
-"""Pieces of a FileOut that hold whole records."""
+"""Pieces of a FileOut: whole records, or what a program writes."""
 
-from collections.abc import Iterator
+import os
+import select
+from collections.abc import Generator, Iterator
+from typing import Final
 
 from daemon.session import Pieces
+
+_PIECE_BYTES: Final = 256 * 1024
+_SILENCE_MS: Final = 500
+
+
+def pieces_of_pipe(descriptor: int) -> Generator[bytes, None, None]:
+    """Yield what comes through a pipe, and nothing every half second that nothing comes.
+
+    That is when the server sees whether anybody still wants the rest.
+    """
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    while True:
+        if not poll.poll(_SILENCE_MS):
+            yield b""
+        elif data := os.read(descriptor, _PIECE_BYTES):
+            yield data
+        else:
+            return
 
 
 def records_in_pieces(records: Iterator[bytes], limit: int) -> Pieces:
