@@ -8,7 +8,7 @@ from typing import Final
 
 from daemon.command import lines_of, option, run, text_of
 from daemon.devices import names_device, wire_name
-from daemon.mountables import checked_mountable, volume_of
+from daemon.mountables import Volume, checked_mountable, subvolume_option, volume_of
 from daemon.mounts import run_mount
 from daemon.registry import handles
 from daemon.session import CallError, Session
@@ -44,12 +44,12 @@ def place_of(session: Session, fs: MountableOrPath, *options: str) -> Iterator[b
 
 @contextmanager
 def _mounted(mountable: str, *options: str) -> Iterator[bytes]:
-    device, subvolume = volume_of(mountable)
-    words = [*options, f"subvol={subvolume}" if subvolume else f"subvolid={_TOP_LEVEL_ID}", "nodev", "nosuid"]
+    volume = volume_of(mountable)
+    words = [*options, subvolume_option(volume) or f"subvolid={_TOP_LEVEL_ID}", "nodev", "nosuid"]
     place = b"/tmp/btrfs.%d" % os.getpid()
     os.mkdir(place, 0o700)
     try:
-        run_mount(["mount", "-t", "btrfs", "-o", ",".join(words), "--", device, place], device)
+        run_mount(["mount", "-t", "btrfs", "-o", ",".join(words), "--", volume.device, place], volume.device)
         try:
             yield place
         finally:
@@ -75,6 +75,15 @@ def mountable_subvolumes(device: str) -> list[str]:
     with _mounted(device, "ro") as place:
         default = _default_id(place)
         return [row.btrfssubvolume_path for row in _listed(place) if row.btrfssubvolume_id != default]
+
+
+def number_of(volume: Volume) -> int:
+    """Return the number of a subvolume."""
+    with _mounted(volume.device, "ro") as place:
+        for row in _listed(place):
+            if row.btrfssubvolume_path == volume.subvolume:
+                return row.btrfssubvolume_id
+    raise CallError(f"{volume.subvolume}: there is no such subvolume")
 
 
 @handles(procedures.BTRFS_SUBVOLUME_LIST)

@@ -4,7 +4,7 @@ import os
 
 from daemon.command import run
 from daemon.devices import wire_name
-from daemon.mountables import volume_of, wire_mountable
+from daemon.mountables import subvolume_option, volume_of, wire_mountable
 from daemon.registry import handles
 from daemon.session import CallError, Session
 from rpc import procedures
@@ -21,14 +21,14 @@ def _mount(session: Session, mountable: str, mountpoint: str, options: str = "",
     """
     if not mountpoint.startswith("/"):
         raise CallError(f"{mountpoint}: a mount point must begin with /")
-    device, subvolume = volume_of(mountable)
+    volume = volume_of(mountable)
     target = session.sysroot.outside(os.fsencode(mountpoint))
-    words = [options, f"subvol={subvolume}" if subvolume else "", "nodev", "nosuid"]
+    words = [options, subvolume_option(volume), "nodev", "nosuid"]
     argv: list[str | bytes] = ["mount", "-o", ",".join(filter(None, words))]
     if vfstype:
         argv += ["-t", vfstype]
     try:
-        run_mount([*argv, "--", device, target], device)
+        run_mount([*argv, "--", volume.device, target], volume.device)
     except CallError as exc:
         text = str(exc).partition(" dmesg(1)")[0]  # nobody can run that in the appliance
         raise CallError(f"{wire_mountable(mountable)} on {mountpoint}: {text}") from exc

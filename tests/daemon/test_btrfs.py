@@ -146,6 +146,19 @@ def test_subvolumes_can_be_mounted(mounted: Scratch) -> None:
     assert mounted.call(EXISTS, PathArgs(GuestPath(b"/b")))
 
 
+def test_name_of_a_subvolume_is_no_mount_option(mounted: Scratch) -> None:
+    odd = GuestPath(b'/a,ro,"x')
+    mounted.call(BTRFS_SUBVOLUME_CREATE, BtrfsSubvolumeCreateArgs(odd))
+    mounted.call(BTRFS_SUBVOLUME_CREATE, BtrfsSubvolumeCreateArgs(GuestPath(odd + b"/inner")))
+    mounted.call(UMOUNT_ALL, NoArgs())
+    assert 'btrfsvol:/dev/sdh/a,ro,"x' in mounted.table(LIST_FILESYSTEMS, NoArgs())
+    mounted.call(MOUNT, MountArgs(Mountable('btrfsvol:/dev/sdh/a,ro,"x'), "/"))
+    assert mounted.call(EXISTS, PathArgs(GuestPath(b"/inner")))
+    mounted.call(INTERNAL_WRITE, InternalWriteArgs(GuestPath(b"/file"), b""))
+    mounted.call(UMOUNT_ALL, NoArgs())
+    assert "no such" in mounted.refused(MOUNT, MountArgs(Mountable("btrfsvol:/dev/sdh/x,y"), "/"))[1]
+
+
 def test_default_subvolume_is_chosen(mounted: Scratch) -> None:
     args = BtrfsSubvolumeListArgs(MountableOrPath(b"/dev/sdh"))
     assert mounted.call(BTRFS_SUBVOLUME_GET_DEFAULT, args) == 5

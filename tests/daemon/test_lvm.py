@@ -153,6 +153,8 @@ def test_volumes_are_resized_and_renamed(group: Scratch) -> None:
     assert size() == 8 * MIB
     group.call(LVRESIZE_FREE, LvresizeFreeArgs(volume, 50))
     assert size() == (2 + 14) * EXTENT
+    assert "more than 0" in group.refused(LVRESIZE, LvresizeArgs(volume, -5))[1]
+    assert "more than 0" in group.refused(PVRESIZE_SIZE, PvresizeSizeArgs(SDC, 0))[1]
     assert "0 to 100" in group.refused(LVRESIZE_FREE, LvresizeFreeArgs(volume, 101))[1]
     group.call(LVRENAME, LvrenameArgs("/dev/v-g/l-v", "/dev/v-g/new"))
     group.call(LVCREATE_FREE, LvcreateFreeArgs("rest", "v-g", 100))
