@@ -10,7 +10,7 @@ import os
 import signal
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from errno import ENOTSUP
+from errno import ENOTDIR, ENOTSUP
 from io import FileIO
 from typing import Any, Final, NoReturn, Self
 
@@ -24,6 +24,7 @@ _PLACE: Final = b"/sys"
 """A directory that every root has: the appliance's root is mounted there once more, and in that the guest's tree."""
 _CLONE_NEWNS, _CLONE_NEWPID = 0x20000, 0x20000000
 _MS_RDONLY, _MS_NODEV, _MS_REMOUNT, _MS_BIND, _MS_REC, _MS_PRIVATE = 1, 4, 0x20, 0x1000, 0x4000, 0x40000
+_PR_SET_PDEATHSIG: Final = 1
 _ERRORS_BYTES: Final = 32 * 1024
 
 
@@ -31,14 +32,22 @@ def argument(session: Session, path: bytes, *, follow: bool = False) -> bytes:
     """Return a guest path as an argument of a program that runs in ``/``.
 
     The links before the last name are resolved, in the guest; the last one too, if ``follow`` and it leads somewhere.
-    OSError if the directory it would be in is not there.
+
+    Raises:
+        OSError: the directory it would be in is not there, or a slash is behind what is no directory but perhaps a link
+            to one, for a program would follow that outside the guest's root.
     """
-    head, name = os.path.split(path)
-    whole = name in (b"", b".", b"..")
+    plain = path.rstrip(b"/")
+    name = os.path.basename(plain)
     with session.sysroot:
-        if whole or (follow and os.path.exists(path)):
+        if name in (b"", b".", b".."):
             os.stat(path)
+            return b"." + os.path.join(os.path.realpath(path), b".")
+        if follow and os.path.exists(path):
             return b"." + os.path.realpath(path)
+        if plain != path and os.path.lexists(plain) and (os.path.islink(plain) or not os.path.isdir(plain)):
+            raise NotADirectoryError(ENOTDIR, os.strerror(ENOTDIR), path)
+        head = os.path.dirname(plain)
         os.stat(os.path.join(head, b"."))  # realpath(3) would go on from a missing directory with ``..``
         return b"." + os.path.join(os.path.realpath(head), name)
 
@@ -196,6 +205,7 @@ def _become(
 ) -> NoReturn:
     """Turn this process, a child of the daemon, into a confined program."""
     try:
+        _done(libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL))
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         for number, descriptor in enumerate(streams):
             os.dup2(descriptor, number)

@@ -121,7 +121,12 @@ def test_argument_keeps_inside(session: Session, guest: Path, tmp_path: Path) ->
     found = [
         argument(session, path) for path in (b"/", b"/..", b"/../../x", b"/sub/..", b"/up/inner", b"/up", b"/link")
     ]
-    assert found == [b"./", b"./", b"./x", b"./", b"./sub/inner", b"./up", b"./link"]
+    assert found == [b"./.", b"./.", b"./x", b"./.", b"./sub/inner", b"./up", b"./link"]
+    assert [argument(session, path) for path in (b"/sub/", b"/sub/.", b"/new/")] == [b"./sub", b"./sub/.", b"./new"]
+    for path in (b"/up/", b"/out/", b"/hello/", b"/dangling/", b"/sub/inner/"):
+        with pytest.raises(NotADirectoryError):
+            argument(session, path)
+    assert argument(session, b"/up/", follow=True) == b"./sub"
     assert argument(session, b"/link", follow=True) == b"./sub/inner"
     with pytest.raises(FileNotFoundError):
         argument(session, b"/out/secret")
