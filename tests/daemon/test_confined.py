@@ -18,10 +18,10 @@ from daemon.sysroot import Sysroot
 from rpc.arguments import PathArgs
 from rpc.codec import GuestPath
 from rpc.errors import ProcedureError
-from rpc.procedures import CP_R, RM_RF, TAR_IN
-from rpc.procedures.archives import TarInArgs
+from rpc.procedures import CP_R, RM_RF, TAR_IN, TAR_OUT
+from rpc.procedures.archives import TarInArgs, TarOutArgs
 from rpc.procedures.names import MvArgs
-from tests.daemon.guestfsd import Guestfsd
+from tests.daemon.guestfsd import Guestfsd, started
 
 
 @pytest.fixture
@@ -102,6 +102,20 @@ def test_input_that_breaks_off_ends_the_program_and_what_it_started(session: Ses
     with pytest.raises(CallError, match="cancelled"):
         feed_confined(session, ["sh", "-c", f"sh -c 'sleep 1000; :' {word} | cat"], b"/", broken())
     assert not is_running(word)
+
+
+def test_program_ends_with_the_daemon(guest: Path) -> None:
+    word = secrets.token_hex()
+    with (guest / "sub/huge").open("wb") as file:
+        file.truncate(1 << 40)
+    with started(guest) as guestfsd:
+        guestfsd.start_download(TAR_OUT, TarOutArgs("/sub", excludes=[word]))
+        assert is_running(f"--exclude={word}")
+        guestfsd.process.kill()
+        guestfsd.process.wait()
+        deadline_s = time.monotonic() + 10
+        while is_running(f"--exclude={word}"):
+            assert time.monotonic() < deadline_s
 
 
 def test_next_child_of_the_daemon_is_in_its_own_pid_namespace(session: Session) -> None:
