@@ -2,10 +2,10 @@
 
 Names come from a small pool, so that calls meet each other's files. Nothing is chosen by what a call answered.
 
-Left out is what is known to leave the disks in different states, so that all that follows would differ: ln_f (libguestfs
-loses the name if there is nothing to link to), links to relative names (which it looks up in the appliance), copies of
-files onto themselves, of directories, and of more than there is; and what would stop its daemon for ever: reading FIFOs.
-Nothing of the mixture is called /source or /copy but copies.
+Left out is what is known to leave the disks in different states, so that all that follows would differ: ln_f, which in
+libguestfs loses the name if there is nothing to link to; links to relative names, which it looks up in the appliance;
+copies of files onto themselves, of directories, and of more than there is. And what would stop its daemon for ever:
+reading FIFOs. Nothing of the mixture is called /source or /copy but copies.
 """
 
 import random

@@ -66,7 +66,8 @@ def _mixture(ours: Sequence[str], theirs: Sequence[str]) -> str:
             reasons.setdefault(reason, []).append(f"`{_cut(call, 60)}`: {_cut(wanted, 60)} → {_cut(answered, 60)}")
     text = (
         f"\n## The mixture\n\n{len(ours)} calls of seed {SEED}, on identical disks: {done} succeed with libguestfs's "
-        f"daemon, {len(ours) - done} are refused. {sum(map(len, reasons.values()))} answers differ, for these reasons:\n\n"
+        f"daemon, {len(ours) - done} are refused. {sum(map(len, reasons.values()))} answers differ, for these "
+        "reasons:\n\n"
     )
     rows = [f"| {len(found)} | {reason} | {found[0]} |\n" for reason, found in reasons.items()]
     return text + "| how many | why | for example |\n| --: | --- | --- |\n" + "".join(rows)

@@ -19,10 +19,12 @@ def _many(stage: Stage, count: int) -> Iterator[str]:
         names = library.list_devices()
         yield f"list_devices: {names}"
         yield asked(library, "nr_devices")
+        looked_at = {0, 1, 25, 26, 27, 127, 128, count - 1}
         wrong = [
             name
             for index, name in enumerate(names)
-            if library.pread_device(name, _MARK_BYTES, 0).rstrip(b".") != f"disk {index}".encode()
+            if index in looked_at
+            and library.pread_device(name, _MARK_BYTES, 0).rstrip(b".") != f"disk {index}".encode()
         ]
         yield f"disks that are not in the order they were added: {wrong}"
         assert (len(names), wrong) == (count, [])
