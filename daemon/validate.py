@@ -7,6 +7,7 @@ from typing import Any, Final
 from daemon.devices import checked_device, names_device
 from daemon.mountables import checked_mountable
 from daemon.session import CallError, Session
+from rpc.arguments import OPAQUE_TEXTS
 from rpc.codec import Device, DeviceOrPath, FileName, GuestPath, Mountable, MountableOrPath, field_kinds
 from rpc.events import Message
 from rpc.procedure import Procedure
@@ -68,9 +69,6 @@ _CHECKS: Final[dict[Any, Callable[[Any], Any]]] = {
     list[GuestPath]: _paths,
 }
 
-_OPAQUE_TEXTS: Final = frozenset(("val", "content"))
-"""What a file or an attribute is to hold: any bytes, though the protocol calls it text."""
-
 
 class Validator:
     """What one procedure's calls must hold to, found once.
@@ -83,7 +81,7 @@ class Validator:
         self._procedure = procedure
         self._decode = procedure.args_codec.decode
         self._optargs = procedure.optargs
-        self._checks = [(name, _CHECKS[kind]) for name, kind in kinds if kind in _CHECKS and name not in _OPAQUE_TEXTS]
+        self._checks = [(name, _CHECKS[kind]) for name, kind in kinds if kind in _CHECKS and name not in OPAQUE_TEXTS]
         self._maybe_paths = [name for name, kind in kinds if kind in (DeviceOrPath, MountableOrPath)]
         self._needs_mount = any(kind in (GuestPath, list[GuestPath]) for _, kind in kinds)
 

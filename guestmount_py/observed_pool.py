@@ -8,6 +8,7 @@ from guestmount_py.events import CallEnded, CallStarted, Events, Progress
 from rpc import events as wire
 from rpc import procedures
 from rpc.client import Channel
+from rpc.errors import ConnectionLost
 from rpc.pool import ChannelPool
 from rpc.procedure import Procedure
 
@@ -35,6 +36,8 @@ class ObservedPool(ChannelPool):
             if procedure.name not in _KEPT_BY_EACH:
                 return await super().call(procedure, args)
             results = [await channel.call(procedure, args) for channel in self._channels if not channel.is_lost]
+            if not results:
+                raise ConnectionLost("the appliance went away")
             return results[0]
 
     @asynccontextmanager
