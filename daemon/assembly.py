@@ -44,12 +44,13 @@ def assemble() -> bool:
     marker = os.open(_DONE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(marker, fcntl.LOCK_EX)
-        _is_done = True
         if os.fstat(marker).st_size:
-            return True  # done by another process, while we waited or before
+            _is_done = True  # by another process, while we waited or before
+            return True
         if any(is_member(device) for device in [*(f"/dev/{disk}" for disk in disks()), *partitions()]):
             _run_commands()
         os.write(marker, b"1")
+        _is_done = True
     finally:
         os.close(marker)
     return True
@@ -68,7 +69,11 @@ def is_member(device: str) -> bool:
     LVM: one of the first four sectors (lvm2, lib/format_text/layout.h). MD: superblocks 1.1 and 1.2 at 0 and 4 KiB, 1.0
     8 to 12 KiB and 0.90 64 to 128 KiB before the end (md(4)); those of firmware: in the last two sectors.
     """
-    descriptor = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        descriptor = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as exc:
+        sys.stderr.write(f"guestfsd: {device}: {exc.strerror}\n")
+        return False
     try:
         size_bytes = os.lseek(descriptor, 0, os.SEEK_END)
         if size_bytes < 256 * 1024:
@@ -82,5 +87,8 @@ def is_member(device: str) -> bool:
         ends = ((size_bytes // _SECTOR_BYTES - 16) & ~7) * _SECTOR_BYTES, (size_bytes & ~0xFFFF) - 0x10000
         marks = [head[:4], head[4096:4100], *(os.pread(descriptor, 4, end) for end in ends)]
         return _MD_MAGIC in marks
+    except OSError as exc:  # one bad disk must not keep the others apart
+        sys.stderr.write(f"guestfsd: {device}: {exc.strerror}\n")
+        return False
     finally:
         os.close(descriptor)

@@ -34,8 +34,7 @@ def place_of(session: Session, fs: MountableOrPath, *options: str) -> Iterator[b
     if not fs.startswith(b"btrfsvol:") and not names_device(fs):
         if not fs.startswith(b"/"):
             raise CallError(f"{os.fsdecode(fs)}: neither a device nor a path")
-        if not session.sysroot.is_mounted():
-            raise CallError("nothing is mounted; mount a filesystem first")
+        session.must_be_mounted()
         yield session.sysroot.outside(fs)
         return
     with _mounted(checked_mountable(os.fsdecode(fs)), *options) as place:

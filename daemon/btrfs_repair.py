@@ -1,8 +1,7 @@
 """btrfs: check, repair, tune, copy metadata; btrfs(8), btrfstune(8) and btrfs-image(8) do the work."""
 
-import os
-
 from daemon.command import EXTRA_FILE, option, run
+from daemon.contents import NEW_FILE, writable
 from daemon.registry import handles
 from daemon.session import CallError, Session
 from rpc import procedures
@@ -65,10 +64,5 @@ def btrfs_image(session: Session, args: BtrfsImageArgs) -> None:
     """Write the metadata of filesystems, without what files hold, into a file of the guest."""
     if not args.source:
         raise CallError("no devices are given")
-    with session.sysroot:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC
-        descriptor = os.open(args.image, flags, 0o666)
-    try:
+    with writable(session, args.image, NEW_FILE) as descriptor:
         run(["btrfs-image", *option("-c", args.compresslevel), *args.source, EXTRA_FILE], extra=descriptor)
-    finally:
-        os.close(descriptor)

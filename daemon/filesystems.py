@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from daemon.assembly import assemble
-from daemon.command import run, text_of
+from daemon.command import NOT_RECOGNISED, run, text_of
 from daemon.devices import disks, partitions, partitions_of, wire_name
 from daemon.mountables import volume_of
 from daemon.registry import handles
@@ -28,9 +28,9 @@ _HIDDEN_GPT_TYPES: Final = frozenset(
 
 
 def tag(mountable: str, name: str) -> str:
-    """Return what libblkid reads from a device, empty if it recognises nothing (its status is 2 then)."""
+    """Return what libblkid reads from a device, empty if it recognises nothing."""
     device = volume_of(mountable).device
-    return text_of(["blkid", "-p", "-o", "value", "-s", name, device], accept=(0, 2))
+    return text_of(["blkid", "-p", "-o", "value", "-s", name, device], accept=NOT_RECOGNISED)
 
 
 @handles(procedures.VFS_TYPE)
@@ -65,7 +65,7 @@ def get_e2uuid(_session: Session, args: DeviceArgs) -> str:
 
 def _export(device: str) -> Pairs:
     """Return all that blkid reads from a device, and from the table that it is a partition of."""
-    text = text_of(["blkid", "-p", "-i", "-o", "export", device], accept=(0, 2))
+    text = text_of(["blkid", "-p", "-i", "-o", "export", device], accept=NOT_RECOGNISED)
     pairs = [line.partition("=") for line in text.splitlines() if "=" in line]
     return [(key, wire_name(value) if key == "DEVNAME" else value) for key, _, value in pairs]
 

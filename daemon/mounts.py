@@ -2,7 +2,7 @@
 
 import os
 
-from daemon.command import run
+from daemon.command import NOT_RECOGNISED, run
 from daemon.devices import wire_name
 from daemon.mountables import subvolume_option, volume_of, wire_mountable
 from daemon.registry import handles
@@ -39,7 +39,7 @@ def run_mount(command: list[str | bytes], device: str) -> None:
     try:
         run(command)
     except CallError:
-        if run(["blkid", "-p", "-o", "value", "-s", "TYPE", device], accept=(0, 2)).strip() != b"btrfs":
+        if run(["blkid", "-p", "-o", "value", "-s", "TYPE", device], accept=NOT_RECOGNISED).strip() != b"btrfs":
             raise
         run(["btrfs", "device", "scan"])
         run(command)

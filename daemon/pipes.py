@@ -1,16 +1,12 @@
 """External programs that write, or read, a whole transfer."""
 
 import os
-import select
 import signal
 from collections.abc import Generator, Iterator, Sequence
-from typing import Final
 
 from daemon.command import ENVIRONMENT, failure
+from daemon.pieces import pieces_of_pipe
 from daemon.session import CallError
-
-_PIECE_BYTES: Final = 256 * 1024
-_PATIENCE_MS: Final = 500
 
 
 def stream(argv: Sequence[str]) -> Generator[bytes, None, None]:
@@ -26,14 +22,7 @@ def stream(argv: Sequence[str]) -> Generator[bytes, None, None]:
     os.close(write)
     with open(read, "rb", buffering=0) as pipe:
         try:
-            data = pipe.read(_PIECE_BYTES)
-            readable = select.poll()
-            readable.register(pipe, select.POLLIN)
-            while data:
-                yield data
-                while not readable.poll(_PATIENCE_MS):
-                    yield b""
-                data = pipe.read(_PIECE_BYTES)
+            yield from pieces_of_pipe(pipe.fileno())
         except BaseException:
             program.kill()
             raise

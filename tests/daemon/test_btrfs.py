@@ -52,6 +52,7 @@ from rpc.procedures import (
     INSPECT_OS,
     INTERNAL_WRITE,
     LIST_FILESYSTEMS,
+    MKFIFO,
     MKFS,
     MKFS_BTRFS,
     MOUNT,
@@ -93,6 +94,7 @@ from rpc.procedures.btrfs_upkeep import (
 from rpc.procedures.contents import InternalWriteArgs, PwriteDeviceArgs
 from rpc.procedures.filesystems import MkfsArgs
 from rpc.procedures.mounting import MountArgs
+from rpc.procedures.names import ChmodArgs
 from tests.daemon.scratch import SIZES_MIB, Scratch
 
 pytestmark = pytest.mark.appliance
@@ -286,3 +288,5 @@ def test_metadata_are_copied_into_a_file(storage: Scratch) -> None:
     storage.call(BTRFS_IMAGE, BtrfsImageArgs([SDI], image, compresslevel=1))
     assert storage.call(FILESIZE, FilesizeArgs(image)) > 1024
     assert "no devices" in storage.refused(BTRFS_IMAGE, BtrfsImageArgs([], image))[1]
+    storage.call(MKFIFO, ChmodArgs(0o600, GuestPath(b"/fifo")))
+    assert storage.refused(BTRFS_IMAGE, BtrfsImageArgs([SDI], GuestPath(b"/fifo")))[0] == "ENXIO"

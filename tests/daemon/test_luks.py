@@ -2,9 +2,13 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from daemon import luks
+from daemon.session import Session
+from daemon.sysroot import Sysroot
 from rpc.arguments import DeviceArgs, MountableArgs, NoArgs
 from rpc.codec import Device, Mountable
 from rpc.procedures import (
@@ -48,8 +52,6 @@ from rpc.procedures.luks import (
 from rpc.procedures.lvm import LvcreateFreeArgs, LvmCanonicalLvNameArgs, VgActivateAllArgs, VgcreateArgs
 from tests.daemon.scratch import SIZES_MIB, Scratch
 
-pytestmark = pytest.mark.appliance
-
 SDE = Device("/dev/sde")
 OPEN = Device("/dev/mapper/open")
 KEY = "first secret é"
@@ -74,6 +76,7 @@ def slots(storage: Scratch) -> list[str]:
     return sorted(json.loads(storage.call(DEBUG, DebugArgs("sh", [words])))["keyslots"])
 
 
+@pytest.mark.appliance
 def test_luks_device_is_made_and_opened(storage: Scratch) -> None:
     storage.call(LUKS_FORMAT, LuksFormatArgs(SDE, KEY, 0))
     uuid = storage.call(LUKS_UUID, DeviceArgs(SDE))
@@ -84,6 +87,7 @@ def test_luks_device_is_made_and_opened(storage: Scratch) -> None:
     storage.call(LUKS_CLOSE, DeviceArgs(OPEN))
 
 
+@pytest.mark.appliance
 def test_mapping_is_there_until_it_is_closed(quick: Scratch) -> None:
     errno_name, message = quick.refused(CRYPTSETUP_OPEN, CryptsetupOpenArgs(SDE, WRONG, "open"))
     assert (errno_name, message) == ("", "No key available with this passphrase.")
@@ -102,6 +106,7 @@ def test_mapping_is_there_until_it_is_closed(quick: Scratch) -> None:
     assert "/dev/mapper/NAME" in quick.refused(LUKS_CLOSE, DeviceArgs(SDE))[1]
 
 
+@pytest.mark.appliance
 def test_mapping_may_be_read_only(quick: Scratch) -> None:
     quick.call(LUKS_OPEN_RO, LuksOpenArgs(SDE, KEY, "open"))
     assert quick.call(BLOCKDEV_GETRO, DeviceArgs(OPEN))
@@ -110,6 +115,7 @@ def test_mapping_may_be_read_only(quick: Scratch) -> None:
     assert quick.call(BLOCKDEV_GETRO, DeviceArgs(OPEN))
 
 
+@pytest.mark.appliance
 def test_keys_are_added_and_removed(quick: Scratch) -> None:
     quick.call(LUKS_ADD_KEY, LuksAddKeyArgs(SDE, KEY, SECOND, 3))
     assert slots(quick) == ["0", "3"]
@@ -122,6 +128,7 @@ def test_keys_are_added_and_removed(quick: Scratch) -> None:
     assert slots(quick) == ["0"]
 
 
+@pytest.mark.appliance
 def test_cipher_and_slot_are_chosen(storage: Scratch) -> None:
     storage.call(LUKS_FORMAT_CIPHER, LuksFormatCipherArgs(SDE, KEY, 1, "aes-cbc-essiv:sha256"))
     assert slots(storage) == ["1"]
@@ -129,6 +136,7 @@ def test_cipher_and_slot_are_chosen(storage: Scratch) -> None:
     assert "aes-cbc-essiv:sha256" in storage.call(DEBUG, DebugArgs("sh", [words]))
 
 
+@pytest.mark.appliance
 def test_volumes_inside_an_encrypted_device_are_found_by_a_scan(quick: Scratch) -> None:
     quick.call(LUKS_OPEN, LuksOpenArgs(SDE, KEY, "open"))
     quick.call(PVCREATE, DeviceArgs(OPEN))
@@ -143,6 +151,7 @@ def test_volumes_inside_an_encrypted_device_are_found_by_a_scan(quick: Scratch) 
     quick.call(LVM_REMOVE_ALL, NoArgs())
 
 
+@pytest.mark.appliance
 def test_nonsense_is_refused(storage: Scratch) -> None:
     storage.call(WIPEFS, DeviceArgs(SDE))
     assert "not an encrypted device" in storage.refused(CRYPTSETUP_OPEN, CryptsetupOpenArgs(SDE, KEY, "open"))[1]
@@ -151,6 +160,27 @@ def test_nonsense_is_refused(storage: Scratch) -> None:
     assert storage.refused(LUKS_UUID, DeviceArgs(SDE))[0] == ""
 
 
+def test_keys_are_on_no_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "cryptsetup"
+    program.write_text(
+        "#!/bin/sh\n"
+        f"tr '\\0' '\\n' </proc/$$/cmdline >>{tmp_path}/seen; tr '\\0' '\\n' </proc/$$/environ >>{tmp_path}/seen\n"
+        f"cat >>{tmp_path}/keys; [ ! -e /proc/self/fd/3 ] || cat <&3 >>{tmp_path}/keys\n"
+    )
+    program.chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    session = Session(Sysroot(bytes(tmp_path), is_plain_directory=True))
+    luks.luks_open(session, LuksOpenArgs(SDE, KEY, "open"))
+    luks.luks_format_cipher(session, LuksFormatCipherArgs(SDE, KEY, 0, "aes"))
+    luks.luks_add_key(session, LuksAddKeyArgs(SDE, KEY, SECOND, 1))
+    luks.luks_kill_slot(session, LuksFormatArgs(SDE, KEY, 1))
+    seen = (tmp_path / "seen").read_text()
+    assert seen.count("--key-file=-") == 4
+    assert not [key for key in (*KEY.split(), *SECOND.splitlines()) if key in seen]
+    assert (tmp_path / "keys").read_text() == KEY + KEY + KEY + SECOND + KEY
+
+
+@pytest.mark.appliance
 def test_keys_are_not_in_the_log(storage: Scratch) -> None:
     """The daemon is verbose, and all tests above have run; without them this one says nothing."""
     assert b"guestfsd: " in storage.console
