@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.interoperability.differences import MEANT, reason_of, split
+from tests.interoperability.differences import MEANT, reason_of, split, unexplained
 from tests.interoperability.mixture import SEED
 from tests.interoperability.scripts import Script
 
@@ -50,8 +50,9 @@ def _table(results: Sequence[Result]) -> str:
     for result in results:
         pairs = list(zip(result.ours, result.theirs, strict=True))
         different = sum(ours != theirs for ours, theirs in pairs)
+        unmeant = len(unexplained(result.script.name, result.ours, result.theirs))
         answers = [f"{len(pairs)} answers, {seconds:.0f} s" for seconds in (result.ours_s, result.theirs_s)]
-        said = f"{different}, meant" if different else "nothing"
+        said = f"{different}" + (f", NOT EXPLAINED: {unmeant}" if unmeant else ", meant" if different else "")
         rows.append(f"| {result.script.name} | {result.script.about} | {' | '.join(answers)} | {said} |\n")
     return head + "".join(rows)
 
