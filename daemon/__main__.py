@@ -76,7 +76,7 @@ def _serve_appliance(*, verbose: bool) -> int:
         os.waitpid(worker, 0)
     with suppress(CallError, OSError):
         mounts.umount_all(Session(sysroot), NoArgs())
-    os.sync()
+    mounts.sync(Session(sysroot), NoArgs())
     return 0
 
 

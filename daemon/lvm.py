@@ -68,8 +68,8 @@ def _value(kind: Any, field: str) -> object:
 
 @handles(procedures.PVS)
 def pvs(_session: Session, _args: NoArgs) -> list[str]:
-    """Name the devices that are physical volumes."""
-    return sorted(wire_name(name) for name in _report("pvs", "-o", "pv_name"))
+    """Name the devices that are physical volumes; one that is missing has no name but ``[unknown]``."""
+    return sorted(wire_name(name) for name in _report("pvs", "-o", "pv_name") if name.startswith("/dev/"))
 
 
 @handles(procedures.VGS)

@@ -3,7 +3,7 @@
 import os
 
 from daemon.command import NOT_RECOGNISED, run
-from daemon.devices import wire_name
+from daemon.devices import disks, wire_name
 from daemon.mountables import subvolume_option, volume_of, wire_mountable
 from daemon.registry import handles
 from daemon.session import CallError, Session
@@ -96,12 +96,21 @@ def umount_all(session: Session, _args: NoArgs) -> None:
 
 @handles(procedures.SYNC)
 def sync(_session: Session, _args: NoArgs) -> None:
-    """Write everything out."""
+    """Write everything out and have the disks keep it, which for what was written onto a disk itself no sync does."""
     os.sync()
+    for disk in disks():
+        try:
+            descriptor = os.open(f"/dev/{disk}", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            continue  # then nothing was written onto it either
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 @handles(procedures.INTERNAL_AUTOSYNC)
 def internal_autosync(session: Session, args: NoArgs) -> None:
     """Unmount everything and write it out, before the appliance goes down."""
     umount_all(session, args)
-    os.sync()
+    sync(session, args)
