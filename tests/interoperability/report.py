@@ -1,77 +1,68 @@
-"""docs/interoperability.md: what a run of the scripts and of the mixture observed with both appliances."""
+"""docs/interoperability.md: what the latest runs of the scripts and of the mixture observed with both appliances."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from tests.interoperability.differences import MEANT, reason_of, split, unexplained
 from tests.interoperability.mixture import SEED
-from tests.interoperability.scripts import Script
+from tests.interoperability.results import MIXTURE, Result
+from tests.interoperability.scripts import SCRIPTS
 
 DOCUMENT: Final = Path(__file__).parents[2] / "docs" / "interoperability.md"
+UNEXPLAINED: Final = "NOT EXPLAINED"
 _LINE_MAX: Final = 160
 _INTRODUCTION: Final = """\
 # Interoperability
 
-Written by `python -m tests.interoperability` from one run; `make test` makes the same comparison. At one end is
-libguestfs's own library, at the other the daemon in our appliance or in libguestfs's, both around the same kernel.
+Written by `python -m tests.interoperability` from its latest runs; `make test` makes the same comparison. At one end is
+libguestfs's own library, 1.48.6 of Debian 12, at the other the daemon in our appliance or in libguestfs's, both around
+the same kernel, emulated, side by side on one machine.
 
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What one script observed.
-
-    Attributes:
-        ours: its lines with our appliance, theirs: with libguestfs's.
-        ours_s: how long it took, both running side by side.
-    """
-
-    script: Script
-    ours: Sequence[str]
-    theirs: Sequence[str]
-    ours_s: float
-    theirs_s: float
-
-
-def document(versions: str, results: Sequence[Result], mixture: tuple[Sequence[str], Sequence[str]]) -> str:
-    """Return the document."""
-    parts = [_INTRODUCTION, f"{versions}\n\n", _table(results), _mixture(*mixture), _meant()]
+def document(results: Mapping[str, Result]) -> str:
+    """Return the document; scripts that never ran are left out."""
+    parts = [_INTRODUCTION, _table(results)]
+    if MIXTURE in results:
+        parts.append(_mixture(results[MIXTURE]))
+    parts += [_meant(), "## What each script observed\n\nA line that differs is given twice.\n"]
     return "".join(
-        [*parts, "## What each script observed\n\nA line that differs is given twice.\n", *map(_lines, results)]
+        [*parts, *(_lines(script.name, results[script.name]) for script in SCRIPTS if script.name in results)]
     )
 
 
-def _table(results: Sequence[Result]) -> str:
-    head = "## Scripts\n\n| script | checks | our appliance | libguestfs's | different |\n" + "| --- " * 5 + "|\n"
-    rows = []
-    for result in results:
-        pairs = list(zip(result.ours, result.theirs, strict=True))
-        different = sum(ours != theirs for ours, theirs in pairs)
-        unmeant = len(unexplained(result.script.name, result.ours, result.theirs))
-        answers = [f"{len(pairs)} answers, {seconds:.0f} s" for seconds in (result.ours_s, result.theirs_s)]
-        said = f"{different}" + (f", NOT EXPLAINED: {unmeant}" if unmeant else ", meant" if different else "")
-        rows.append(f"| {result.script.name} | {result.script.about} | {' | '.join(answers)} | {said} |\n")
-    return head + "".join(rows)
+def _table(results: Mapping[str, Result]) -> str:
+    rows = ["## Scripts\n\n| script | checks | our appliance | libguestfs's | different |\n" + "| --- " * 5 + "|\n"]
+    for script in SCRIPTS:
+        if script.name in results:
+            result = results[script.name]
+            both = (result.ours_s, result.theirs_s)
+            answers = " | ".join(f"{len(result.ours)} answers, {seconds:.0f} s" for seconds in both)
+            rows.append(f"| {script.name} | {script.about} | {answers} | {_different(script.name, result)} |\n")
+    return "".join(rows)
 
 
-def _mixture(ours: Sequence[str], theirs: Sequence[str]) -> str:
-    done = sum(": refused: " not in line for line in theirs)
+def _different(name: str, result: Result) -> str:
+    count = sum(ours != theirs for ours, theirs in zip(result.ours, result.theirs, strict=True))
+    unmeant = len(unexplained(name, result.ours, result.theirs))
+    return f"{unmeant} {UNEXPLAINED}" if unmeant else f"{count}, meant" if count else "nothing"
+
+
+def _mixture(result: Result) -> str:
     reasons: dict[str, list[str]] = {}
-    for expected, got in zip(theirs, ours, strict=True):
-        if expected != got:
-            (call, wanted), (_, answered) = split(expected), split(got)
-            reason = reason_of("mixture", call, wanted, answered) or "NOT EXPLAINED"
-            reasons.setdefault(reason, []).append(f"`{_cut(call, 60)}`: {_cut(wanted, 60)} → {_cut(answered, 60)}")
+    for expected, got in zip(result.theirs, result.ours, strict=True):
+        (call, wanted), (_, answered) = split(expected), split(got)
+        reason = reason_of(MIXTURE, call, wanted, answered) or UNEXPLAINED
+        reasons.setdefault(reason, []).append(f"`{_cut(call, 60)}`: {_cut(wanted, 60)} → {_cut(answered, 60)}")
     text = (
-        f"\n## The mixture\n\n{len(ours)} calls of seed {SEED}, on identical disks: {done} succeed with libguestfs's "
-        f"daemon, {len(ours) - done} are refused. {sum(map(len, reasons.values()))} answers differ, for these "
-        "reasons:\n\n"
+        f"\n## The mixture\n\n{result.calls} calls of seed {SEED}, on identical disks, in {result.ours_s:.0f} s with "
+        f"our daemon, {result.theirs_s:.0f} s with libguestfs's, which refuses {result.calls - result.succeeded}. "
+        f"{len(result.ours)} answers differ, for these reasons:\n\n"
+        "| how many | why | for example |\n| --: | --- | --- |\n"
     )
-    rows = [f"| {len(found)} | {reason} | {found[0]} |\n" for reason, found in reasons.items()]
-    return text + "| how many | why | for example |\n| --: | --- | --- |\n" + "".join(rows)
+    return text + "".join(f"| {len(found)} | {reason} | {found[0]} |\n" for reason, found in reasons.items())
 
 
 def _meant() -> str:
@@ -80,8 +71,8 @@ def _meant() -> str:
     return head + "".join(rows) + "\n"
 
 
-def _lines(result: Result) -> str:
-    lines = [f"\n### {result.script.name}\n\n```text\n"]
+def _lines(name: str, result: Result) -> str:
+    lines = [f"\n### {name}\n\n```text\n"]
     for expected, got in zip(result.theirs, result.ours, strict=True):
         if expected == got:
             lines.append(f"{_cut(expected, _LINE_MAX)}\n")

@@ -56,7 +56,7 @@ def kinds_of_drives(stage: Stage) -> Iterator[str]:
         library.add_drive(os.fspath(stage.disk(16)), format="raw", label="second", blocksize=4096)
         library.add_drive_ro("/dev/null")
         library.launch()
-        yield asked(library, "list_disk_labels")
+        yield f"list_disk_labels: {sorted(library.list_disk_labels())}"
         devices = library.list_devices()
         for name in ("blockdev_getsize64", "blockdev_getss", "blockdev_getro", "is_whole_device"):
             yield from (asked(library, name, device) for device in devices[:2])
