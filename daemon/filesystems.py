@@ -115,7 +115,7 @@ def list_filesystems(_session: Session, _args: NoArgs) -> Pairs:
     devices += [part for parts in tables.values() for part in parts]
     devices += [f"/dev/{array}" for array, parts in tables.items() if not parts]
     if has_volumes():  # to ask lvm costs half a second
-        devices += logical_volumes()
+        devices += logical_volumes("lv_active = active")
     return [row for device in devices for row in _rows(device)]
 
 

@@ -172,7 +172,11 @@ def lvresize(_session: Session, args: LvresizeArgs) -> None:
 @handles(procedures.LVRESIZE_FREE)
 def lvresize_free(_session: Session, args: LvresizeFreeArgs) -> None:
     """Add part of the free space to a logical volume."""
-    lvm("lvresize", "--force", "-l", f"+{_percent(args.percent)}", "--", args.lv)
+    try:
+        lvm("lvresize", "--force", "-l", f"+{_percent(args.percent)}", "--", args.lv)
+    except CallError as exc:
+        if "matches existing size" not in str(exc):  # that is, no space is free
+            raise
 
 
 @handles(procedures.LVM_REMOVE_ALL)

@@ -95,6 +95,13 @@ def test_partitions_of_an_array_are_listed(members: Scratch) -> None:
     assert array not in rows
 
 
+def test_stopped_array_leaves_no_node_that_would_make_another(members: Scratch) -> None:
+    first = created(members, MdCreateArgs("one", [SDF, SDG]))
+    members.call(MD_STOP, MdDetailArgs(first))
+    assert members.refused(BLOCKDEV_GETSIZE64, DeviceArgs(first))[0] == "ENOENT"
+    assert created(members, MdCreateArgs("two", [SDF, SDG])) == first
+
+
 def test_array_may_lack_members(members: Scratch) -> None:
     array = created(members, MdCreateArgs("half", [SDG], missingbitmap=1))
     assert members.call(MD_STAT, MdDetailArgs(array)) == [Mdstat("/dev/sdg", 1, "")]
