@@ -48,12 +48,6 @@ def test_whole_command_line_is_as_written_down() -> None:
         },
         "discard": "unmap",
     }
-    root = {
-        "driver": "raw",
-        "node-name": "root",
-        "read-only": True,
-        "file": {"driver": "file", "filename": "/a/root", "locking": "off"},
-    }
     kernel_words = (
         "panic=1 console=ttyS0 edd=off no_timer_check printk.time=1 cgroup_disable=memory usbcore.nousb "
         "cryptomgr.notests tsc=reliable 8250.nr_uarts=1 random.trust_cpu=on scsi_mod.scan=sync mitigations=off "
@@ -66,7 +60,12 @@ def test_whole_command_line_is_as_written_down() -> None:
         *("-smp", "1", "-m", "512", "-serial", "stdio"),
         *("-kernel", "/a/kernel", "-initrd", "/a/initrd", "-append", kernel_words),
         *("-object", "rng-random,filename=/dev/urandom,id=rng0", "-device", "virtio-rng-pci,rng=rng0"),
-        *("-blockdev", json.dumps(root), "-device", "virtio-blk-pci,drive=root"),
+        *(
+            "-drive",
+            "file=/a/root,id=root,if=none,format=raw,snapshot=on,cache=unsafe",
+            "-device",
+            "virtio-blk-pci,drive=root",
+        ),
         *("-device", "virtio-scsi-pci,id=scsi"),
         *("-add-fd", "fd=10,set=1", "-blockdev", json.dumps(drive)),
         *("-device", "scsi-hd,bus=scsi.0,drive=drive0,scsi-id=0,serial=drive0,werror=report,rerror=report"),
