@@ -79,10 +79,10 @@ def pvchange_uuid_all(_session: Session, _args: NoArgs) -> None:
 
 @handles(procedures.VGCREATE)
 def vgcreate(_session: Session, args: VgcreateArgs) -> None:
-    """Make a volume group of physical volumes."""
+    """Make a volume group of physical volumes; a device that holds something else is refused."""
     if not args.physvols:
         raise CallError(f"{args.volgroup}: a volume group needs a physical volume")
-    lvm("vgcreate", "--yes", "--", args.volgroup, *args.physvols)
+    lvm("vgcreate", "--", args.volgroup, *args.physvols)
 
 
 @handles(procedures.VGREMOVE)

@@ -176,6 +176,9 @@ def test_volumes_are_resized_and_renamed(group: Scratch) -> None:
     group.call(LVM_REMOVE_ALL, NoArgs())
     assert group.call(PVS, NoArgs()) == []
     assert group.refused(VGCREATE, VgcreateArgs("none", []))[0] == ""
+    group.call(MKFS, MkfsArgs("ext2", SDC))
+    assert group.refused(VGCREATE, VgcreateArgs("over", [SDC]))[0] == ""
+    assert group.call(VFS_TYPE, MountableArgs(Mountable(SDC))) == "ext2"
 
 
 def test_groups_are_activated_by_every_process_alike(group: Scratch) -> None:
