@@ -52,7 +52,7 @@ MEANT: Final[tuple[Difference, ...]] = (
     Difference(
         ".*",
         _CALL
-        + "(cat|read_file|read_lines|head|head_n|tail|tail_n|download|download_offset|checksum|write|upload|pread)\\b",
+        + "(cat|read_file|read_lines|head|head_n|tail|tail_n|download|download_offset|checksum|write|upload|upload_offset|pread)\\b",
         _NO_ERRNO,
         "refused: (?:EISDIR|ENOSPC)",
         "libguestfs tells that by words only; ours gives the errno as well.",
@@ -108,6 +108,20 @@ MEANT: Final[tuple[Difference, ...]] = (
         r"\[\]",
         r"\[''.*\]|\d+ bytes, .*",
         "A file that begins with NUL: C's strings end there, so libguestfs sees no line at all.",
+    ),
+    Difference(
+        "mixture",
+        _CALL + "case_sensitive_path\\('/dir/.'\\)",
+        _NO_ERRNO,
+        "/dir/.",
+        "libguestfs looks for an entry named '.' and finds none.",
+    ),
+    Difference(
+        "mixture",
+        _CALL + "realpath",
+        "refused: ENOENT",
+        "refused: ENAMETOOLONG",
+        "A path of more than 4096 bytes: ours leaves it to the kernel to refuse it.",
     ),
     Difference(
         "mixture",
