@@ -51,8 +51,7 @@ MEANT: Final[tuple[Difference, ...]] = (
     ),
     Difference(
         ".*",
-        _CALL
-        + "(cat|read_file|read_lines|head|head_n|tail|tail_n|download|download_offset|checksum|write|upload|upload_offset|pread)\\b",
+        _CALL + "(cat|read_(file|lines)|(head|tail)(_n)?|(down|up)load(_offset)?|checksum|write|pread)\\b",
         _NO_ERRNO,
         "refused: (?:EISDIR|ENOSPC)",
         "libguestfs tells that by words only; ours gives the errno as well.",
