@@ -69,7 +69,7 @@ def qemu_arguments(
         arguments += ["-append", kernel_command_line(config, f"root=UUID={root_uuid}")]
     arguments += [
         *("-object", "rng-random,filename=/dev/urandom,id=rng0", "-device", "virtio-rng-pci,rng=rng0"),
-        *("-blockdev", _json(_root_node(files))),
+        *("-drive", _root_drive(files)),
         *("-device", "virtio-blk-pci,drive=root"),
         *("-device", "virtio-scsi-pci,id=scsi"),
     ]
@@ -113,9 +113,10 @@ def kernel_command_line(config: ApplianceConfig, *words: str) -> str:
     return " ".join(filter(None, (_KERNEL_WORDS, *words, loudness, config.append)))
 
 
-def _root_node(files: ApplianceFiles) -> dict[str, Any]:
-    file = {"driver": "file", "filename": str(files.root), "locking": "off"}
-    return {"driver": "raw", "node-name": "root", "read-only": True, "file": file}
+def _root_drive(files: ApplianceFiles) -> str:
+    """Return the root's drive, which takes writes and forgets them: libguestfs's appliance mounts it for writing."""
+    name = str(files.root).replace(",", ",,")
+    return f"file={name},id=root,if=none,format=raw,snapshot=on,cache=unsafe"
 
 
 def drive_node(drive: CheckedDrive, index: int) -> dict[str, Any]:

@@ -62,6 +62,10 @@ def _prune(tree: Path) -> None:
     (tree / "etc/lvm").mkdir(parents=True, exist_ok=True)
     (tree / "etc/lvm/lvm.conf").write_text(_LVM_CONF)
     (tree / "etc/mtab").symlink_to("/proc/self/mounts")
+    for name in ("passwd", "group"):  # base-passwd's installation script would do it
+        shutil.copy(tree / f"usr/share/base-passwd/{name}.master", tree / "etc" / name)
+    (tree / "etc/nsswitch.conf").write_text("passwd: files\ngroup: files\n")
+    (tree / "var/lib/btrfs").symlink_to("/run/btrfs")  # where btrfs keeps the state of a scrub
 
 
 def modules_directory(tree: Path) -> Path:

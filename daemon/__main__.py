@@ -79,7 +79,8 @@ def _serve_appliance(*, verbose: bool) -> int:
         os.waitpid(worker, 0)
     with suppress(CallError, OSError):
         mounts.umount_all(Session(sysroot), NoArgs())
-    os.sync()
+    with suppress(OSError):  # nobody is left to be told
+        mounts.sync(Session(sysroot), NoArgs())
     return 0
 
 

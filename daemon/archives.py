@@ -66,6 +66,7 @@ def _keeps_owners(session: Session, directory: bytes) -> bool:
 @streams(procedures.TAR_OUT)
 def tar_out(session: Session, args: TarOutArgs) -> Pieces:
     """Pack a directory into an archive; a link to a directory is followed, links in it are packed as links."""
+    session.must_be_mounted()
     directory = os.fsencode(args.directory)
     if not directory.startswith(b"/"):
         raise FileNotFoundError(ENOENT, os.strerror(ENOENT), args.directory)

@@ -1,13 +1,15 @@
 """btrfs: subvolumes and devices; btrfs(8) does the work."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
 from daemon.command import lines_of, option, run, text_of
 from daemon.devices import names_device, wire_name
-from daemon.mountables import checked_mountable, volume_of
+from daemon.mountables import Volume, checked_mountable, subvolume_option, volume_of
+from daemon.mounts import run_mount
 from daemon.registry import handles
 from daemon.session import CallError, Session
 from rpc import procedures
@@ -32,8 +34,7 @@ def place_of(session: Session, fs: MountableOrPath, *options: str) -> Iterator[b
     if not fs.startswith(b"btrfsvol:") and not names_device(fs):
         if not fs.startswith(b"/"):
             raise CallError(f"{os.fsdecode(fs)}: neither a device nor a path")
-        if not session.sysroot.is_mounted():
-            raise CallError("nothing is mounted; mount a filesystem first")
+        session.must_be_mounted()
         yield session.sysroot.outside(fs)
         return
     with _mounted(checked_mountable(os.fsdecode(fs)), *options) as place:
@@ -42,12 +43,12 @@ def place_of(session: Session, fs: MountableOrPath, *options: str) -> Iterator[b
 
 @contextmanager
 def _mounted(mountable: str, *options: str) -> Iterator[bytes]:
-    device, subvolume = volume_of(mountable)
-    words = [*options, f"subvol={subvolume}" if subvolume else f"subvolid={_TOP_LEVEL_ID}", "nodev", "nosuid"]
+    volume = volume_of(mountable)
+    words = [*options, subvolume_option(volume) or f"subvolid={_TOP_LEVEL_ID}", "nodev", "nosuid"]
     place = b"/tmp/btrfs.%d" % os.getpid()
     os.mkdir(place, 0o700)
     try:
-        run(["mount", "-t", "btrfs", "-o", ",".join(words), "--", device, place])
+        run_mount(["mount", "-t", "btrfs", "-o", ",".join(words), "--", volume.device, place], volume.device)
         try:
             yield place
         finally:
@@ -58,12 +59,9 @@ def _mounted(mountable: str, *options: str) -> Iterator[bytes]:
 
 def _listed(place: bytes) -> list[Subvolume]:
     """Return what ``btrfs subvolume list`` prints: ``ID 256 gen 7 top level 5 path sv1``."""
-    rows = []
-    for line in text_of([b"btrfs", b"subvolume", b"list", place]).splitlines():
-        head, _, path = line.partition(" path ")
-        words = head.split()
-        rows.append(Subvolume(int(words[1]), int(words[6]), path))
-    return rows
+    text = text_of([b"btrfs", b"subvolume", b"list", place])
+    found = re.findall(r"^ID (\d+) gen \d+ top level (\d+) path (.+)$", text, re.MULTILINE)
+    return [Subvolume(int(number), int(above), path) for number, above, path in found]
 
 
 def _default_id(place: bytes) -> int:
@@ -76,6 +74,15 @@ def mountable_subvolumes(device: str) -> list[str]:
     with _mounted(device, "ro") as place:
         default = _default_id(place)
         return [row.btrfssubvolume_path for row in _listed(place) if row.btrfssubvolume_id != default]
+
+
+def number_of(volume: Volume) -> int:
+    """Return the number of a subvolume."""
+    with _mounted(volume.device, "ro") as place:
+        for row in _listed(place):
+            if row.btrfssubvolume_path == volume.subvolume:
+                return row.btrfssubvolume_id
+    raise CallError(f"{volume.subvolume}: there is no such subvolume")
 
 
 @handles(procedures.BTRFS_SUBVOLUME_LIST)

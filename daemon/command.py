@@ -9,9 +9,11 @@ from typing import Final
 
 from daemon.session import CallError
 
-_ENVIRONMENT: Final = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
-SECOND_SECRET: Final = "/proc/self/fd/3"
-"""Where a program that is given two secrets finds the second one."""
+ENVIRONMENT: Final = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
+NOT_RECOGNISED: Final = (0, 2, 8)
+"""How blkid(8) ends: well, with nothing recognised, or with several things at once, which is nothing that is sure."""
+EXTRA_FILE: Final = "/proc/self/fd/3"
+"""Where a program finds the file that it is given besides its standard input."""
 
 
 def run(
@@ -24,16 +26,17 @@ def run(
     """
     status, output, errors = run_status(argv, stdin=stdin, extra=extra)
     if status not in accept:
-        text = " ".join(errors.decode("utf-8", "surrogateescape").split())
-        raise CallError(_in_wire_names(text) or f"{os.fsdecode(argv[0])} ended with status {status}")
+        raise failure(os.fsdecode(argv[0]), status, errors)
     return output
 
 
-def _in_wire_names(text: str) -> str:
-    """Return a program's message with the disks called what the caller calls them."""
+def failure(program: str, status: int, errors: bytes) -> CallError:
+    """Return the error of a program that failed: its message, with the disks called what the caller calls them."""
     from daemon.devices import wire_name
 
-    return re.sub(r"/dev/[sv]d[a-z]+\d*\b", lambda match: wire_name(match[0]), text)
+    text = " ".join(errors.decode("utf-8", "surrogateescape").split())
+    text = re.sub(r"/dev/[sv]d[a-z]+\d*\b", lambda match: wire_name(match[0]), text)
+    return CallError(text or f"{program} ended with status {status}")
 
 
 def text_of(argv: Sequence[str | bytes], *, accept: Sequence[int] = (0,)) -> str:
@@ -69,7 +72,7 @@ def run_status(
         if extra is not None:
             actions.append((os.POSIX_SPAWN_DUP2, extra, 3))
         try:
-            child = os.posix_spawnp(argv[0], list(argv), _ENVIRONMENT, file_actions=actions)
+            child = os.posix_spawnp(argv[0], list(argv), ENVIRONMENT, file_actions=actions)
         except FileNotFoundError as exc:
             raise CallError(f"{os.fsdecode(argv[0])}: not in this appliance") from exc
         finally:

@@ -42,8 +42,7 @@ def _run(session: Session, arguments: list[str]) -> bytes:
     """
     if not arguments:
         raise CallError("no program is named")
-    if not session.sysroot.is_mounted():
-        raise CallError("nothing is mounted; mount a filesystem first")
+    session.must_be_mounted()
     places = [_directory(session, name) for name in (b"/dev", b"/proc", b"/sys")]
     words = [argument.encode("utf-8", "surrogateescape") for argument in arguments]
     argv: list[str | bytes] = [*_NAMESPACES, "sh", "-c", _SCRIPT, "sh", session.sysroot.path, *places, *words]

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from errno import EINVAL
 from typing import Final
 
+from daemon.disk_writes import device_to_write
 from daemon.registry import handles
 from daemon.session import CallError, Session
 from rpc import procedures
@@ -20,6 +21,7 @@ from rpc.procedures.allocation import (
     WriteFileArgs,
 )
 from rpc.procedures.contents import InternalWriteArgs, PwriteArgs, PwriteDeviceArgs
+from rpc.procedures.names import FillDirArgs
 
 _OPEN_FLAGS: Final = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _FILL_BYTES: Final = 256 * 1024
@@ -67,11 +69,8 @@ def pwrite(session: Session, args: PwriteArgs) -> int:
 def pwrite_device(_session: Session, args: PwriteDeviceArgs) -> int:
     """Write into a device; return how much, which may be less than was given."""
     _check_offset(args.offset)
-    descriptor = os.open(args.device, os.O_WRONLY | os.O_CLOEXEC)
-    try:
+    with device_to_write(args.device) as descriptor:
         return os.pwrite(descriptor, args.content, args.offset)
-    finally:
-        os.close(descriptor)
 
 
 def _check_offset(offset: int) -> None:
@@ -146,6 +145,17 @@ def fill_pattern(session: Session, args: FillPatternArgs) -> None:
     if not args.pattern:
         raise CallError("the pattern is empty")
     _fill(session, args.path, os.fsencode(args.pattern), args.len)
+
+
+@handles(procedures.FILL_DIR)
+def fill_dir(session: Session, args: FillDirArgs) -> None:
+    """Make so many empty files in a directory, named 00000000, 00000001 and so on."""
+    if args.nr < 0:
+        raise CallError(f"{args.nr} files cannot be made")
+    with session.sysroot:
+        os.chdir(args.dir)
+        for number in range(args.nr):
+            os.close(os.open(b"%08d" % number, _OPEN_FLAGS | os.O_CREAT, 0o666))
 
 
 def _fill(session: Session, path: bytes, pattern: bytes, size_bytes: int) -> None:

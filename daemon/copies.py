@@ -4,12 +4,14 @@ import os
 import stat as modes
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import EINVAL
 from fcntl import ioctl
 from struct import Struct
 from typing import Final
 
 from daemon.contents import writable
 from daemon.devices import checked_device, names_device
+from daemon.disk_writes import device_to_write
 from daemon.files import opened
 from daemon.registry import handles
 from daemon.session import CallError, Session
@@ -102,24 +104,34 @@ def _copy(
             raise CallError(f"{name} {number} is negative")
     if append and isinstance(dest, str):
         raise CallError(f"{dest}: a device cannot be appended to")
-    with _source(session, src) as source, _target(session, dest, source, append=bool(append)) as target:
-        start, place = srcoffset or 0, destoffset or 0
-        total = max(os.lseek(source, 0, os.SEEK_END) - start, 0) if size is None else size
-        done = 0
-        while size is None or done < size:
-            data = os.pread(source, _BLOCK_BYTES if size is None else min(_BLOCK_BYTES, size - done), start + done)
-            if not data:
-                break
-            if sparse:
-                _write_sparsely(target, data, place + done)
-            else:
-                _write_at(target, data, place + done)
-            done += len(data)
-            session.progress(done, max(total, done))
-        if size is not None and done < size:
-            raise CallError(f"{os.fsdecode(src)}: the input is too short")
-        if sparse and modes.S_ISREG(os.fstat(target).st_mode) and os.fstat(target).st_size < place + done:
-            os.ftruncate(target, place + done)
+    start, place = srcoffset or 0, destoffset or 0
+    with _source(session, src) as source:
+        present = max(os.lseek(source, 0, os.SEEK_END) - start, 0)  # before it grows by what is written into it
+        total = present if size is None else size
+        with _target(session, dest, source, append=bool(append)) as target:
+            is_same = os.path.sameopenfile(source, target)
+            if is_same and not append and start != place and abs(start - place) < min(total, present):
+                raise OSError(EINVAL, "the two parts of it overlap", dest)
+            write = _write_sparsely if sparse and not append else _write_at
+            done = 0
+            while done < min(total, present):
+                data = os.pread(source, min(_BLOCK_BYTES, min(total, present) - done), start + done)
+                if not data:
+                    break
+                write(target, data, place + done)
+                done += len(data)
+                session.progress(done, total)
+            if size is not None and done < size:
+                raise CallError(f"{os.fsdecode(src)}: the input is too short")
+            if write is _write_sparsely:
+                _lengthen(target, place + done)
+
+
+def _lengthen(target: int, size_bytes: int) -> None:
+    """Make a file as long as it would be if its zeros had been written."""
+    info = os.fstat(target)
+    if modes.S_ISREG(info.st_mode) and info.st_size < size_bytes:
+        os.ftruncate(target, size_bytes)
 
 
 def _write_sparsely(target: int, data: bytes, offset: int) -> None:
@@ -138,8 +150,12 @@ def _write_at(target: int, data: bytes, offset: int) -> None:
 
 
 @contextmanager
-def _device(path: str, flags: int) -> Iterator[int]:
-    descriptor = os.open(path, flags | os.O_CLOEXEC)
+def _source(session: Session, name: bytes | str) -> Iterator[int]:
+    if isinstance(name, bytes):
+        with opened(session, name) as descriptor:
+            yield descriptor
+        return
+    descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
     try:
         yield descriptor
     finally:
@@ -147,28 +163,24 @@ def _device(path: str, flags: int) -> Iterator[int]:
 
 
 @contextmanager
-def _source(session: Session, name: bytes | str) -> Iterator[int]:
-    with _device(name, os.O_RDONLY) if isinstance(name, str) else opened(session, name) as descriptor:
-        yield descriptor
-
-
-@contextmanager
 def _target(session: Session, name: bytes | str, source: int, *, append: bool) -> Iterator[int]:
     """Own a descriptor to write; a file is made if there is none, and emptied, unless it is the source itself.
 
-    A copy that fails leaves no file, as with libguestfs, but what was only appended to stays.
+    A copy that fails leaves no file that was not there before.
     """
     if isinstance(name, str):
-        with _device(name, os.O_WRONLY) as descriptor:
+        with device_to_write(name) as descriptor:
             yield descriptor
         return
+    with session.sysroot:
+        is_new = not os.path.lexists(name)
     with writable(session, name, os.O_CREAT | (os.O_APPEND if append else 0)) as descriptor:
         try:
             if not append and not os.path.sameopenfile(source, descriptor):
                 os.ftruncate(descriptor, 0)
             yield descriptor
         except Exception:
-            if not append:
+            if is_new:
                 with session.sysroot:
                     os.unlink(name)
             raise
@@ -208,7 +220,7 @@ def zero_device(session: Session, args: DeviceArgs) -> None:
 
 
 def _zero(session: Session, device: str, limit_bytes: int | None) -> None:
-    with _device(device, os.O_WRONLY) as target:
+    with device_to_write(device) as target:
         size_bytes = os.lseek(target, 0, os.SEEK_END)
         end = size_bytes if limit_bytes is None else min(limit_bytes, size_bytes)
         for position in range(0, end, _ZERO_STEP_BYTES):

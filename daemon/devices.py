@@ -31,9 +31,14 @@ def disks() -> list[str]:
     return [name for *_, name in sorted(found)]
 
 
+def _own_number() -> int:
+    """Return the device number of what holds the appliance's root."""
+    return os.stat("/").st_dev
+
+
 def own_disk() -> str | None:
     """Return the disk that holds the appliance's root, on whatever bus it is."""
-    number = os.stat("/").st_dev
+    number = _own_number()
     link = f"/sys/dev/block/{os.major(number)}:{os.minor(number)}"
     return os.path.basename(os.path.realpath(link)) if os.path.exists(link) else None
 
@@ -124,6 +129,11 @@ def mapping_of(entry: str) -> tuple[str, str]:
         return uuid.read().strip(), name.read().strip()
 
 
+def _is_plain(device: str) -> bool:
+    """Tell whether a name is a device's as it is spelt on the wire: ``/dev//vda`` would reach the kernel's own vda."""
+    return device.startswith("/dev/") and "\0" not in device and os.path.normpath(device) == device
+
+
 def _opened(path: str) -> int:
     """Open a device; what is no disk may have to be put together first."""
     try:
@@ -147,10 +157,10 @@ def checked_device(device: str) -> str:
     """Return the kernel's path of a device named on the wire.
 
     Raises:
-        OSError: it does not open; ENOENT for a name outside ``/dev``.
+        OSError: it does not open; ENOENT for a name outside ``/dev``, another spelling, and the appliance's own disk.
         CallError: it is no block device.
     """
-    if not device.startswith("/dev/") or "/../" in device or "\0" in device:
+    if not _is_plain(device):
         raise FileNotFoundError(ENOENT, os.strerror(ENOENT), device)
     path = real_name(device)
     try:
@@ -158,8 +168,11 @@ def checked_device(device: str) -> str:
     except OSError as exc:
         raise OSError(exc.errno, exc.strerror, device) from exc
     try:
-        if not modes.S_ISBLK(os.fstat(descriptor).st_mode):
+        info = os.fstat(descriptor)
+        if not modes.S_ISBLK(info.st_mode):
             raise CallError(f"{device}: not a block device")
+        if info.st_rdev == _own_number():
+            raise FileNotFoundError(ENOENT, os.strerror(ENOENT), device)
     finally:
         os.close(descriptor)
     return path
@@ -167,9 +180,9 @@ def checked_device(device: str) -> str:
 
 def names_device(name: bytes) -> bool:
     """Tell whether a ``DeviceOrPath`` means a device: any ``/dev/sdX``, or a block device of the appliance."""
-    if not name.startswith(b"/dev/") or b"/../" in name:
-        return False
     device = os.fsdecode(name)
+    if not _is_plain(device):
+        return False
     if re.fullmatch(_DISK, device) or device.startswith(_LABELS):
         return True
     try:

@@ -5,9 +5,10 @@ import stat as modes
 from struct import Struct
 from typing import Final
 
+from daemon.pieces import records_in_pieces
 from daemon.registry import handles, streams
 from daemon.session import Pieces, Session
-from daemon.walks import records_in_pieces
+from daemon.stat import signed
 from rpc import procedures
 from rpc.arguments import PathArgs, PathNamesArgs
 from rpc.codec import FileName
@@ -87,12 +88,12 @@ def _dirents(path: bytes) -> list[Dirent]:
     os.chdir(path)
     entries = [_dirent_of_stat(b"."), _dirent_of_stat(b"..")]
     with os.scandir(b".") as names:
-        entries.extend(Dirent(entry.inode(), _letter(entry), FileName(entry.name)) for entry in names)
+        entries.extend(Dirent(signed(entry.inode()), _letter(entry), FileName(entry.name)) for entry in names)
     return entries
 
 
 def _dirent_of_stat(name: bytes) -> Dirent:
-    return Dirent(os.lstat(name).st_ino, "d", FileName(name))
+    return Dirent(signed(os.lstat(name).st_ino), "d", FileName(name))
 
 
 def _letter(entry: os.DirEntry[bytes]) -> str:

@@ -30,11 +30,20 @@ def arrays() -> list[str]:
     return sorted(name for name in names if os.path.isdir(f"{_SYS_BLOCK}/{name}/md"))
 
 
+def _mappings() -> list[tuple[str, str]]:
+    """Return UUID and name of every device-mapper device."""
+    assemble()
+    return [mapping_of(f"{_SYS_BLOCK}/{name}/dm") for name in os.listdir(_SYS_BLOCK) if name.startswith("dm-")]
+
+
 def mappings() -> list[str]:
     """Return the paths of the device-mapper devices that are no logical volumes, sorted."""
-    assemble()
-    entries = (f"{_SYS_BLOCK}/{name}/dm" for name in os.listdir(_SYS_BLOCK) if name.startswith("dm-"))
-    return sorted(f"/dev/mapper/{name}" for uuid, name in map(mapping_of, entries) if not uuid.startswith("LVM-"))
+    return sorted(f"/dev/mapper/{name}" for uuid, name in _mappings() if not uuid.startswith("LVM-"))
+
+
+def has_volumes() -> bool:
+    """Tell whether any logical volume is active."""
+    return any(uuid.startswith("LVM-") for uuid, _ in _mappings())
 
 
 @handles(procedures.LIST_DEVICES)

@@ -165,22 +165,10 @@ def set_uuid(device: str, uuid: str) -> None:
     run(["tune2fs", "-f", "-U", uuid, device])
 
 
-@handles(procedures.GET_E2LABEL)
-def get_e2label(_session: Session, args: DeviceArgs) -> str:
-    """Return the label of a filesystem."""
-    return text_of(["e2label", args.device])
-
-
 @handles(procedures.SET_E2LABEL)
 def set_e2label(_session: Session, args: SetE2labelArgs) -> None:
     """Set the label of a filesystem."""
     set_label(args.device, args.label)
-
-
-@handles(procedures.GET_E2UUID)
-def get_e2uuid(session: Session, args: DeviceArgs) -> str:
-    """Return the UUID of a filesystem."""
-    return dict(tune2fs_l(session, args))["Filesystem UUID"]
 
 
 @handles(procedures.SET_E2UUID)

@@ -1,14 +1,15 @@
 """What is on the block devices: types, labels, UUIDs."""
 
+import sys
 from collections.abc import Iterator
 from typing import Final
 
 from daemon.assembly import assemble
-from daemon.command import run, text_of
+from daemon.command import NOT_RECOGNISED, run, text_of
 from daemon.devices import disks, partitions, partitions_of, wire_name
 from daemon.mountables import volume_of
 from daemon.registry import handles
-from daemon.session import Session
+from daemon.session import CallError, Session
 from rpc import procedures
 from rpc.arguments import DeviceArgs, MountableArgs, NoArgs
 from rpc.codec import Pairs
@@ -27,9 +28,9 @@ _HIDDEN_GPT_TYPES: Final = frozenset(
 
 
 def tag(mountable: str, name: str) -> str:
-    """Return what libblkid reads from a device, empty if it recognises nothing (its status is 2 then)."""
+    """Return what libblkid reads from a device, empty if it recognises nothing."""
     device = volume_of(mountable).device
-    return text_of(["blkid", "-p", "-o", "value", "-s", name, device], accept=(0, 2))
+    return text_of(["blkid", "-p", "-o", "value", "-s", name, device], accept=NOT_RECOGNISED)
 
 
 @handles(procedures.VFS_TYPE)
@@ -50,9 +51,21 @@ def vfs_uuid(_session: Session, args: MountableArgs) -> str:
     return tag(args.mountable, "UUID")
 
 
+@handles(procedures.GET_E2LABEL)
+def get_e2label(_session: Session, args: DeviceArgs) -> str:
+    """Return the label of a filesystem, of whatever type."""
+    return tag(args.device, "LABEL")
+
+
+@handles(procedures.GET_E2UUID)
+def get_e2uuid(_session: Session, args: DeviceArgs) -> str:
+    """Return the UUID of a filesystem, of whatever type."""
+    return tag(args.device, "UUID")
+
+
 def _export(device: str) -> Pairs:
     """Return all that blkid reads from a device, and from the table that it is a partition of."""
-    text = text_of(["blkid", "-p", "-i", "-o", "export", device], accept=(0, 2))
+    text = text_of(["blkid", "-p", "-i", "-o", "export", device], accept=NOT_RECOGNISED)
     pairs = [line.partition("=") for line in text.splitlines() if "=" in line]
     return [(key, wire_name(value) if key == "DEVNAME" else value) for key, _, value in pairs]
 
@@ -74,16 +87,25 @@ def _rows(device: str) -> Iterator[tuple[str, str]]:
         return
     yield wire_name(device), kind or "unknown"
     if kind == "btrfs":
-        from daemon.btrfs import mountable_subvolumes
-
-        for subvolume in mountable_subvolumes(device):
+        for subvolume in _subvolumes(device):
             yield f"btrfsvol:{wire_name(device)}/{subvolume}", kind
+
+
+def _subvolumes(device: str) -> list[str]:
+    """Name the subvolumes of a btrfs; none if it is damaged or incomplete, which must not hide the other devices."""
+    from daemon.btrfs import mountable_subvolumes
+
+    try:
+        return mountable_subvolumes(device)
+    except CallError as exc:
+        sys.stderr.write(f"guestfsd: subvolumes of {wire_name(device)}: {exc}\n")
+        return []
 
 
 @handles(procedures.LIST_FILESYSTEMS)
 def list_filesystems(_session: Session, _args: NoArgs) -> Pairs:
     """Return everything that may be mounted and its type, in the order of guestfs-protocol 5.9."""
-    from daemon.disks import arrays, mappings
+    from daemon.disks import arrays, has_volumes, mappings
     from daemon.lvm import logical_volumes
 
     assemble()
@@ -92,7 +114,9 @@ def list_filesystems(_session: Session, _args: NoArgs) -> Pairs:
     tables = {array: [f"/dev/{name}" for _, name in partitions_of(array)] for array in arrays()}
     devices += [part for parts in tables.values() for part in parts]
     devices += [f"/dev/{array}" for array, parts in tables.items() if not parts]
-    return [row for device in [*devices, *logical_volumes()] for row in _rows(device)]
+    if has_volumes():  # to ask lvm costs half a second
+        devices += logical_volumes("lv_active = active")
+    return [row for device in devices for row in _rows(device)]
 
 
 @handles(procedures.INTERNAL_PARSE_MOUNTABLE)

@@ -8,10 +8,10 @@ from stat import S_ISLNK
 from struct import Struct
 from typing import Final
 
+from daemon.pieces import records_in_pieces
 from daemon.registry import streams
 from daemon.session import Pieces, Session
 from daemon.stat import PACKED, stat_fields
-from daemon.walks import records_in_pieces
 from daemon.xattrs import list_xattrs
 from rpc import procedures
 from rpc.arguments import PathArgs

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from daemon.command import SECOND_SECRET, run, secret, text_of
+from daemon.command import EXTRA_FILE, NOT_RECOGNISED, run, secret, text_of
 from daemon.devices import wire_name
 from daemon.registry import handles
 from daemon.session import CallError, Session
@@ -37,7 +37,7 @@ def cryptsetup_open(_session: Session, args: CryptsetupOpenArgs) -> None:
     """Decrypt a device; what kind of encryption it is, the device says unless the caller does."""
     kind = args.crypttype
     if kind is None:
-        found = text_of(["blkid", "-p", "-o", "value", "-s", "TYPE", args.device], accept=(0, 2))
+        found = text_of(["blkid", "-p", "-o", "value", "-s", "TYPE", args.device], accept=NOT_RECOGNISED)
         if found not in _KINDS:
             raise CallError(f"{wire_name(args.device)}: {found or 'nothing that is known'}, not an encrypted device")
         kind = _KINDS[found]
@@ -92,7 +92,7 @@ def luks_add_key(_session: Session, args: LuksAddKeyArgs) -> None:
     """Add a key, with the help of one that fits."""
     command = ["cryptsetup", "--batch-mode", "--key-file=-", "--key-slot", str(args.keyslot)]
     with secret(args.key) as key, secret(args.newkey) as newkey:
-        run([*command, "luksAddKey", "--", args.device, SECOND_SECRET], stdin=key, extra=newkey)
+        run([*command, "luksAddKey", "--", args.device, EXTRA_FILE], stdin=key, extra=newkey)
 
 
 @handles(procedures.LUKS_KILL_SLOT)

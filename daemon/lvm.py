@@ -11,7 +11,7 @@ from daemon.command import lines_of, run
 from daemon.devices import checked_device, wire_name
 from daemon.mountables import volume_of
 from daemon.registry import handles
-from daemon.session import Session
+from daemon.session import CallError, Session
 from rpc import procedures
 from rpc.arguments import DeviceArgs, MountableArgs, NoArgs
 from rpc.codec import Int64, LvmUuid, field_kinds
@@ -68,8 +68,8 @@ def _value(kind: Any, field: str) -> object:
 
 @handles(procedures.PVS)
 def pvs(_session: Session, _args: NoArgs) -> list[str]:
-    """Name the devices that are physical volumes."""
-    return sorted(wire_name(name) for name in _report("pvs", "-o", "pv_name"))
+    """Name the devices that are physical volumes; one that is missing has no name but ``[unknown]``."""
+    return sorted(wire_name(name) for name in _report("pvs", "-o", "pv_name") if name.startswith("/dev/"))
 
 
 @handles(procedures.VGS)
@@ -78,15 +78,15 @@ def vgs(_session: Session, _args: NoArgs) -> list[str]:
     return sorted(_report("vgs", "-o", "vg_name"))
 
 
-def logical_volumes() -> list[str]:
-    """Return ``/dev/VG/LV`` of every active logical volume that holds data for its user, sorted."""
-    select = "lv_role = public && lv_skip_activation != yes && lv_active = active"
+def logical_volumes(*conditions: str) -> list[str]:
+    """Return ``/dev/VG/LV`` of every logical volume that holds data for its user, sorted."""
+    select = " && ".join(("lv_role = public", "lv_skip_activation != yes", *conditions))
     return sorted(f"/dev/{name}" for name in _report("lvs", "-o", "vg_name,lv_name", "-S", select, "--separator", "/"))
 
 
 @handles(procedures.LVS)
 def lvs(_session: Session, _args: NoArgs) -> list[str]:
-    """Name the logical volumes."""
+    """Name the logical volumes, active or not."""
     return logical_volumes()
 
 
@@ -164,6 +164,8 @@ def _canonical(name: str) -> str | None:
 @handles(procedures.LVM_CANONICAL_LV_NAME)
 def lvm_canonical_lv_name(_session: Session, args: LvmCanonicalLvNameArgs) -> str:
     """Return ``/dev/VG/LV`` for another name of a logical volume."""
+    if not args.lvname.startswith("/dev/"):
+        raise CallError(f"{args.lvname}: not the name of a device")
     name = _canonical(checked_device(args.lvname))
     if name is None:
         raise OSError(EINVAL, strerror(EINVAL), args.lvname)

@@ -28,6 +28,13 @@ from rpc.procedures.lvm import (
 )
 
 
+def _size(number: int, unit: str) -> str:
+    """Return a size for lvm, to which a sign means: larger or smaller by so much."""
+    if number <= 0:
+        raise CallError(f"size {number}: more than 0 is needed")
+    return f"{number}{unit}"
+
+
 def _percent(percent: int) -> str:
     if not 0 <= percent <= 100:
         raise CallError(f"{percent} percent: 0 to 100 is allowed")
@@ -55,7 +62,7 @@ def pvresize(_session: Session, args: DeviceArgs) -> None:
 @handles(procedures.PVRESIZE_SIZE)
 def pvresize_size(_session: Session, args: PvresizeSizeArgs) -> None:
     """Make a physical volume ``size`` bytes long."""
-    lvm("pvresize", "--yes", "--setphysicalvolumesize", f"{args.size}b", args.device)
+    lvm("pvresize", "--yes", "--setphysicalvolumesize", _size(args.size, "b"), args.device)
 
 
 @handles(procedures.PVCHANGE_UUID)
@@ -72,10 +79,10 @@ def pvchange_uuid_all(_session: Session, _args: NoArgs) -> None:
 
 @handles(procedures.VGCREATE)
 def vgcreate(_session: Session, args: VgcreateArgs) -> None:
-    """Make a volume group of physical volumes."""
+    """Make a volume group of physical volumes; a device that holds something else is refused."""
     if not args.physvols:
         raise CallError(f"{args.volgroup}: a volume group needs a physical volume")
-    lvm("vgcreate", "--yes", "--", args.volgroup, *args.physvols)
+    lvm("vgcreate", "--", args.volgroup, *args.physvols)
 
 
 @handles(procedures.VGREMOVE)
@@ -135,7 +142,7 @@ def lvm_scan(_session: Session, args: VgActivateAllArgs) -> None:
 @handles(procedures.LVCREATE)
 def lvcreate(_session: Session, args: LvcreateArgs) -> None:
     """Make a logical volume of ``mbytes`` MiB."""
-    lvm("lvcreate", "--yes", "-L", f"{args.mbytes}m", "-n", args.logvol, "--", args.volgroup)
+    lvm("lvcreate", "--yes", "-L", _size(args.mbytes, "m"), "-n", args.logvol, "--", args.volgroup)
 
 
 @handles(procedures.LVCREATE_FREE)
@@ -159,13 +166,17 @@ def lvrename(_session: Session, args: LvrenameArgs) -> None:
 @handles(procedures.LVRESIZE)
 def lvresize(_session: Session, args: LvresizeArgs) -> None:
     """Make a logical volume ``mbytes`` MiB long, larger or smaller."""
-    lvm("lvresize", "--force", "-L", f"{args.mbytes}m", "--", args.device)
+    lvm("lvresize", "--force", "-L", _size(args.mbytes, "m"), "--", args.device)
 
 
 @handles(procedures.LVRESIZE_FREE)
 def lvresize_free(_session: Session, args: LvresizeFreeArgs) -> None:
     """Add part of the free space to a logical volume."""
-    lvm("lvresize", "--force", "-l", f"+{_percent(args.percent)}", "--", args.lv)
+    try:
+        lvm("lvresize", "--force", "-l", f"+{_percent(args.percent)}", "--", args.lv)
+    except CallError as exc:
+        if "matches existing size" not in str(exc):  # that is, no space is free
+            raise
 
 
 @handles(procedures.LVM_REMOVE_ALL)

@@ -1,17 +1,20 @@
-"""Make filesystems and swap areas."""
+"""Make and check filesystems of any type, and make swap areas."""
 
+import os
 from typing import Final
 
-from daemon.command import option, run
+from daemon.command import option, run, run_status
+from daemon.confined import located
 from daemon.devices import wire_name
 from daemon.registry import handles
 from daemon.session import CallError, Session
 from rpc import procedures
 from rpc.procedures.btrfs import MkfsBtrfsArgs
-from rpc.procedures.filesystems import MkfsArgs, MkfsBArgs, MkswapArgs
+from rpc.procedures.filesystems import FsckArgs, MkfsArgs, MkfsBArgs, MkswapArgs
 
 _FAT: Final = frozenset(("fat", "vfat", "msdos"))
 _EXT: Final = frozenset(("ext2", "ext3", "ext4"))
+_EXT_LABEL_MAX_BYTES: Final = 16
 _FAT_SECTOR_BYTES: Final = 512
 _QUIET: Final = {
     "btrfs": ("-f",),
@@ -25,6 +28,13 @@ _QUIET: Final = {
 _LABEL_FLAGS: Final = {"fat": "-n", "vfat": "-n", "msdos": "-n", "f2fs": "-l", "reiserfs": "-l"}
 
 
+def _must_exist(program: str) -> None:
+    try:
+        located(program)
+    except OSError as exc:
+        raise CallError(exc.strerror) from exc
+
+
 def _block_size(fstype: str, blocksize: int) -> list[str]:
     if blocksize <= 0 or blocksize & (blocksize - 1):
         raise CallError(f"blocksize {blocksize}: a power of two is needed")
@@ -35,14 +45,16 @@ def _block_size(fstype: str, blocksize: int) -> list[str]:
     if fstype == "xfs":
         return ["-b", f"size={blocksize}"]
     if fstype == "btrfs":
-        return ["-s", str(blocksize)]
+        raise CallError("btrfs has sizes of several kinds, which mkfs_btrfs sets")
     return ["-b", str(blocksize)]
 
 
 def _sector_size(fstype: str, sectorsize: int) -> list[str]:
     if sectorsize <= 0 or sectorsize & (sectorsize - 1):
         raise CallError(f"sectorsize {sectorsize}: a power of two is needed")
-    return ["-s", f"size={sectorsize}"] if fstype == "xfs" else ["-S", str(sectorsize)]
+    if fstype != "ufs":
+        raise CallError(f"{fstype}: only ufs has a sector size of its own")
+    return ["-S", str(sectorsize)]
 
 
 def make(args: MkfsArgs) -> None:
@@ -53,12 +65,19 @@ def make(args: MkfsArgs) -> None:
     words = ["-F"] if fstype in _EXT else ["-I"] if fstype in _FAT else list(_QUIET.get(fstype, ()))
     if args.blocksize is not None:
         words += _block_size(fstype, args.blocksize)
+    if args.label is not None and fstype in _EXT and len(os.fsencode(args.label)) > _EXT_LABEL_MAX_BYTES:
+        raise CallError(f"{args.label}: labels of {fstype} have at most {_EXT_LABEL_MAX_BYTES} bytes")
+    if args.features is not None and fstype not in _EXT:
+        raise CallError(f"{fstype}: features are chosen for ext2, ext3 and ext4 only")
     words += option("-O", args.features)
     if args.inode is not None:
+        if fstype not in _EXT and fstype != "xfs":
+            raise CallError(f"{fstype}: the size of inodes is chosen for ext2, ext3, ext4 and xfs only")
         words += ["-i", f"size={args.inode}"] if fstype == "xfs" else ["-I", str(args.inode)]
     if args.sectorsize is not None:
         words += _sector_size(fstype, args.sectorsize)
     words += option(_LABEL_FLAGS.get(fstype, "-L"), args.label)
+    _must_exist(f"mkfs.{fstype}")  # nothing is wiped for a type that cannot be made
     try:
         run(["wipefs", "--quiet", "-a", args.device])
         run([f"mkfs.{fstype}", *words, args.device])
@@ -98,3 +117,9 @@ def mkfs_btrfs(_session: Session, args: MkfsBtrfsArgs) -> None:
 def mkswap(_session: Session, args: MkswapArgs) -> None:
     """Make a swap area."""
     run(["mkswap", "--force", *option("--label", args.label), *option("--uuid", args.uuid), args.device])
+
+
+@handles(procedures.FSCK)
+def fsck(_session: Session, args: FsckArgs) -> int:
+    """Repair what is safe to repair; return the exit status of the program."""
+    return run_status(["fsck", "-a", "-t", args.fstype, args.device])[0]

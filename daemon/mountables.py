@@ -37,6 +37,20 @@ def wire_mountable(mountable: str) -> str:
     return f"{_BTRFS_VOLUME}{wire_name(device)}/{subvolume}" if subvolume else wire_name(device)
 
 
+def subvolume_option(volume: Volume) -> str:
+    """Return the mount option that chooses a subvolume, empty for none.
+
+    A name that mount(8) would take for further options is looked up: its number says the same.
+    """
+    if not volume.subvolume:
+        return ""
+    if "," not in volume.subvolume and '"' not in volume.subvolume:
+        return f"subvol={volume.subvolume}"
+    from daemon.btrfs import number_of
+
+    return f"subvolid={number_of(volume)}"
+
+
 def _cut(text: str) -> tuple[str, str]:
     """Split device and subvolume: ``/dev/sda2/x`` behind sda2, ``/dev/mapper/y/x`` and ``/dev/VG/LV/x`` one later."""
     names = text.split("/")

@@ -2,9 +2,9 @@
 
 import os
 
-from daemon.command import run
-from daemon.devices import wire_name
-from daemon.mountables import volume_of, wire_mountable
+from daemon.command import NOT_RECOGNISED, run
+from daemon.devices import disks, wire_name
+from daemon.mountables import subvolume_option, volume_of, wire_mountable
 from daemon.registry import handles
 from daemon.session import CallError, Session
 from rpc import procedures
@@ -21,17 +21,28 @@ def _mount(session: Session, mountable: str, mountpoint: str, options: str = "",
     """
     if not mountpoint.startswith("/"):
         raise CallError(f"{mountpoint}: a mount point must begin with /")
-    device, subvolume = volume_of(mountable)
+    volume = volume_of(mountable)
     target = session.sysroot.outside(os.fsencode(mountpoint))
-    words = [options, f"subvol={subvolume}" if subvolume else "", "nodev", "nosuid"]
+    words = [options, subvolume_option(volume), "nodev", "nosuid"]
     argv: list[str | bytes] = ["mount", "-o", ",".join(filter(None, words))]
     if vfstype:
         argv += ["-t", vfstype]
     try:
-        run([*argv, "--", device, target])
+        run_mount([*argv, "--", volume.device, target], volume.device)
     except CallError as exc:
         text = str(exc).partition(" dmesg(1)")[0]  # nobody can run that in the appliance
         raise CallError(f"{wire_mountable(mountable)} on {mountpoint}: {text}") from exc
+
+
+def run_mount(command: list[str | bytes], device: str) -> None:
+    """Run a mount command; once more if the kernel may lack the other devices of a btrfs, which nobody told it."""
+    try:
+        run(command)
+    except CallError:
+        if run(["blkid", "-p", "-o", "value", "-s", "TYPE", device], accept=NOT_RECOGNISED).strip() != b"btrfs":
+            raise
+        run(["btrfs", "device", "scan"])
+        run(command)
 
 
 @handles(procedures.MOUNT)
@@ -85,12 +96,23 @@ def umount_all(session: Session, _args: NoArgs) -> None:
 
 @handles(procedures.SYNC)
 def sync(_session: Session, _args: NoArgs) -> None:
-    """Write everything out."""
+    """Write everything out and have the disks keep it, which for what was written onto a disk itself no sync does."""
+    from daemon.assembly import IN_APPLIANCE
+
     os.sync()
+    for disk in disks() if IN_APPLIANCE else ():
+        try:
+            descriptor = os.open(f"/dev/{disk}", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            continue  # then nothing was written onto it either
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 @handles(procedures.INTERNAL_AUTOSYNC)
 def internal_autosync(session: Session, args: NoArgs) -> None:
     """Unmount everything and write it out, before the appliance goes down."""
     umount_all(session, args)
-    os.sync()
+    sync(session, args)

@@ -2,6 +2,7 @@
 
 import os
 import stat as modes
+from collections.abc import Callable
 from contextlib import suppress
 from errno import EEXIST, EINVAL, ENOTDIR
 from typing import Final
@@ -152,13 +153,9 @@ def ln_f(session: Session, args: LnArgs) -> None:
         try:
             os.link(args.target, args.linkname, follow_symlinks=False)
         except FileExistsError:
-            present = os.lstat(args.linkname)
-            if modes.S_ISDIR(present.st_mode):
+            if modes.S_ISDIR(os.lstat(args.linkname).st_mode):
                 raise
-            if os.path.samestat(os.lstat(args.target), present):
-                return  # to remove the one could be to lose the other
-            os.unlink(args.linkname)
-            os.link(args.target, args.linkname, follow_symlinks=False)
+            _replace(args.linkname, lambda name: os.link(args.target, name, follow_symlinks=False))
 
 
 @handles(procedures.LN_S)
@@ -176,8 +173,18 @@ def ln_sf(session: Session, args: LnArgs) -> None:
         try:
             os.symlink(args.target, path)
         except FileExistsError:
-            os.unlink(path)
-            os.symlink(args.target, path)
+            _replace(path, lambda name: os.symlink(args.target, name))
+
+
+def _replace(path: bytes, make: Callable[[bytes], None]) -> None:
+    """Make a link under another name and rename it: what is there stays until there is something else."""
+    name = new_name(os.path.join(os.path.dirname(path), b".link-"), b"")
+    make(name)
+    try:
+        os.replace(name, path)
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(name)  # left there if both are names of one file, too
 
 
 def _link_path(args: LnArgs) -> bytes:

@@ -162,7 +162,10 @@ def part_get_name(session: Session, args: PartDelArgs) -> str:
 
 
 def _mbr_id(device: str, partnum: int) -> int:
-    return int(text_of(["sfdisk", "--part-type", device, _checked_number(partnum)]), 16)
+    text = text_of(["sfdisk", "--part-type", device, _checked_number(partnum)])
+    if "-" in text:
+        raise CallError(f"{wire_name(device)}: the type of partition {partnum} is a GUID")
+    return int(text, 16)
 
 
 @handles(procedures.PART_GET_MBR_ID)

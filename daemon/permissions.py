@@ -116,14 +116,18 @@ def lremovexattr(session: Session, args: RemovexattrArgs) -> None:
 
 @handles(procedures.COPY_ATTRIBUTES)
 def copy_attributes(session: Session, args: CopyAttributesArgs) -> None:
-    """Copy the chosen attributes of one file to another; links are followed."""
+    """Copy the chosen attributes of one file to another; links are followed.
+
+    All are chosen by ``all``, but for those that are expressly not wanted.
+    """
+    mode, xattributes, ownership = (args.all if wish is None else wish for wish in args[3:])
     with session.sysroot:
         info = os.stat(args.src)
         os.stat(args.dest)
-        if args.all or args.ownership:
+        if ownership:
             os.chown(args.dest, info.st_uid, info.st_gid)
-        if args.all or args.mode:  # after the owner, whose change takes setuid bits away
+        if mode:  # after the owner, whose change takes setuid bits away
             os.chmod(args.dest, S_IMODE(info.st_mode))
-        if args.all or args.xattributes:
+        if xattributes:
             for name, value in list_xattrs(args.src, follow=True):
                 os.setxattr(args.dest, name, value)

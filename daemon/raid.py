@@ -1,8 +1,9 @@
 """MD arrays: mdadm(8) makes and describes them, ``/proc/mdstat`` (md(4)) tells how their members are."""
 
+import os
 import re
 from errno import ENOENT
-from os import path, strerror
+from os import strerror
 
 from daemon.command import lines_of, option, run
 from daemon.devices import wire_name
@@ -78,7 +79,7 @@ def _renamed(key: str, members: dict[str, str]) -> str:
 @handles(procedures.MD_STAT)
 def md_stat(_session: Session, args: MdDetailArgs) -> list[Mdstat]:
     """Name an array's members as ``/proc/mdstat`` has them: ``sdd[0] sdc[1](F)``."""
-    name = path.basename(path.realpath(args.md))
+    name = os.path.basename(os.path.realpath(args.md))
     with open("/proc/mdstat") as file:
         for line in file:
             if line.split()[:2] == [name, ":"]:
@@ -92,5 +93,12 @@ def md_stat(_session: Session, args: MdDetailArgs) -> list[Mdstat]:
 
 @handles(procedures.MD_STOP)
 def md_stop(_session: Session, args: MdDetailArgs) -> None:
-    """Stop an array; its members stay as they are."""
+    """Stop an array; its members stay as they are.
+
+    Its nodes, which nobody else takes away, have to go: who opens one makes a new and empty array (md(4)).
+    """
+    name = os.path.basename(os.path.realpath(args.md))
     run(["mdadm", "--stop", args.md])
+    for node in os.listdir("/dev"):
+        if re.fullmatch(rf"{re.escape(name)}(p\d+)?", node):
+            os.unlink(f"/dev/{node}")

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Iterator
 from errno import EINVAL
+from itertools import islice
 from typing import Final
 
 from daemon.channel import WRITE_MAX_BYTES, Channel, ChannelClosed
@@ -25,6 +26,8 @@ _UPLOADS: Final = frozenset((66, 69, 71, 229, 241, 242, 273, 309, 397, 413, 472)
 """Calls with a FileIn parameter, known to us or not (section 5.7): chunks follow them."""
 
 _VALIDATORS: Final[dict[int, Validator]] = {}
+_PATIENCE: Final = 4
+"""Pieces of nothing that are waited for before the reply to a FileOut call: after it there are no error texts."""
 
 
 class Server:
@@ -120,7 +123,7 @@ class Server:
 
     def _stream(self, header: Header, pieces: Pieces) -> None:
         """Send the reply when the first piece is there, then the pieces; exactly one chunk ends them."""
-        first = next(pieces, b"")
+        first = next((piece for piece in islice(pieces, _PATIENCE) if piece), b"")
         self._channel.hold(self._connection.send_reply(header, b"", streams=True))
         try:
             complete = self._send_piece(first) and all(self._send_piece(piece) for piece in pieces)
@@ -139,6 +142,9 @@ class Server:
         """Send a piece in chunks; False if the cancel word came."""
         if isinstance(piece, FileRange):
             return self._send_file(piece)
+        if not piece:
+            self._progress.report(0, 1)
+            return not self._cancelled()
         limit = self._session.chunk_max_bytes
         for start in range(0, len(piece), limit):
             if self._cancelled():

@@ -36,3 +36,8 @@ class Session:
         self.sysroot = sysroot
         self.chunk_max_bytes = constants.CHUNK_MAX_BYTES
         self.progress: Callable[[int, int], None] = lambda _position, _total: None
+
+    def must_be_mounted(self) -> None:
+        """Refuse a call on the guest's files while there are none."""
+        if not self.sysroot.is_mounted():
+            raise CallError("nothing is mounted; mount a filesystem first")

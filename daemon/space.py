@@ -10,9 +10,8 @@ from rpc.procedures.filesystems import FilesystemAvailableArgs, FstrimArgs
 
 def _df(session: Session, *words: str) -> str:
     """Run df(1) on the guest's filesystems; it names their places in the appliance."""
+    session.must_be_mounted()
     places = [session.sysroot.path + mount.guest_path for mount in session.sysroot.mount_points()]
-    if not places:
-        raise CallError("nothing is mounted; mount a filesystem first")
     return text_of(["df", *words, "--", *places]) + "\n"
 
 
@@ -41,7 +40,7 @@ def fstrim(session: Session, args: FstrimArgs) -> None:
 
 @handles(procedures.FILESYSTEM_AVAILABLE)
 def filesystem_available(_session: Session, args: FilesystemAvailableArgs) -> bool:
-    """Tell whether the appliance's kernel has the driver of a type of filesystem, built in or as a module."""
+    """Tell whether the kernel has the driver of a type of filesystem on devices, built in or as a module."""
     if not args.filesystem.replace("_", "").isalnum() or not args.filesystem.isascii():
         raise CallError(f"{args.filesystem}: only letters, digits and _ are allowed")
     if _is_registered(args.filesystem):
@@ -52,4 +51,4 @@ def filesystem_available(_session: Session, args: FilesystemAvailableArgs) -> bo
 
 def _is_registered(filesystem: str) -> bool:
     with open("/proc/filesystems") as file:
-        return any(line.split()[-1] == filesystem for line in file)
+        return any(line.split() == [filesystem] for line in file)

@@ -26,7 +26,18 @@ def stat_fields(info: os.stat_result) -> tuple[int, ...]:
     """Return a stat result as the fields of ``statns``, in wire order, without the spare ones."""
     mode, ino, dev, nlink, uid, gid, size_bytes = info[:7]
     return (
-        *(dev, ino, mode, nlink, uid, gid, info.st_rdev, size_bytes, info.st_blksize, info.st_blocks),
+        *(
+            dev,
+            ino - (ino >> 63 << 64),
+            mode,
+            nlink,
+            uid,
+            gid,
+            info.st_rdev,
+            size_bytes,
+            info.st_blksize,
+            info.st_blocks,
+        ),
         *divmod(info.st_atime_ns, _NS),
         *divmod(info.st_mtime_ns, _NS),
         *divmod(info.st_ctime_ns, _NS),
@@ -80,13 +91,14 @@ def statvfs(session: Session, args: PathArgs) -> Statvfs:
         info.f_files,
         info.f_ffree,
         info.f_favail,
-        _signed(info.f_fsid),
+        signed(info.f_fsid),
         info.f_flag,
         info.f_namemax,
     )
 
 
-def _signed(pattern: int) -> int:
+def signed(pattern: int) -> int:
+    """Return a number of 64 bits, such as the inode numbers that btrfs may have, as the wire carries it."""
     return pattern - (1 << 64) if pattern >> 63 else pattern
 
 

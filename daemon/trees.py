@@ -1,17 +1,31 @@
-"""Copying, moving, removing and measuring whole trees: work for cp, mv, rm, du and ls."""
+"""Walking, copying, moving, removing and measuring whole trees: work for find, cp, mv, rm, du and ls."""
 
 import os
 import stat as modes
-from errno import EINVAL
+from errno import EBUSY, EINVAL, ENOTDIR
 
-from daemon.confined import argument, run_confined
-from daemon.registry import handles
-from daemon.session import CallError, Session
+from daemon.confined import argument, run_confined, stream_confined
+from daemon.registry import handles, streams
+from daemon.session import Pieces, Session
 from daemon.stat import mode_of
 from rpc import procedures
 from rpc.arguments import PathArgs
 from rpc.procedures.directories import Find0Args
 from rpc.procedures.names import MvArgs
+
+
+@streams(procedures.FIND0)
+def find0(session: Session, args: Find0Args) -> Pieces:
+    """Stream the paths below a directory, each with a NUL behind it (guestfs-protocol 5.3 says how they begin).
+
+    A link to a directory has none, unless a slash ends its name, as with find(1).
+    """
+    with session.sysroot:
+        is_link = os.path.isdir(args.directory) and os.path.islink(args.directory)
+    if is_link:
+        return
+    prefix = "" if args.directory.endswith(b"/") else "/"
+    yield from stream_confined(session, ["find", ".", "-mindepth", "1", "-printf", f"{prefix}%P\\0"], args.directory)
 
 
 @handles(procedures.CP)
@@ -55,6 +69,8 @@ def _check_that_nothing_blocks(session: Session, args: MvArgs) -> None:
 @handles(procedures.MV)
 def mv(session: Session, args: MvArgs) -> None:
     """Move a file or a tree, also to another filesystem, into the destination if that is a directory."""
+    if os.path.basename(args.src.rstrip(b"/")) in (b"", b".", b".."):
+        raise OSError(EBUSY, os.strerror(EBUSY), args.src)
     with session.sysroot:
         into = os.path.isdir(args.dest)
     destination = argument(session, args.dest, follow=into)
@@ -66,7 +82,10 @@ def rm_rf(session: Session, args: PathArgs) -> None:
     """Remove a file or a tree, if there is one; a link is not followed."""
     name = args.path.rstrip(b"/")
     if os.path.basename(name) in (b"", b".", b".."):
-        raise CallError(f"{os.fsdecode(args.path)} cannot be removed")
+        raise OSError(EBUSY, os.strerror(EBUSY), args.path)
+    with session.sysroot:
+        if name != args.path and os.path.islink(name):
+            raise NotADirectoryError(ENOTDIR, os.strerror(ENOTDIR), args.path)
     try:
         path = argument(session, name)
     except (FileNotFoundError, NotADirectoryError):
@@ -77,7 +96,11 @@ def rm_rf(session: Session, args: PathArgs) -> None:
 @handles(procedures.DU)
 def du(session: Session, args: PathArgs) -> int:
     """Return the space that a file or a tree takes, in KiB."""
-    return int(run_confined(session, ["du", "-s", "-k", "--", argument(session, args.path)]).split()[0])
+    return int(
+        run_confined(
+            session, ["du", "-s", "-k", "--", argument(session, args.path, follow=args.path.endswith(b"/"))]
+        ).split()[0]
+    )
 
 
 @handles(procedures.LL)

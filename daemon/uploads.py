@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from daemon.contents import NEW_FILE, writable, write_all
 from daemon.devices import checked_device, names_device
+from daemon.disk_writes import device_to_write
 from daemon.registry import receives
 from daemon.session import CallError, Session
 from rpc import procedures
@@ -14,15 +15,12 @@ from rpc.procedures.transfers import RemoteFileArgs, UploadOffsetArgs
 
 @contextmanager
 def _opened(session: Session, name: bytes, flags: int) -> Iterator[int]:
-    if not names_device(name):
+    if names_device(name):
+        with device_to_write(checked_device(os.fsdecode(name))) as descriptor:
+            yield descriptor
+    else:
         with writable(session, name, flags) as descriptor:
             yield descriptor
-        return
-    descriptor = os.open(checked_device(os.fsdecode(name)), os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
 
 
 @receives(procedures.UPLOAD)

@@ -4,10 +4,11 @@ import os
 from collections.abc import Callable
 from typing import Any, Final
 
-from daemon.devices import checked_device
+from daemon.devices import checked_device, names_device
 from daemon.mountables import checked_mountable
 from daemon.session import CallError, Session
-from rpc.codec import Device, DeviceOrPath, FileName, GuestPath, Mountable, field_kinds
+from rpc.arguments import OPAQUE_TEXTS
+from rpc.codec import Device, DeviceOrPath, FileName, GuestPath, Mountable, MountableOrPath, field_kinds
 from rpc.events import Message
 from rpc.procedure import Procedure
 from rpc.xdr import Reader
@@ -34,9 +35,13 @@ def _names(values: list[bytes]) -> list[bytes]:
     return values
 
 
+def _means_path(value: bytes) -> bool:
+    return not value.startswith(b"btrfsvol:") and not names_device(value)
+
+
 def _text(value: str | None) -> str | None:
     if value and "\0" in value:
-        raise CallError(f"{value!r}: a text must not contain NUL")
+        raise CallError("a text must not contain NUL")  # which may be a key, so it is not repeated
     return value
 
 
@@ -64,9 +69,6 @@ _CHECKS: Final[dict[Any, Callable[[Any], Any]]] = {
     list[GuestPath]: _paths,
 }
 
-_OPAQUE_TEXTS: Final = frozenset(("val", "content"))
-"""What a file or an attribute is to hold: any bytes, though the protocol calls it text."""
-
 
 class Validator:
     """What one procedure's calls must hold to, found once.
@@ -79,7 +81,8 @@ class Validator:
         self._procedure = procedure
         self._decode = procedure.args_codec.decode
         self._optargs = procedure.optargs
-        self._checks = [(name, _CHECKS[kind]) for name, kind in kinds if kind in _CHECKS and name not in _OPAQUE_TEXTS]
+        self._checks = [(name, _CHECKS[kind]) for name, kind in kinds if kind in _CHECKS and name not in OPAQUE_TEXTS]
+        self._maybe_paths = [name for name, kind in kinds if kind in (DeviceOrPath, MountableOrPath)]
         self._needs_mount = any(kind in (GuestPath, list[GuestPath]) for _, kind in kinds)
 
     def __call__(self, session: Session, call: Message) -> Any:
@@ -100,6 +103,6 @@ class Validator:
             checked = check(value)
             if checked is not value:
                 changed[name] = checked
-        if self._needs_mount and not session.sysroot.is_mounted():
-            raise CallError("nothing is mounted; mount a filesystem first")
+        if self._needs_mount or any(_means_path(getattr(args, name)) for name in self._maybe_paths):
+            session.must_be_mounted()
         return args._replace(**changed) if changed else args

@@ -10,9 +10,9 @@ from daemon.command import option, run, run_status, text_of
 from daemon.devices import checked_device, names_device
 from daemon.files import opened
 from daemon.registry import handles
-from daemon.session import CallError, Session
+from daemon.session import Session
 from rpc import procedures
-from rpc.codec import DeviceOrPath, GuestPath
+from rpc.codec import GuestPath
 from rpc.procedures.xfs import XfsAdminArgs, XfsGrowfsArgs, Xfsinfo, XfsInfoArgs, XfsRepairArgs
 
 _SECTIONS: Final = (
@@ -46,7 +46,8 @@ def xfs_info(session: Session, args: XfsInfoArgs) -> Xfsinfo:
     if names_device(args.pathordevice):
         target: str | bytes = checked_device(os.fsdecode(args.pathordevice))
     else:
-        target = _mounted(session, args.pathordevice)
+        session.must_be_mounted()
+        target = session.sysroot.outside(args.pathordevice)
     found = _fields(text_of(["xfs_info", target]))
     found["meta-data", "="] = os.fsdecode(args.pathordevice)
     values: list[str | int] = []
@@ -56,12 +57,6 @@ def xfs_info(session: Session, args: XfsInfoArgs) -> Xfsinfo:
             number = re.search(r"\d+", value)
             values.append(value if (section, key) in _TEXTS else int(number[0]) if number else 0)
     return Xfsinfo._make(values)
-
-
-def _mounted(session: Session, path: DeviceOrPath | GuestPath) -> bytes:
-    if not session.sysroot.is_mounted():
-        raise CallError("nothing is mounted; mount a filesystem first")
-    return session.sysroot.outside(path)
 
 
 @handles(procedures.XFS_GROWFS)

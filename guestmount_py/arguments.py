@@ -5,7 +5,9 @@ from types import NoneType
 from typing import Any, Final, TypeAlias, get_args, get_origin
 
 from rpc import procedures
+from rpc.arguments import OPAQUE_TEXTS
 from rpc.codec import DeviceOrPath, FileName, GuestPath, MountableOrPath, field_kinds
+from rpc.errors import LocalProtocolError
 from rpc.procedure import Procedure
 
 GuestName: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
@@ -30,13 +32,19 @@ def bound(procedure: Procedure[Any, Any], values: tuple[Any, ...], named: dict[s
 
     Raises:
         TypeError: there are too many or too few, or one is not of its kind.
+        LocalProtocolError: a text contains NUL, at which libguestfs's daemon would cut it.
     """
     required = len(field_kinds(procedure.args)) - len(procedure.optargs)
     if len(values) > required:
         raise TypeError(f"{procedure.name} takes {required} arguments, not {len(values)}; optional ones go by name")
     given = procedure.args(*values, **named)
-    kinds = field_kinds(procedure.args).values()
-    return procedure.args._make(_converted(kind, value) for kind, value in zip(kinds, given, strict=True))
+    kinds = field_kinds(procedure.args)
+    values = tuple(_converted(kind, value) for kind, value in zip(kinds.values(), given, strict=True))
+    for name, value in zip(kinds, values, strict=True):
+        texts = value if isinstance(value, list) else (value,)
+        if name not in OPAQUE_TEXTS and any(isinstance(text, str) and "\0" in text for text in texts):
+            raise LocalProtocolError(f"{procedure.name}: {name} contains NUL")  # not the value: it may be a key
+    return procedure.args._make(values)
 
 
 def _converted(kind: Any, value: Any) -> Any:

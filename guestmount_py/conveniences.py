@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from typing import Final, TypeVar
 
 from guestmount_py.arguments import GuestName, bound
+from guestmount_py.guest_files import checked_name
 from guestmount_py.verbs import AsyncVerbs
 from rpc import hot, procedures
-from rpc.errors import ProcedureError
+from rpc.errors import ProcedureError, RemoteProtocolError
 from rpc.procedure import Procedure
 from rpc.types import Dirent, Statns, Xattr
 
@@ -17,6 +18,7 @@ RetT = TypeVar("RetT")
 _WRITE_MAX_BYTES: Final = 2 << 20
 """The longest content that goes in one message; longer ones are uploaded."""
 _NAMES_PER_CALL: Final = 1000
+_ENTRIES_MAX: Final = 16_000_000
 
 
 class Conveniences(AsyncVerbs, ABC):
@@ -58,11 +60,18 @@ class Conveniences(AsyncVerbs, ABC):
 
     async def ls(self, directory: GuestName) -> list[bytes]:
         """Return the names in a directory, sorted, without ``.`` and ``..``."""
-        return sorted(_terminated(await self.ls0(directory).read()))
+        names = _terminated(await self.ls0(directory).read())
+        for name in names:
+            checked_name(name)
+        return sorted(names)
 
     async def find(self, directory: GuestName) -> list[bytes]:
         """Return the paths of all that is below a directory, sorted; they begin behind the directory's own path."""
-        return sorted(_terminated(await self.find0(directory).read()))
+        paths = _terminated(await self.find0(directory).read())
+        for path in paths:
+            for name in path.removeprefix(b"/").split(b"/"):
+                checked_name(name)
+        return sorted(paths)
 
     async def stat(self, path: GuestName) -> Statns:
         """Return a file's attributes, of the target if it is a symbolic link."""
@@ -79,6 +88,8 @@ class Conveniences(AsyncVerbs, ABC):
             async with self.internal_readdir(dir) as pieces:
                 async for piece in pieces:
                     entries.extend(hot.decode_dirents(piece))
+                    if len(entries) > _ENTRIES_MAX:
+                        raise RemoteProtocolError(f"a directory of more than {_ENTRIES_MAX} entries")
         except ProcedureError as exc:
             if exc.errno_name:
                 raise
@@ -114,7 +125,10 @@ class Conveniences(AsyncVerbs, ABC):
 
 
 def _terminated(data: bytes) -> list[bytes]:
-    return data.split(b"\0")[:-1]
+    *names, rest = data.split(b"\0")
+    if rest:
+        raise RemoteProtocolError(f"a list of names ends in the middle of {rest[:300]!r}")
+    return names
 
 
 def _batches(names: Sequence[GuestName]) -> list[Sequence[GuestName]]:

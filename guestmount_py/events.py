@@ -37,7 +37,7 @@ class SubprocessQuit(NamedTuple):
 
 
 class CallStarted(NamedTuple):
-    """A call goes to the daemon: what a trace shows."""
+    """A call goes to the daemon: what a trace shows; keys of encrypted disks are shown as ``***``."""
 
     procedure: str
     args: tuple[Any, ...]

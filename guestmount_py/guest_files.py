@@ -113,6 +113,7 @@ class GuestFiles:
     def __init__(self, pool: ChannelPool, *, extended: bool) -> None:
         self._pool = pool
         self.extended: Final = extended
+        self._streams_names = True
 
     async def mount(self, device: str, mountpoint: bytes, options: str, fstype: str) -> None:
         """Mount a filesystem in the guest."""
@@ -246,16 +247,20 @@ class GuestFiles:
 
     async def _names(self, path: bytes) -> list[bytes]:
         args = ReaddirArgs(GuestPath(path))
-        try:
-            found: list[bytes] = []
-            async with self._pool.download(procedures.INTERNAL_READDIR, args) as pieces:
-                async for piece in pieces:
-                    found.extend(entry.name for entry in hot.decode_dirents(piece))
-        except ProcedureError as exc:
-            if exc.errno_name:
-                raise
-            return [entry.name for entry in await self._pool.call(procedures.READDIR, args)]
-        return found
+        if self._streams_names:
+            try:
+                found: list[bytes] = []
+                async with self._pool.download(procedures.INTERNAL_READDIR, args) as pieces:
+                    async for piece in pieces:
+                        found.extend(entry.name for entry in hot.decode_dirents(piece))
+            except ProcedureError as exc:
+                if exc.errno_name:
+                    raise
+            else:
+                return found
+        names: list[bytes] = [entry.name for entry in await self._pool.call(procedures.READDIR, args)]
+        self._streams_names = False  # a daemon before 1.49.1, which is asked once
+        return names
 
     async def _xattr_batch(self, args: PathNamesArgs) -> list[Xattrs | None]:
         """Take the marker form of ``internal_lxattrlist`` apart (guestfs-protocol section 5.6)."""

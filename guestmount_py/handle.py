@@ -21,13 +21,14 @@ from guestmount_py.settings import Settings, changed, with_drive
 from guestmount_py.transfers import Download, LocalPath, Source, opened
 from rpc import procedures
 from rpc.arguments import NoArgs
-from rpc.errors import GuestmountError, StateError, UsageError
+from rpc.errors import GuestmountError, LocalProtocolError, StateError, UsageError
 from rpc.procedure import Procedure, Transfer
 
 ArgsT = TypeVar("ArgsT")
 RetT = TypeVar("RetT")
 
 _SYNC_S: Final = 20.0
+_COMPRESSORS: Final = ("compress", "gzip", "bzip2", "xz", "lzop")
 
 
 class Guest(Conveniences):
@@ -63,10 +64,9 @@ class Guest(Conveniences):
         try:
             return await self._stack.__aexit__(kind, error, traceback)
         except BaseExceptionGroup as group:
-            leaf = lone_leaf(group)
-            if leaf is error:
-                return False
-            raise leaf from None
+            if error is not None and _leaves(group) == _leaves(error):
+                return False  # it is the body's own, and if that is a group, it stays one
+            raise lone_leaf(group) from None
 
     async def _leave(
         self, _kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
@@ -159,6 +159,7 @@ class Guest(Conveniences):
             if self._session.is_launching:
                 raise StateError("launch: another launch is under way")
             await self._session.ended.wait()
+        self._must_be(State.CONFIG, "launch")  # still: others may have closed it meanwhile
         session = self._session = Session(self._events)
         await self._nursery.start(partial(session.run, self._config, self._machine))
 
@@ -253,6 +254,7 @@ class Guest(Conveniences):
             size_hint_bytes: its size, if known, for progress events; that of a local file is found out.
         """
         _must_transfer(procedure, Transfer.FILE_IN)
+        _must_not_break_a_stock_daemon(procedure, args)
         session = self._ready(procedure.name)
         async with session.calling(procedure.name), opened(source) as (pieces, size_bytes):
             with session.transfer(procedure.name):
@@ -272,7 +274,23 @@ class Guest(Conveniences):
             raise StateError(f"{name} is possible in state {wanted.name}, {advice}: this handle is {self.state.name}")
 
 
+def _leaves(error: BaseException) -> list[int]:
+    """Name the errors in a group, which trio makes anew on its way through nurseries, by their identities."""
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for part in error.exceptions for leaf in _leaves(part)]
+    return [id(error)]
+
+
 def _must_transfer(procedure: Procedure[Any, Any], wanted: Transfer) -> None:
     if procedure.transfer is not wanted:
         way = {Transfer.NONE: "call", Transfer.FILE_IN: "send", Transfer.FILE_OUT: "receive"}[procedure.transfer]
         raise TypeError(f"{procedure.name} is made with Guest.{way}")
+
+
+def _must_not_break_a_stock_daemon(procedure: Procedure[Any, Any], args: Any) -> None:
+    """Refuse what libguestfs's daemon answers without taking the file that follows (guestfs-protocol section 3.6)."""
+    offset, compress = getattr(args, "offset", 0), getattr(args, "compress", None)
+    if isinstance(offset, int) and offset < 0:
+        raise LocalProtocolError(f"{procedure.name}: offset {offset} is negative")
+    if compress is not None and compress not in _COMPRESSORS:
+        raise LocalProtocolError(f"{procedure.name}: compress {compress!r}: known are {', '.join(_COMPRESSORS)}")

@@ -10,7 +10,7 @@ from typing import Final
 
 import trio
 
-from appliance.patience import patience
+from appliance.patience import lone_leaf, patience
 from guestmount_py.config import GuestMount, MountConfig
 from guestmount_py.events import CallStarted, ConsoleOutput, LogMessage, SubprocessQuit
 from guestmount_py.fuse_loop import check_fuse, fuse_mounted
@@ -47,16 +47,19 @@ async def serve_mount(
         logger.info("appliance is ready, qemu is process %d", guest.pid)
         files = guest.files
         inodes = await _mount_all(files, config.mounts, report)
-        async with trio.open_nursery() as nursery:
-            operations = ReadOnlyOperations(files, inodes, nursery)
-            source = str(config.drives[0].path)
-            async with fuse_mounted(operations, mountpoint, config.fuse_options, source) as serving:
-                record.enter_context(serving_record(mountpoint, log_file))
-                serving.start_soon(_unmount_on_signal, serving.cancel_scope)
-                ready()
-                logger.info("mounted on %s", mountpoint)
-                await trio.sleep(math.inf)
-            nursery.cancel_scope.cancel()
+        try:
+            async with trio.open_nursery() as nursery:
+                operations = ReadOnlyOperations(files, inodes, nursery)
+                source = str(config.drives[0].path)
+                async with fuse_mounted(operations, mountpoint, config.fuse_options, source) as serving:
+                    record.enter_context(serving_record(mountpoint, log_file))
+                    serving.start_soon(_unmount_on_signal, serving.cancel_scope)
+                    ready()
+                    logger.info("mounted on %s", mountpoint)
+                    await trio.sleep(math.inf)
+                nursery.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            raise lone_leaf(group) from None
         logger.info("unmounted")
         await _shut_down(guest)
 

@@ -8,6 +8,7 @@ from guestmount_py.events import CallEnded, CallStarted, Events, Progress
 from rpc import events as wire
 from rpc import procedures
 from rpc.client import Channel
+from rpc.errors import ConnectionLost
 from rpc.pool import ChannelPool
 from rpc.procedure import Procedure
 
@@ -15,6 +16,8 @@ ArgsT = TypeVar("ArgsT")
 RetT = TypeVar("RetT")
 
 _KEPT_BY_EACH: Final = frozenset({"umask"})
+SECRETS: Final = frozenset({"key", "newkey"})
+"""Names of the arguments that libguestfs's list has as keys."""
 
 
 class ObservedPool(ChannelPool):
@@ -33,6 +36,8 @@ class ObservedPool(ChannelPool):
             if procedure.name not in _KEPT_BY_EACH:
                 return await super().call(procedure, args)
             results = [await channel.call(procedure, args) for channel in self._channels if not channel.is_lost]
+            if not results:
+                raise ConnectionLost("the appliance went away")
             return results[0]
 
     @asynccontextmanager
@@ -45,19 +50,25 @@ class ObservedPool(ChannelPool):
     async def upload(
         self, procedure: Procedure[ArgsT, RetT], args: ArgsT, source: AsyncIterator[bytes], size_hint_bytes: int = 0
     ) -> RetT:
-        """Make a FileIn call on a free channel, traced; see ``Channel.upload``."""
-        with self._traced(procedure, args), self._returned(await self._borrow(for_transfer=True)) as channel:
-            return await channel.upload(procedure, args, source, size_hint_bytes)
+        """Make a FileIn call, traced."""
+        with self._traced(procedure, args):
+            return await super().upload(procedure, args, source, size_hint_bytes)
 
     @contextmanager
     def _traced(self, procedure: Procedure[Any, Any], args: Any) -> Iterator[None]:
-        self._events.emit(CallStarted(procedure.name, args))
+        if self._events.wanted(CallStarted):
+            self._events.emit(CallStarted(procedure.name, _shown(args)))
         try:
             yield
         except BaseException as exc:
             self._events.emit(CallEnded(procedure.name, exc))
             raise
         self._events.emit(CallEnded(procedure.name, None))
+
+
+def _shown(args: Any) -> Any:
+    """Return arguments for everybody's eyes."""
+    return args._replace(**dict.fromkeys(SECRETS.intersection(args._fields), "***"))
 
 
 def progress_sink(events: Events) -> Callable[[wire.Progress], None]:

@@ -1,6 +1,7 @@
 """One launch of a handle, from qemu's start to its end."""
 
 import errno
+import math
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Final
@@ -132,7 +133,7 @@ class Session:
         except ConnectionLost as exc:
             if not self.appliance.gone.is_set() and not any(channel.is_lost for channel in self.appliance.channels):
                 raise
-            with trio.move_on_after(_DEATH_S):
+            with trio.move_on_after(math.inf if self.orderly else _DEATH_S):
                 await self.ended.wait()
             if not self.ended.is_set():
                 self.appliance.kill()

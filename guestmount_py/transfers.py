@@ -8,10 +8,14 @@ from typing import Final, TypeAlias
 
 import trio
 
+from rpc.errors import GuestmountError
+
 LocalPath: TypeAlias = str | os.PathLike[str]
 Source: TypeAlias = LocalPath | AsyncIterable[bytes] | Iterable[bytes]
 """A local file, or pieces of any size."""
 _PIECE_BYTES: Final = 1 << 20
+READ_MAX_BYTES: Final = 1 << 30
+"""What is kept in memory unless asked otherwise, whatever the appliance sends."""
 
 
 class Download:
@@ -35,12 +39,18 @@ class Download:
         assert self._transfer is not None
         return await self._transfer.__aexit__(kind, error, traceback)
 
-    async def read(self) -> bytes:
-        """Return all of it."""
+    async def read(self, max_bytes: int = READ_MAX_BYTES) -> bytes:
+        """Return all of it.
+
+        Raises:
+            GuestmountError: it is longer than ``max_bytes``; the transfer was cancelled.
+        """
         data = bytearray()
         async with self as pieces:
             async for piece in pieces:
                 data += piece
+                if len(data) > max_bytes:
+                    raise GuestmountError(f"more than {max_bytes} bytes: give a higher max_bytes, or use save")
         return bytes(data)
 
     async def save(self, target: LocalPath) -> int:

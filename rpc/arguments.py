@@ -4,9 +4,12 @@ Field order is wire order. Names of calls and fields are libguestfs's (guestfs-p
 parameters take no space on the wire and have no field. A default marks an optional argument; the first one's bit is 0.
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from rpc.codec import Device, FileName, GuestPath, Mountable
+
+OPAQUE_TEXTS: Final = frozenset(("val", "content"))
+"""Arguments that may be any bytes, NUL included, though the protocol calls them text."""
 
 
 class NoArgs(NamedTuple):

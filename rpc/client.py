@@ -156,11 +156,12 @@ class Channel:
                 if self._cancel_word_came():
                     return True
                 await self._send(self._connection.send_chunk(view[start : start + size_bytes]))
+            await trio.lowlevel.checkpoint()  # a fast daemon must not keep other tasks from running
         return self._cancel_word_came()
 
     def _cancel_word_came(self) -> bool:
-        while self._receive_ready():
-            pass
+        """Look at what one read brings: a daemon that sends without end is not heard to the end."""
+        self._receive_ready()
         while (event := self._ready_event()) is not None:
             if isinstance(event, CancelWord):
                 return True

@@ -106,11 +106,18 @@ def _decode_pairs(reader: Reader) -> Pairs:
     return [(reader.string(), reader.string()) for _ in range(count // 2)]
 
 
+def _encode_name(writer: Writer, value: bytes) -> None:
+    if b"\0" in value:
+        raise LocalProtocolError(f"{value!r}: a name must not contain NUL, at which libguestfs's daemon would cut it")
+    writer.opaque(value)
+
+
 INT32: Final = Codec("int32", Writer.int32, Reader.int32, 4, 0)
 INT64: Final = Codec("int64", Writer.int64, Reader.int64, 8, 0)
 BOOL: Final = Codec("bool", Writer.boolean, Reader.boolean, 4, False)
 STRING: Final = Codec("str", Writer.string, Reader.string, 4, "")
 OPAQUE: Final[Codec[bytes]] = Codec("bytes", Writer.opaque, Reader.opaque, 4, b"")
+_NAME: Final[Codec[bytes]] = Codec("name", _encode_name, Reader.opaque, 4, b"")
 PAIRS: Final[Codec[Pairs]] = Codec("pairs", _encode_pairs, _decode_pairs, 4, [])
 VOID: Final[Codec[None]] = Codec("nothing", lambda _writer, _value: None, lambda _reader: None, 0, None)
 
@@ -157,10 +164,10 @@ _SCALARS: Final[dict[Any, Codec[Any]]] = {
     bytes: OPAQUE,
     Device: STRING,
     Mountable: STRING,
-    GuestPath: OPAQUE,
-    FileName: OPAQUE,
-    DeviceOrPath: OPAQUE,
-    MountableOrPath: OPAQUE,
+    GuestPath: _NAME,
+    FileName: _NAME,
+    DeviceOrPath: _NAME,
+    MountableOrPath: _NAME,
     Pairs: PAIRS,
 }
 _LETTERS: Final[dict[Any, str]] = {Int32: "i", UInt32: "I", Int64: "q", UInt64: "Q"}

@@ -2,7 +2,7 @@
 
 GuestmountError
 ├─ UsageError             a bad option or configuration                    exit 2
-├─ StateError             an action in the wrong state: our own bug
+├─ StateError             an action in the wrong state: the caller's bug
 ├─ DriveError             an image that cannot be attached
 ├─ LaunchError            the appliance did not start
 │  ├─ LaunchTimeout       … in time
@@ -31,7 +31,7 @@ class UsageError(GuestmountError):
 
 
 class StateError(GuestmountError):
-    """Report an action that is illegal in the present state: a bug in our sequencing."""
+    """Report an action that is illegal in the present state: a bug of whoever asked for it."""
 
 
 class DriveError(GuestmountError):

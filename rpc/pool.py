@@ -50,6 +50,13 @@ class ChannelPool:
             async with channel.download(procedure, args) as pieces:
                 yield pieces
 
+    async def upload(
+        self, procedure: Procedure[ArgsT, RetT], args: ArgsT, source: AsyncIterator[bytes], size_hint_bytes: int = 0
+    ) -> RetT:
+        """Make a FileIn call on a free channel; see ``Channel.upload``."""
+        with self._returned(await self._borrow(for_transfer=True)) as channel:
+            return await channel.upload(procedure, args, source, size_hint_bytes)
+
     def _suits(self, channel: Channel, *, for_transfer: bool) -> bool:
         return not for_transfer or channel is not self._first or len(self._alive) == 1
 

@@ -78,8 +78,9 @@ class Writer:
         """Append text as UTF-8, surrogate escapes giving back the bytes they stand for."""
         try:
             data = value.encode("utf-8", "surrogateescape")
-        except UnicodeEncodeError as exc:
-            raise LocalProtocolError(f"{value!r} is neither Unicode text nor escaped bytes") from exc
+        except UnicodeEncodeError:
+            # Neither the text nor exc, which holds it, is shown: it may be a key.
+            raise LocalProtocolError("a text is neither Unicode nor escaped bytes") from None
         self.opaque(data)
 
     def fixed_opaque(self, value: bytes, size_bytes: int) -> None:

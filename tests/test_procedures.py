@@ -1,5 +1,6 @@
 """The table of calls agrees with libguestfs's own list, and the daemon answers each call once."""
 
+import ast
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 
+from daemon import server
 from daemon.registry import HANDLERS
 from rpc import procedures, types
 from rpc.codec import (
@@ -222,10 +224,29 @@ def test_daemon_answers_what_a_read_only_mount_needs(name: str) -> None:
     assert HANDLERS[BY_NAME[name].number].procedure is BY_NAME[name]
 
 
+def test_server_knows_after_which_calls_chunks_come() -> None:
+    """Also of calls that we do not have: their chunks are drained before the error is sent."""
+    assert {row.number for row in LIBGUESTFS.values() if "FILEIN" in row.args} == server._UPLOADS
+
+
 def test_every_handler_stands_in_the_table() -> None:
     assert {number: handler.procedure for number, handler in HANDLERS.items()} == {
         number: BY_NUMBER[number] for number in HANDLERS
     }
+
+
+def names_used(module: Path) -> set[str]:
+    """Return the names and attributes that stand in a module, imports and strings left out."""
+    nodes = list(ast.walk(ast.parse(module.read_text())))
+    names = {node.id for node in nodes if isinstance(node, ast.Name)}
+    return names | {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+
+
+def test_every_handler_is_called_by_a_test() -> None:
+    """By its row in the table; what the call must do is that test's business."""
+    used = set().union(*(names_used(path) for path in Path(__file__).parent.glob("*/test_*.py")))
+    rows = [handler.procedure for handler in HANDLERS.values()]
+    assert [row.name for row in rows if row.name.upper() not in used] == []
 
 
 def test_no_call_has_two_handlers() -> None:

@@ -1,7 +1,7 @@
 """The one table of calls. Both ends read it: numbers, names, arguments and results are those of libguestfs.
 
 A row never changes its number; calls are only added. Each group of rows is a module of this package, imported when one
-of its rows is first asked for: the daemon starts under emulation, where the whole table would cost half a second.
+of its rows is first asked for: the daemon starts under emulation, where the whole table would take a tenth of a second.
 ``BY_NUMBER`` and ``BY_NAME`` index the table; to ask for one of them is to import it whole.
 """
 

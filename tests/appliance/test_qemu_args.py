@@ -55,12 +55,6 @@ def test_whole_command_line_is_as_written_down() -> None:
         },
         "discard": "unmap",
     }
-    root = {
-        "driver": "raw",
-        "node-name": "root",
-        "read-only": True,
-        "file": {"driver": "file", "filename": "/a/root", "locking": "off"},
-    }
     disk = {
         "driver": "scsi-hd",
         "bus": "scsi.0",
@@ -82,7 +76,12 @@ def test_whole_command_line_is_as_written_down() -> None:
         *("-smp", "1", "-m", "512", "-serial", "stdio"),
         *("-kernel", "/a/kernel", "-initrd", "/a/initrd", "-append", kernel_words),
         *("-object", "rng-random,filename=/dev/urandom,id=rng0", "-device", "virtio-rng-pci,rng=rng0"),
-        *("-blockdev", json.dumps(root), "-device", "virtio-blk-pci,drive=root"),
+        *(
+            "-drive",
+            "file=/a/root,id=root,if=none,format=raw,snapshot=on,cache=unsafe",
+            "-device",
+            "virtio-blk-pci,drive=root",
+        ),
         *("-device", "virtio-scsi-pci,id=scsi"),
         *("-add-fd", "fd=10,set=1", "-blockdev", json.dumps(drive)),
         *("-device", json.dumps(disk)),

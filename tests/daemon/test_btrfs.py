@@ -10,6 +10,7 @@ from rpc.procedures import (
     BTRFS_BALANCE_CANCEL,
     BTRFS_BALANCE_PAUSE,
     BTRFS_BALANCE_RESUME,
+    BTRFS_BALANCE_STATUS,
     BTRFS_DEVICE_ADD,
     BTRFS_DEVICE_DELETE,
     BTRFS_FILESYSTEM_BALANCE,
@@ -18,6 +19,7 @@ from rpc.procedures import (
     BTRFS_FILESYSTEM_SHOW,
     BTRFS_FILESYSTEM_SYNC,
     BTRFS_FSCK,
+    BTRFS_IMAGE,
     BTRFS_QGROUP_ASSIGN,
     BTRFS_QGROUP_CREATE,
     BTRFS_QGROUP_DESTROY,
@@ -29,6 +31,11 @@ from rpc.procedures import (
     BTRFS_REPLACE,
     BTRFS_RESCUE_CHUNK_RECOVER,
     BTRFS_RESCUE_SUPER_RECOVER,
+    BTRFS_SCRUB_CANCEL,
+    BTRFS_SCRUB_FULL,
+    BTRFS_SCRUB_RESUME,
+    BTRFS_SCRUB_START,
+    BTRFS_SCRUB_STATUS,
     BTRFS_SET_SEEDING,
     BTRFS_SUBVOLUME_CREATE,
     BTRFS_SUBVOLUME_DELETE,
@@ -41,8 +48,12 @@ from rpc.procedures import (
     BTRFSTUNE_ENABLE_SKINNY_METADATA_EXTENT_REFS,
     BTRFSTUNE_SEEDING,
     EXISTS,
+    FILESIZE,
+    INSPECT_OS,
     INTERNAL_WRITE,
     LIST_FILESYSTEMS,
+    MKFIFO,
+    MKFS,
     MKFS_BTRFS,
     MOUNT,
     MOUNTPOINTS,
@@ -51,13 +62,16 @@ from rpc.procedures import (
     UMOUNT_ALL,
     VFS_LABEL,
     VFS_MINIMUM_SIZE,
+    WIPEFS,
 )
+from rpc.procedures.attributes import FilesizeArgs
 from rpc.procedures.btrfs import (
     BtrfsDeviceAddArgs,
     BtrfsFilesystemDefragmentArgs,
     BtrfsFilesystemResizeArgs,
     BtrfsFilesystemSyncArgs,
     BtrfsFsckArgs,
+    BtrfsImageArgs,
     BtrfsReplaceArgs,
     BtrfsSubvolumeCreateArgs,
     BtrfsSubvolumeDeleteArgs,
@@ -67,16 +81,20 @@ from rpc.procedures.btrfs import (
     MkfsBtrfsArgs,
 )
 from rpc.procedures.btrfs_upkeep import (
+    Btrfsbalance,
     BtrfsFilesystemBalanceArgs,
     BtrfsQgroupAssignArgs,
     BtrfsQgroupCreateArgs,
     BtrfsQgroupLimitArgs,
     BtrfsQuotaEnableArgs,
     BtrfsQuotaRescanArgs,
+    BtrfsScrubFullArgs,
     BtrfsSetSeedingArgs,
 )
 from rpc.procedures.contents import InternalWriteArgs, PwriteDeviceArgs
+from rpc.procedures.filesystems import MkfsArgs
 from rpc.procedures.mounting import MountArgs
+from rpc.procedures.names import ChmodArgs
 from tests.daemon.scratch import SIZES_MIB, Scratch
 
 pytestmark = pytest.mark.appliance
@@ -128,6 +146,19 @@ def test_subvolumes_can_be_mounted(mounted: Scratch) -> None:
     assert mounted.call(MOUNTPOINTS, NoArgs()) == []
     mounted.call(MOUNT, MountArgs(Mountable("btrfsvol:/dev/sdh/a"), "/"))
     assert mounted.call(EXISTS, PathArgs(GuestPath(b"/b")))
+
+
+def test_name_of_a_subvolume_is_no_mount_option(mounted: Scratch) -> None:
+    odd = GuestPath(b'/a,ro,"x')
+    mounted.call(BTRFS_SUBVOLUME_CREATE, BtrfsSubvolumeCreateArgs(odd))
+    mounted.call(BTRFS_SUBVOLUME_CREATE, BtrfsSubvolumeCreateArgs(GuestPath(odd + b"/inner")))
+    mounted.call(UMOUNT_ALL, NoArgs())
+    assert 'btrfsvol:/dev/sdh/a,ro,"x' in mounted.table(LIST_FILESYSTEMS, NoArgs())
+    mounted.call(MOUNT, MountArgs(Mountable('btrfsvol:/dev/sdh/a,ro,"x'), "/"))
+    assert mounted.call(EXISTS, PathArgs(GuestPath(b"/inner")))
+    mounted.call(INTERNAL_WRITE, InternalWriteArgs(GuestPath(b"/file"), b""))
+    mounted.call(UMOUNT_ALL, NoArgs())
+    assert "no such" in mounted.refused(MOUNT, MountArgs(Mountable("btrfsvol:/dev/sdh/x,y"), "/"))[1]
 
 
 def test_default_subvolume_is_chosen(mounted: Scratch) -> None:
@@ -223,3 +254,39 @@ def test_several_devices_make_one_filesystem(storage: Scratch) -> None:
     storage.call(MOUNT, MountArgs(Mountable("/dev/sdi"), "/"))
     storage.call(UMOUNT_ALL, NoArgs())
     assert storage.refused(MKFS_BTRFS, MkfsBtrfsArgs([]))[0] == ""
+
+
+def test_incomplete_filesystem_hides_no_other(storage: Scratch) -> None:
+    storage.call(MKFS_BTRFS, MkfsBtrfsArgs([SDH, SDI]))
+    storage.call(WIPEFS, DeviceArgs(SDI))
+    storage.call(MKFS, MkfsArgs("ext2", SDI))
+    rows = storage.table(LIST_FILESYSTEMS, NoArgs())
+    assert (rows[SDH], rows[SDI]) == ("btrfs", "ext2")
+    assert SDH not in storage.call(INSPECT_OS, NoArgs())
+
+
+def test_everything_is_read_and_verified(mounted: Scratch) -> None:
+    mounted.call(INTERNAL_WRITE, InternalWriteArgs(GuestPath(b"/file"), b"x" * MIB))
+    mounted.call(BTRFS_FILESYSTEM_SYNC, BtrfsFilesystemSyncArgs(ROOT))
+    before = mounted.call(BTRFS_SCRUB_STATUS, PathArgs(ROOT))
+    assert set(before) == {0}
+    mounted.call(BTRFS_SCRUB_FULL, BtrfsScrubFullArgs(ROOT, readonly=True))
+    done = mounted.call(BTRFS_SCRUB_STATUS, PathArgs(ROOT))
+    assert done.btrfsscrub_data_bytes_scrubbed == MIB
+    assert (done.btrfsscrub_csum_errors, done.btrfsscrub_tree_extents_scrubbed > 0) == (0, True)
+    mounted.call(BTRFS_SCRUB_START, PathArgs(ROOT))
+    for procedure in (BTRFS_SCRUB_CANCEL, BTRFS_SCRUB_RESUME):
+        assert mounted.refused(procedure, PathArgs(ROOT))[0] == ""  # it is over already
+    assert mounted.call(BTRFS_BALANCE_STATUS, PathArgs(ROOT)) == Btrfsbalance("none", 0, 0, 0, 0)
+
+
+def test_metadata_are_copied_into_a_file(storage: Scratch) -> None:
+    storage.call(MKFS_BTRFS, MkfsBtrfsArgs([SDI]))
+    storage.call(MKFS, MkfsArgs("ext2", SDH))
+    storage.call(MOUNT, MountArgs(ON_SDH, "/"))
+    image = GuestPath(b"/image")
+    storage.call(BTRFS_IMAGE, BtrfsImageArgs([SDI], image, compresslevel=1))
+    assert storage.call(FILESIZE, FilesizeArgs(image)) > 1024
+    assert "no devices" in storage.refused(BTRFS_IMAGE, BtrfsImageArgs([], image))[1]
+    storage.call(MKFIFO, ChmodArgs(0o600, GuestPath(b"/fifo")))
+    assert storage.refused(BTRFS_IMAGE, BtrfsImageArgs([SDI], GuestPath(b"/fifo")))[0] == "ENXIO"

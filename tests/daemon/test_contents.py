@@ -13,6 +13,7 @@ from rpc.procedures import (
     FALLOCATE,
     FALLOCATE64,
     FILL,
+    FILL_DIR,
     FILL_PATTERN,
     INTERNAL_WRITE,
     INTERNAL_WRITE_APPEND,
@@ -30,7 +31,8 @@ from rpc.procedures.allocation import (
     WriteFileArgs,
 )
 from rpc.procedures.contents import InternalWriteArgs, PwriteArgs
-from tests.daemon.guestfsd import Guestfsd
+from rpc.procedures.names import FillDirArgs
+from tests.daemon.guestfsd import Guestfsd, names_in
 
 HELLO = GuestPath(b"/hello")
 NEW = GuestPath(b"/new")
@@ -105,6 +107,15 @@ def test_fill(daemon: Guestfsd, guest: Path) -> None:
     assert (guest / "new").read_bytes() == (b"abcdefg" * 90_000)[:600_001]
     daemon.call(FILL, FillArgs(0, 0, NEW))
     assert (guest / "new").read_bytes() == b""
+
+
+def test_fill_dir(daemon: Guestfsd, guest: Path) -> None:
+    (guest / "way").symlink_to("/sub")
+    daemon.call(FILL_DIR, FillDirArgs(GuestPath(b"/way"), 1234))
+    assert names_in(guest / "sub") == [*(f"{number:08}" for number in range(1234)), "inner"]
+    assert (guest / "sub/00001233").stat().st_size == 0
+    assert daemon.error(FILL_DIR, FillDirArgs(GuestPath(b"/sub"), -1))[0] == ""
+    assert daemon.error(FILL_DIR, FillDirArgs(GuestPath(b"/none"), 1))[0] == "ENOENT"
 
 
 def test_fill_refuses(daemon: Guestfsd) -> None:

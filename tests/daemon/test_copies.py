@@ -56,7 +56,25 @@ def test_sparse_copy_has_holes_and_the_whole_length(daemon: Guestfsd, guest: Pat
 
 def test_copy_onto_itself_keeps_the_file(daemon: Guestfsd, guest: Path, big: bytes) -> None:
     daemon.call(COPY_FILE_TO_FILE, CopyFileToFileArgs(BIG, BIG))
+    assert daemon.error(COPY_FILE_TO_FILE, CopyFileToFileArgs(BIG, BIG, size=BIG_BYTES + 1))[0] == ""
+    for offsets in ((5, None), (None, 5), (None, BIG_BYTES - 1)):
+        assert daemon.error(COPY_FILE_TO_FILE, CopyFileToFileArgs(BIG, BIG, *offsets))[0] == "EINVAL"
     assert (guest / "big").read_bytes() == big
+
+
+def test_copy_behind_itself_ends(daemon: Guestfsd, guest: Path, big: bytes) -> None:
+    """It must not go on with what it has written."""
+    daemon.call(COPY_FILE_TO_FILE, CopyFileToFileArgs(BIG, BIG, append=True))
+    assert (guest / "big").read_bytes() == big * 2
+    daemon.call(COPY_FILE_TO_FILE, CopyFileToFileArgs(BIG, BIG, destoffset=2 * BIG_BYTES))
+    assert (guest / "big").read_bytes() == big * 4
+
+
+def test_appended_zeros_are_written_though_the_copy_is_sparse(daemon: Guestfsd, guest: Path) -> None:
+    (guest / "big").write_bytes(bytes(8192) + b"end")
+    (guest / "new").write_bytes(b"start")
+    daemon.call(COPY_FILE_TO_FILE, CopyFileToFileArgs(BIG, NEW, sparse=True, append=True))
+    assert (guest / "new").read_bytes() == b"start" + bytes(8192) + b"end"
 
 
 @pytest.mark.parametrize("name", ["srcoffset", "destoffset", "size"])
@@ -77,6 +95,14 @@ def test_copy_of_more_than_there_is_fails_and_leaves_no_file(daemon: Guestfsd, g
     (guest / "new").write_bytes(b"old")
     assert daemon.error(COPY_FILE_TO_FILE, args._replace(append=True))[0] == ""
     assert (guest / "new").read_bytes() == b"old" + big[-5:]
+    assert daemon.error(COPY_FILE_TO_FILE, args)[0] == ""
+    assert (guest / "new").read_bytes() == big[-5:]
+
+
+def test_copy_that_fails_keeps_a_link(daemon: Guestfsd, guest: Path, big: bytes) -> None:
+    args = CopyFileToFileArgs(BIG, GuestPath(b"/link"), size=BIG_BYTES + 1)
+    assert daemon.error(COPY_FILE_TO_FILE, args)[0] == ""
+    assert (guest / "link").is_symlink()
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def disks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (block / "sdb/sdb2").mkdir()
     (block / "sdb/sdb2/partition").write_text("2\n")
     monkeypatch.setattr(devices, "_SYS_BLOCK", str(block))
-    monkeypatch.setattr(devices, "_own_disk", lambda: "sdc")
+    monkeypatch.setattr(devices, "own_disk", lambda: "sdc")
     return block
 
 
@@ -59,7 +59,20 @@ def test_letters_go_on_behind_z(index: int, text: str) -> None:
     assert devices.letters(index) == text
 
 
-@pytest.mark.parametrize("name", ["sda", "/etc/passwd", "/dev/../etc/passwd", "/dev/null\0", ""])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sda",
+        "/etc/passwd",
+        "/dev/../etc/passwd",
+        "/dev/null\0",
+        "",
+        "/dev//sda",
+        "/dev/./sda",
+        "/dev/x/../sda",
+        "/dev/sda/",
+    ],
+)
 def test_devices_are_below_dev(name: str) -> None:
     with pytest.raises(FileNotFoundError):
         devices.checked_device(name)
@@ -70,7 +83,9 @@ def test_only_block_devices_are_devices() -> None:
         devices.checked_device("/dev/null")
 
 
-@pytest.mark.parametrize("name", [b"/hello", b"/dev/null", b"/dev/none", b"/dev/../dev/sda", b"/dev/sda.img"])
+@pytest.mark.parametrize(
+    "name", [b"/hello", b"/dev/null", b"/dev/none", b"/dev/../dev/sda", b"/dev/sda.img", b"/dev//sda", b"/dev/./sda"]
+)
 def test_paths_are_not_taken_for_devices(name: bytes) -> None:
     assert not devices.names_device(name)
 

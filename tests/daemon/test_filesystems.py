@@ -1,11 +1,13 @@
 """Filesystems in a real appliance: made, found, named, checked, mounted, resized."""
 
+from pathlib import Path
+
 import pytest
 
 from rpc.arguments import DeviceArgs, MountableArgs, NoArgs, PathArgs
 from rpc.codec import Device, DeviceOrPath, GuestPath, Mountable
+from rpc.errors import ProcedureError
 from rpc.procedures import (
-    BLKID,
     DF,
     DF_H,
     E2FSCK,
@@ -33,9 +35,12 @@ from rpc.procedures import (
     MOUNTPOINTS,
     MOUNTS,
     NTFS_3G_PROBE,
+    NTFSCLONE_IN,
+    NTFSCLONE_OUT,
     NTFSFIX,
     NTFSRESIZE,
     NTFSRESIZE_SIZE,
+    PREAD_DEVICE,
     PWRITE_DEVICE,
     REMOUNT,
     RESIZE2FS,
@@ -62,7 +67,7 @@ from rpc.procedures import (
     XFS_INFO,
     XFS_REPAIR,
 )
-from rpc.procedures.contents import InternalWriteArgs, PwriteDeviceArgs
+from rpc.procedures.contents import InternalWriteArgs, PreadDeviceArgs, PwriteDeviceArgs
 from rpc.procedures.devices import FindfsLabelArgs, FindfsUuidArgs
 from rpc.procedures.ext2 import (
     E2fsckArgs,
@@ -83,7 +88,7 @@ from rpc.procedures.filesystems import (
     SetUuidArgs,
 )
 from rpc.procedures.mounting import MkmountpointArgs, MountArgs, MountLoopArgs, RemountArgs, UmountArgs
-from rpc.procedures.ntfs import Ntfs3gProbeArgs, NtfsfixArgs, NtfsresizeArgs, NtfsresizeSizeArgs
+from rpc.procedures.ntfs import Ntfs3gProbeArgs, NtfscloneOutArgs, NtfsfixArgs, NtfsresizeArgs, NtfsresizeSizeArgs
 from rpc.procedures.xfs import XfsAdminArgs, XfsGrowfsArgs, XfsInfoArgs, XfsRepairArgs
 from tests.daemon.scratch import SIZES_MIB, Scratch
 
@@ -133,12 +138,22 @@ def test_options_of_mkfs_reach_the_filesystem(storage: Scratch) -> None:
     told = storage.table(TUNE2FS_L, DeviceArgs(SDB))
     assert (told["Block size"], told["Inode size"]) == ("1024", "512")
     assert "64bit" not in told["Filesystem features"].split()
-    storage.call(MKFS, MkfsArgs("vfat", SDB, blocksize=8192, sectorsize=1024))
-    assert storage.table(BLKID, DeviceArgs(SDB))["BLOCK_SIZE"] == "1024"
+    for args, text in (
+        (MkfsArgs("vfat", SDB, sectorsize=1024), "only ufs"),
+        (MkfsArgs("vfat", SDB, features="x"), "ext2, ext3 and ext4"),
+        (MkfsArgs("ntfs", SDB, inode=512), "ext4 and xfs"),
+        (MkfsArgs("btrfs", SDB, blocksize=4096), "mkfs_btrfs"),
+        (MkfsArgs("ext3", SDB, label="x" * 17), "16 bytes"),
+    ):
+        assert text in storage.refused(MKFS, args)[1]
+    assert tags(storage)[0] == "ext4"  # nothing was wiped for what cannot be
+    storage.call(MKFS, MkfsArgs("vfat", SDB, blocksize=8192))
+    assert storage.call(PREAD_DEVICE, PreadDeviceArgs(SDB, 1, 13)) == b"\x10"  # sectors in a cluster
     storage.call(MKFS_B, MkfsBArgs("ext2", 2048, SDB))
     assert storage.table(TUNE2FS_L, DeviceArgs(SDB))["Block size"] == "2048"
     assert "power of two" in storage.refused(MKFS, MkfsArgs("ext2", SDB, blocksize=1000))[1]
     assert "mkfs.nosuch" in storage.refused(MKFS, MkfsArgs("nosuch", SDB))[1]
+    assert tags(storage)[0] == "ext2"  # nothing was wiped for it
     assert "not the name" in storage.refused(MKFS, MkfsArgs("../ext2", SDB))[1]
 
 
@@ -197,6 +212,24 @@ def test_ntfs_is_probed_resized_and_repaired(storage: Scratch) -> None:
     assert room.blocks * room.frsize <= 100 * MIB
     storage.call(UMOUNT_ALL, NoArgs())
     storage.call(NTFSRESIZE, NtfsresizeArgs(SDB, force=True))
+
+
+def test_ntfs_is_cloned(storage: Scratch, tmp_path: Path) -> None:
+    storage.call(MKFS, MkfsArgs("ntfs", SDB, label="one"))
+    clone = tmp_path / "clone"
+    storage.save(NTFSCLONE_OUT, NtfscloneOutArgs(SDB, metadataonly=True), clone)
+    assert storage.call(VFS_LABEL, MountableArgs(ON_SDB)) == "one"
+    storage.save(NTFSCLONE_OUT, NtfscloneOutArgs(SDB), clone)
+    storage.call(WIPEFS, DeviceArgs(SDB))
+    assert tags(storage) == ("", "")
+    assert storage.refused(NTFSCLONE_OUT, NtfscloneOutArgs(SDB))[0] == ""
+    storage.load(NTFSCLONE_IN, DeviceArgs(SDB), clone.read_bytes())
+    assert tags(storage) == ("ntfs", "one")
+    with pytest.raises(ProcedureError, match="ntfsclone"):
+        storage.load(NTFSCLONE_IN, DeviceArgs(SDB), b"no image" * 100_000)
+
+
+def test_ntfs_sizes_are_checked(storage: Scratch) -> None:
     assert "more than 0" in storage.refused(NTFSRESIZE, NtfsresizeArgs(SDB, size=0))[1]
 
 
@@ -289,7 +322,16 @@ def test_file_of_the_guest_is_mounted_as_a_filesystem(storage: Scratch) -> None:
 def test_drivers_are_there_or_not(storage: Scratch) -> None:
     assert storage.call(FILESYSTEM_AVAILABLE, FilesystemAvailableArgs("f2fs"))
     assert not storage.call(FILESYSTEM_AVAILABLE, FilesystemAvailableArgs("nosuch"))
+    assert not storage.call(FILESYSTEM_AVAILABLE, FilesystemAvailableArgs("tmpfs"))  # of no device
     assert "letters" in storage.refused(FILESYSTEM_AVAILABLE, FilesystemAvailableArgs("../ext4"))[1]
+
+
+def test_two_signatures_are_none(storage: Scratch) -> None:
+    storage.call(MKFS, MkfsArgs("ext4", SDB))
+    storage.call(PWRITE_DEVICE, PwriteDeviceArgs(SDB, b"_BHRfS_M", 0x10040))
+    assert tags(storage) == ("", "")
+    assert ("/dev/sdb", "unknown") in storage.call(LIST_FILESYSTEMS, NoArgs())
+    storage.call(WIPEFS, DeviceArgs(SDB))
 
 
 def test_wiped_device_is_empty(storage: Scratch) -> None:

@@ -128,6 +128,7 @@ def test_volume_has_one_name_in_all_answers(group: Scratch) -> None:
     assert group.call(LVM_CANONICAL_LV_NAME, LvmCanonicalLvNameArgs(mapped), channel=1) == name
     assert group.refused(LVM_CANONICAL_LV_NAME, LvmCanonicalLvNameArgs("/dev/sdc"))[0] == "EINVAL"
     assert group.refused(LVM_CANONICAL_LV_NAME, LvmCanonicalLvNameArgs("/dev/none"))[0] == "ENOENT"
+    assert group.refused(LVM_CANONICAL_LV_NAME, LvmCanonicalLvNameArgs("v-g/l-v"))[0] == ""
     assert group.call(IS_LV, MountableArgs(Mountable(mapped)))
     assert not group.call(IS_LV, MountableArgs(Mountable("/dev/sdc")))
     assert not group.call(IS_WHOLE_DEVICE, DeviceArgs(Device(name)))
@@ -153,9 +154,12 @@ def test_volumes_are_resized_and_renamed(group: Scratch) -> None:
     assert size() == 8 * MIB
     group.call(LVRESIZE_FREE, LvresizeFreeArgs(volume, 50))
     assert size() == (2 + 14) * EXTENT
+    assert "more than 0" in group.refused(LVRESIZE, LvresizeArgs(volume, -5))[1]
+    assert "more than 0" in group.refused(PVRESIZE_SIZE, PvresizeSizeArgs(SDC, 0))[1]
     assert "0 to 100" in group.refused(LVRESIZE_FREE, LvresizeFreeArgs(volume, 101))[1]
     group.call(LVRENAME, LvrenameArgs("/dev/v-g/l-v", "/dev/v-g/new"))
     group.call(LVCREATE_FREE, LvcreateFreeArgs("rest", "v-g", 100))
+    group.call(LVRESIZE_FREE, LvresizeFreeArgs(Device("/dev/v-g/rest"), 100))  # of nothing
     group.call(VGRENAME, VgrenameArgs("v-g", "w"))
     assert group.call(LVS, NoArgs()) == ["/dev/w/new", "/dev/w/rest"]
     group.call(LVREMOVE, DeviceArgs(Device("/dev/w/new")))
@@ -172,22 +176,33 @@ def test_volumes_are_resized_and_renamed(group: Scratch) -> None:
     group.call(LVM_REMOVE_ALL, NoArgs())
     assert group.call(PVS, NoArgs()) == []
     assert group.refused(VGCREATE, VgcreateArgs("none", []))[0] == ""
+    group.call(MKFS, MkfsArgs("ext2", SDC))
+    assert group.refused(VGCREATE, VgcreateArgs("over", [SDC]))[0] == ""
+    assert group.call(VFS_TYPE, MountableArgs(Mountable(SDC))) == "ext2"
 
 
 def test_groups_are_activated_by_every_process_alike(group: Scratch) -> None:
+    volume = "/dev/v-g/l-v"
+
+    def is_active() -> bool:
+        return volume in group.table(LIST_FILESYSTEMS, NoArgs())
+
+    assert is_active()
     group.call(VG_ACTIVATE, VgActivateArgs(False, ["v-g"]))
-    assert group.call(LVS, NoArgs(), channel=1) == []
+    assert not is_active()
+    assert group.refused(BLOCKDEV_GETSIZE64, DeviceArgs(Device(volume)))[0] == "ENOENT"
+    assert group.call(LVS, NoArgs(), channel=1) == [volume]
     group.call(VG_ACTIVATE, VgActivateArgs(True, []), channel=2)
-    assert group.call(LVS, NoArgs()) == ["/dev/v-g/l-v"]
+    assert is_active()
     group.call(VG_ACTIVATE_ALL, VgActivateAllArgs(False))
     group.call(VGSCAN, NoArgs())
     group.call(LVM_SCAN, VgActivateAllArgs(False))
-    assert group.call(LVS, NoArgs()) == []
+    assert not is_active()
     group.call(LVM_SCAN, VgActivateAllArgs(True))
-    assert group.call(LVS, NoArgs()) == ["/dev/v-g/l-v"]
+    assert is_active()
     group.call(VG_ACTIVATE_ALL, VgActivateAllArgs(False))
     group.call(VG_ACTIVATE_ALL, VgActivateAllArgs(True))
-    assert group.call(LVS, NoArgs()) == ["/dev/v-g/l-v"]
+    assert is_active()
 
 
 def test_uuids_are_made_anew(group: Scratch) -> None:

@@ -106,7 +106,7 @@ async def check_devices(channel: Channel) -> None:
     assert await channel.call(BLOCKDEV_GETSIZE64, DeviceArgs(sdb)) == 16 << 20
     assert await channel.call(BLOCKDEV_GETSS, DeviceArgs(sda2)) == 512
     assert await channel.call(PART_GET_PARTTYPE, DeviceArgs(sda)) == "gpt"
-    assert (await refused(channel, PART_LIST, DeviceArgs(sdb)))[0] == "EINVAL"
+    assert await channel.call(PART_GET_PARTTYPE, DeviceArgs(sdb)) == "loop"  # parted's word for no table at all
     first, second = await channel.call(PART_LIST, DeviceArgs(sda))
     assert first == Partition(1, 1 << 20, (17 << 20) - 1, 16 << 20)
     assert second.part_start == 17 << 20

@@ -136,6 +136,21 @@ def test_ln_f_replaces_but_loses_nothing(daemon: Guestfsd, guest: Path) -> None:
         assert daemon.error(LN_F, LnArgs(target, GuestPath(b"/sub")))[0] == "EEXIST"
 
 
+def test_link_that_cannot_be_made_replaces_nothing(daemon: Guestfsd, guest: Path) -> None:
+    """A directory cannot be linked, which shows only when what is in the way is gone, or has another name."""
+    before = names_in(guest)
+    assert daemon.error(LN_F, LnArgs("/sub", GuestPath(b"/hello")))[0] == "EPERM"
+    assert daemon.error(LN_SF, LnArgs("x" * 5000, GuestPath(b"/hello")))[0] == "ENAMETOOLONG"
+    assert daemon.error(LN_SF, LnArgs("", GuestPath(b"/hello")))[0] == "ENOENT"
+    assert (guest / "hello").read_bytes() == b"hello, world\n"
+    assert names_in(guest) == before
+    long = GuestPath(b"/" + b"n" * 255)
+    for _ in range(2):
+        daemon.call(LN_F, LnArgs("/hello", long))
+        daemon.call(LN_SF, LnArgs("x", GuestPath(b"/link")))
+    assert names_in(guest) == sorted([*before, "n" * 255])
+
+
 def test_ln_s_has_an_errno(daemon: Guestfsd, guest: Path) -> None:
     daemon.call(LN_S, LnArgs("../any thing", NEW))
     assert (guest / "new").readlink() == Path("../any thing")

@@ -113,6 +113,14 @@ def test_copy_attributes_wants_both_files_even_to_copy_nothing(daemon: Guestfsd)
         assert daemon.error(COPY_ATTRIBUTES, CopyAttributesArgs(src, dest))[0] == "ENOENT"
 
 
+def test_copy_attributes_minds_what_is_not_wanted(daemon: Guestfsd, guest: Path) -> None:
+    (guest / "sub/inner").chmod(0o751)
+    os.chown(guest / "sub/inner", 10, 20)
+    daemon.call(COPY_ATTRIBUTES, CopyAttributesArgs(LINK, HELLO, all=True, mode=False))
+    info = (guest / "hello").stat()
+    assert (info.st_mode, *info[4:6]) == (0o100644, 10, 20)
+
+
 @pytest.mark.parametrize("chosen", ["all", "mode", "ownership", "xattributes"])
 def test_copy_attributes_copies_what_is_chosen(daemon: Guestfsd, guest: Path, chosen: str) -> None:
     inner = guest / "sub/inner"

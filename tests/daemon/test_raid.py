@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 from appliance.config import ApplianceFiles
+from daemon.assembly import is_member
 from rpc.arguments import DeviceArgs, MountableArgs, NoArgs
 from rpc.codec import Device, DeviceOrPath, Mountable
 from rpc.procedures import (
     BLOCKDEV_GETSIZE64,
+    DEBUG,
     DOWNLOAD,
     IS_WHOLE_DEVICE,
     LIST_FILESYSTEMS,
@@ -26,6 +28,7 @@ from rpc.procedures import (
     VFS_TYPE,
     WIPEFS,
 )
+from rpc.procedures.control import DebugArgs
 from rpc.procedures.filesystems import MkfsArgs
 from rpc.procedures.partitions import PartInitArgs, PartToDevArgs
 from rpc.procedures.raid import MdCreateArgs, MdDetailArgs, Mdstat
@@ -92,10 +95,36 @@ def test_partitions_of_an_array_are_listed(members: Scratch) -> None:
     assert array not in rows
 
 
+def test_stopped_array_leaves_no_node_that_would_make_another(members: Scratch) -> None:
+    first = created(members, MdCreateArgs("one", [SDF, SDG]))
+    members.call(MD_STOP, MdDetailArgs(first))
+    assert members.refused(BLOCKDEV_GETSIZE64, DeviceArgs(first))[0] == "ENOENT"
+    assert created(members, MdCreateArgs("two", [SDF, SDG])) == first
+
+
 def test_array_may_lack_members(members: Scratch) -> None:
     array = created(members, MdCreateArgs("half", [SDG], missingbitmap=1))
     assert members.call(MD_STAT, MdDetailArgs(array)) == [Mdstat("/dev/sdg", 1, "")]
     assert members.table(MD_DETAIL, MdDetailArgs(array))["devices"] == "2"
+
+
+@pytest.mark.parametrize("version", ["0.90", "1.0", "1.1", "1.2"])
+def test_mark_of_a_member_is_found_wherever_it_is(members: Scratch, tmp_path: Path, version: str) -> None:
+    """It decides whether the appliance starts mdadm at all."""
+    image = tmp_path / "g.img"
+
+    def is_marked() -> bool:
+        members.call(SYNC, NoArgs())
+        members.save(DOWNLOAD, RemoteFileArgs(DeviceOrPath(SDG.encode())), image)
+        return is_member(str(image))
+
+    assert not is_marked()
+    node = members.call(DEBUG, DebugArgs("sh", ["ls /sys/bus/scsi/devices/*:0:6:0/block"]))  # sdg here, but there?
+    create = f"mdadm --create md --run --level=1 --metadata={version} --raid-devices=2 missing /dev/{node}"
+    members.call(DEBUG, DebugArgs("sh", [create]))
+    (array,) = members.call(LIST_MD_DEVICES, NoArgs())
+    members.call(MD_STOP, MdDetailArgs(Device(array)))
+    assert is_marked()
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from daemon.stat import PACKED, signed, stat_fields
 from rpc.arguments import PathArgs, PathNamesArgs
 from rpc.codec import FileName, GuestPath
 from rpc.errors import ProcedureError
@@ -22,6 +23,17 @@ from rpc.procedures import (
 from rpc.procedures.attributes import FilesizeArgs, IsFileArgs
 from rpc.types import Statns
 from tests.daemon.guestfsd import Guestfsd
+
+
+def test_inode_number_of_64_bits_fits_the_wire() -> None:
+    """Such as btrfs may have, up to 2**64 - 256."""
+    number = 2**64 - 300
+    rest = dict.fromkeys(("st_atime_ns", "st_mtime_ns", "st_ctime_ns", "st_rdev", "st_blksize", "st_blocks"), 0)
+    fields = stat_fields(os.stat_result((0o100644, number, 2, 1, 0, 0, 5, 0, 0, 0), rest))
+    assert fields[1] == -300
+    assert len(PACKED.pack(*fields)) == 176
+    assert signed(number) == -300
+    assert signed(2**63 - 1) == 2**63 - 1
 
 
 def expected(info: os.stat_result) -> Statns:

@@ -1,6 +1,7 @@
 """Events: who subscribed is told, in order, until the subscription ends."""
 
 import os
+import re
 import signal
 
 import pytest
@@ -19,12 +20,13 @@ from guestmount_py.events import (
     SubprocessQuit,
 )
 from guestmount_py.handle import Guest
-from guestmount_py.observed_pool import progress_sink
+from guestmount_py.observed_pool import SECRETS, progress_sink
 from rpc import events as wire
 from rpc.arguments import NoArgs, PathArgs
 from rpc.codec import GuestPath
 from rpc.errors import ProcedureError
 from tests.guestmount_py.conftest import Bench, launched
+from tests.system.sandbox import REPOSITORY
 
 
 class Broken(Exception):
@@ -104,6 +106,20 @@ async def test_a_life_is_told_from_launch_to_death(bench: Bench) -> None:
         StateChanged(State.CONFIG),
         SubprocessQuit(-signal.SIGKILL, "guestfsd started"),
     ]
+
+
+async def test_keys_are_not_traced(bench: Bench) -> None:
+    calls: list[CallStarted] = []
+    async with launched(bench) as g:
+        g.subscribe(CallStarted, calls.append)
+        with pytest.raises(ProcedureError):
+            await g.luks_add_key("/dev/absent", "old secret", "new secret", 1)
+    assert calls[0] == CallStarted("luks_add_key", ("/dev/absent", "***", "***", 1))
+
+
+def test_all_keys_of_libguestfss_list_are_secrets() -> None:
+    table = (REPOSITORY / "tests/guestfs-procedures.tsv").read_text()
+    assert set(re.findall(r"(\w+):key\b", table)) == SECRETS
 
 
 async def test_orderly_end_is_no_quit_but_traced(bench: Bench) -> None:

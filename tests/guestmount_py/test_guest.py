@@ -146,6 +146,16 @@ def _answer_standard(daemon: FakeDaemon, names: list[Dirent]) -> None:
     daemon.answer(procedures.INTERNAL_LXATTRLIST, lambda args: [Xattr(b"", b"0\0") for _ in args.names])
 
 
+async def test_daemon_without_the_streamed_readdir_is_asked_for_it_once() -> None:
+    daemon = FakeDaemon()
+    _answer_standard(daemon, [Dirent(1, "r", FileName(b"a"))])
+    async with fake_guest(daemon, extended=False) as (guest, _):
+        for _ in range(3):
+            await guest.list_directory(b"/")
+    names = [name for name, _ in daemon.calls]
+    assert (names.count("internal_readdir"), names.count("readdir")) == (1, 3)
+
+
 async def test_pread_longer_than_asked_is_refused() -> None:
     daemon = FakeDaemon()
     daemon.answer(procedures.PREAD, lambda args: bytes(args.count + 1))

@@ -158,6 +158,11 @@ async def _fall_silent(bench: Bench, g: Guest) -> None:
             os.kill(number, signal.SIGSTOP)
 
 
+def _wake(bench: Bench) -> None:
+    for number in bench.processes():
+        os.kill(number, signal.SIGCONT)
+
+
 async def test_death_of_qemu_reaches_every_waiting_caller(bench: Bench) -> None:
     errors: list[ConnectionLost] = []
     quits: list[SubprocessQuit] = []
@@ -421,6 +426,33 @@ async def test_error_of_the_body_passes_as_it_is(bench: Bench) -> None:
         async with launched(bench):
             raise FileNotFoundError("the body's own")
     assert bench.is_deserted()
+
+
+async def test_group_of_errors_of_the_body_stays_whole(bench: Bench) -> None:
+    mine = ExceptionGroup("mine", [ValueError(1)])
+    with pytest.raises(ExceptionGroup) as caught:
+        async with launched(bench):
+            raise mine
+    assert caught.value is mine
+
+
+async def test_shutdown_waits_for_the_guest_though_callers_lose_their_calls(bench: Bench) -> None:
+    async def lose() -> None:
+        with pytest.raises(ConnectionLost):
+            await g.lstat("/")
+
+    async with launched(bench) as g:
+        async with trio.open_nursery() as nursery:
+            await _fall_silent(bench, g)
+            nursery.start_soon(lose)
+            await wait_all_tasks_blocked()
+            session = g._session
+            assert session is not None
+            session.orderly = True
+            session.leave()
+            await trio.sleep(2.5)  # longer than a qemu that hung up by itself is given
+            _wake(bench)
+        assert session.status == 0
 
 
 async def test_cancelled_body_leaves_nothing(bench: Bench) -> None:

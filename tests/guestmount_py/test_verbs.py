@@ -17,11 +17,13 @@ from guestmount_py.sync import SyncGuest
 from guestmount_py.transfers import Download
 from guestmount_py.verbs import AsyncVerbs
 from rpc import procedures
-from rpc.codec import FileName
-from rpc.errors import LocalProtocolError, ProcedureError, StateError
+from rpc.arguments import PathArgs
+from rpc.codec import FileName, codec_of
+from rpc.errors import LocalProtocolError, ProcedureError, RemoteProtocolError, StateError
 from rpc.procedure import Procedure, Transfer
 from rpc.procedures import BY_NAME
 from rpc.types import Dirent
+from rpc.xdr import Writer
 from tests.fakes import FakeDaemon, fake_guest
 from tests.guestmount_py.conftest import Bench, launched
 from tools.make_verbs import STUB, stub
@@ -99,6 +101,18 @@ def test_optional_arguments_go_by_name() -> None:
 def test_a_text_is_no_list_of_texts() -> None:
     with pytest.raises(TypeError, match="is no list"):
         bound(procedures.VGCREATE, ("vg", "/dev/sda"), {})
+
+
+def test_nul_is_refused_before_a_daemon_could_cut_a_path_or_a_key_there() -> None:
+    with pytest.raises(LocalProtocolError, match="luks_open: key contains NUL") as caught:
+        bound(procedures.LUKS_OPEN, ("/dev/sda", "secret\0rest", "name"), {})
+    assert "secret" not in str(caught.value)
+    with pytest.raises(LocalProtocolError, match="contains NUL"):
+        bound(procedures.COMMAND, (["rm", "-r", "/home/x\0y"],), {})
+    attribute = bound(procedures.SETXATTR, ("security.capability", b"\1\0\0\2", 4, "/ping"), {})
+    assert attribute.val == "\1\0\0\2"  # a value is no text, whatever the protocol calls it
+    with pytest.raises(LocalProtocolError, match="must not contain NUL"):
+        codec_of(PathArgs).encode(Writer(), bound(procedures.RM_RF, ("/home/x\0y",), {}))
 
 
 def test_content_is_not_guessed_from_text() -> None:
@@ -203,3 +217,16 @@ async def test_error_of_the_stream_is_not_taken_for_an_old_daemon() -> None:
         with pytest.raises(ProcedureError, match="not a directory"):
             await _OverPool(files).readdir("/file")
         assert [name for name, _ in daemon.calls] == ["internal_readdir"]
+
+
+@pytest.mark.parametrize("names", [b"../../.ssh/authorized_keys\0", b"..\0", b"cut", b"\0"])
+async def test_names_that_no_directory_has_are_not_handed_on(names: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def read(_self: Download, max_bytes: int = 0) -> bytes:
+        return names
+
+    monkeypatch.setattr(Download, "read", read)
+    guest = Guest()
+    with pytest.raises(RemoteProtocolError):
+        await guest.ls("/")
+    with pytest.raises(RemoteProtocolError):
+        await guest.find("/")

@@ -52,7 +52,7 @@ def their_appliance() -> Path:
         )
         (directory / "appliance/README.fixed").touch()
 
-    installed = run("dpkg-query", "--show", "libguestfs0", "supermin")
+    installed = run("dpkg-query", "--show", "libguestfs0", "libguestfs-xfs", "supermin")
     return cached("libguestfs-appliance", f"{installed}{version}", build) / "appliance"
 
 

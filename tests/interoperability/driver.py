@@ -26,12 +26,10 @@ class Driver:
         self.handle.set_event_callback(self._on_progress, guestfs.EVENT_PROGRESS)
         kinds = guestfs.EVENT_SUBPROCESS_QUIT | guestfs.EVENT_LAUNCH_DONE | guestfs.EVENT_CLOSE
         self.handle.set_event_callback(self._on_event, kinds)
-        self.cancel_at: float | None = None
+        self.cancel_after_s: float | None = None
 
     def _on_progress(self, _event: int, _handle: int, _text: str, numbers: list[int]) -> None:
         self.progress.append((time.monotonic(), *numbers))
-        if self.cancel_at is not None and numbers[2] >= self.cancel_at:
-            self.handle.user_cancel()
 
     def _on_event(self, event: int, _handle: int, _text: str, _numbers: list[int]) -> None:
         self.events.append(guestfs.event_to_string(event))
@@ -47,19 +45,29 @@ class Driver:
         return found
 
     def driver_cancel_after(self, seconds: float) -> None:
-        """Cancel the transfer that is under way then."""
-        threading.Timer(seconds, self.handle.user_cancel).start()
+        """Cancel the next call once it has run so long, again and again until it has ended."""
+        self.cancel_after_s = seconds
+
+    def _cancel(self, ended: threading.Event, seconds: float) -> None:
+        while not ended.wait(seconds):
+            self.handle.user_cancel()
 
     def answer(self, method: str, arguments: list[object], keywords: dict[str, object]) -> tuple[object, ...]:
         """Make one call."""
         if method.startswith("driver_"):
             return None, "", getattr(self, method)(*arguments)
+        ended = threading.Event()
+        if self.cancel_after_s is not None:
+            threading.Thread(target=self._cancel, args=(ended, self.cancel_after_s)).start()
+            self.cancel_after_s = None
         try:
             return None, "", getattr(self.handle, method)(*arguments, **keywords)
         except UnicodeDecodeError as exc:
             return None, "", exc.object  # the bindings make every string of the guest a str
         except RuntimeError as exc:
             return self._last_errno(), str(exc), None
+        finally:
+            ended.set()
 
     def _last_errno(self) -> int:
         """Ask the library itself: its Python bindings leave the errno out."""

@@ -98,7 +98,7 @@ def test_guestfish_script(our_stage: Stage) -> None:
     """
     finished = our_stage.program("guestfish", stdin=script)
     assert finished.returncode == 0, finished.stderr
-    assert finished.stderr == "libguestfs: error: mkdir: /a: File exists\n"
+    assert finished.stderr.endswith(": libguestfs: error: mkdir: /a: File exists\n")
     assert "/dev/sda1: ext4" in finished.stdout
     assert "some text\nin lines\n" in finished.stdout
     assert "size: 19" in finished.stdout
@@ -110,16 +110,19 @@ def test_guestfish_script(our_stage: Stage) -> None:
 
 
 def test_guestfish_remote_control(our_stage: Stage) -> None:
-    started = said(our_stage.program("guestfish", "--listen", "-a", our_stage.disk(16), "--format=raw"))
-    pid = started.partition("GUESTFISH_PID=")[2].partition(";")[0]
+    # It stays in the background and would keep a pipe open for ever.
+    printed = our_stage.directory / "listening"
+    said(our_stage.program("sh", "-c", f"guestfish --listen --format=raw -a {our_stage.disk(16)} >{printed} 2>&1"))
+    pid = printed.read_text().partition("GUESTFISH_PID=")[2].partition(";")[0]
     remote = ("guestfish", f"--remote={pid}")
     said(our_stage.program(*remote, "run"))
     said(our_stage.program(*remote, "mkfs", "ext2", "/dev/sda"))
     said(our_stage.program(*remote, "mount", "/dev/sda", "/"))
     said(our_stage.program(*remote, "touch", "/file"))
     assert said(our_stage.program(*remote, "ls", "/")) == "file\nlost+found\n"
+    # A command that fails ends a listening guestfish.
     assert our_stage.program(*remote, "cat", "/none").returncode == 1
-    said(our_stage.program(*remote, "exit"))
+    assert our_stage.program(*remote, "ping-daemon").returncode == 1
 
 
 def test_guestmount_mounts_through_our_daemon(our_stage: Stage, reference: Path) -> None:
@@ -195,7 +198,7 @@ def test_virt_cat(our_stage: Stage, reference: Path) -> None:
 def test_virt_df(our_stage: Stage, reference: Path) -> None:
     lines = said(our_stage.program("virt-df", "--format=raw", "-a", linux_disk(), "--csv")).splitlines()
     rows = {row[1]: row for row in (line.split(",") for line in lines[1:])}
-    assert list(rows) == ["/dev/sda1", "/dev/sda2", "/dev/sda3"]
+    assert [name for name in rows if not name.startswith("btrfsvol:")] == ["/dev/sda1", "/dev/sda2", "/dev/sda3"]
     total = os.statvfs(reference)
     assert int(rows["/dev/sda1"][2]) == total.f_blocks * total.f_frsize // 1024
 

@@ -32,6 +32,7 @@ BRIEFLY: Final = settings(max_examples=30, deadline=None)
 """Each type gets its own run, and the machine may be busy."""
 TEXT: Final = st.binary(max_size=40).map(lambda data: data.decode("utf-8", "surrogateescape"))
 _LATIN_1: Final = st.characters(max_codepoint=0xFF)
+_PATHS: Final = st.binary(max_size=40).map(lambda data: data.translate(None, b"\0"))
 _NAMES: Final = st.binary(min_size=1, max_size=40).map(lambda data: data.translate(None, b"/\0") or b"name")
 SCALARS: Final[dict[Any, st.SearchStrategy[Any]]] = {
     Int32: st.integers(-(1 << 31), (1 << 31) - 1),
@@ -46,10 +47,10 @@ SCALARS: Final[dict[Any, st.SearchStrategy[Any]]] = {
     bytes: st.binary(max_size=80),
     Device: TEXT,
     Mountable: TEXT,
-    GuestPath: st.binary(max_size=40),
+    GuestPath: _PATHS,
     FileName: _NAMES,
-    DeviceOrPath: st.binary(max_size=40),
-    MountableOrPath: st.binary(max_size=40),
+    DeviceOrPath: _PATHS,
+    MountableOrPath: _PATHS,
     Pairs: st.lists(st.tuples(TEXT, TEXT), max_size=5),
 }
 

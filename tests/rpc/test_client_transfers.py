@@ -1,6 +1,7 @@
 """Files over one channel: downloads, uploads, longer chunks, and every way either end can give up."""
 
 import errno
+import os
 from collections.abc import AsyncIterator
 
 import pytest
@@ -334,3 +335,37 @@ async def test_progress_during_an_upload_does_not_stop_it() -> None:
 
         await channel.upload(UPLOAD, PUT, source(), size_hint_bytes=6)
     assert [progress.position for progress in seen] == [3]
+
+
+async def test_upload_goes_on_though_the_daemon_sends_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One look at what came for each chunk: it must neither stop the upload nor be kept."""
+    progress = framing.encode_progress(Progress(UPLOAD.number, 0, 1, 2)) * 1000
+    read, reads = os.read, 0
+
+    async with conversation() as (channel, daemon):
+        theirs = channel._socket.fileno()
+
+        def endless(descriptor: int, size: int) -> bytes:
+            nonlocal reads
+            reads += descriptor == theirs
+            assert reads < 100
+            return progress if descriptor == theirs else read(descriptor, size)
+
+        async def source() -> AsyncIterator[bytes]:
+            monkeypatch.setattr(os, "read", endless)
+            for count in range(5):
+                yield b"x" * 8192
+                assert reads == count + 1
+                assert channel._connection._buffer.buffered_bytes == 0
+            monkeypatch.setattr(os, "read", read)
+
+        async with trio.open_nursery() as nursery:
+
+            @nursery.start_soon
+            async def _take() -> None:
+                header, chunks = await receive_upload(daemon)
+                assert len(chunks) == 6
+                await daemon.send(daemon.connection.send_reply(header, b""))
+
+            await channel.upload(UPLOAD, PUT, source())
+        await assert_usable(channel, daemon)

@@ -11,9 +11,9 @@ import trio.testing
 from rpc.arguments import NoArgs
 from rpc.codec import DeviceOrPath, GuestPath
 from rpc.errors import ConnectionLost
-from rpc.events import Message
+from rpc.events import Chunk, Message
 from rpc.pool import ChannelPool
-from rpc.procedures import DOWNLOAD, PING_DAEMON, PREAD
+from rpc.procedures import DOWNLOAD, PING_DAEMON, PREAD, UPLOAD
 from rpc.procedures.contents import PreadArgs
 from rpc.procedures.transfers import RemoteFileArgs
 from tests.rpc.scripted_daemon import ScriptedDaemon, conversation
@@ -66,6 +66,21 @@ async def test_transfers_keep_off_the_first_channel() -> None:
         await end_stream(second)
         await second.begin_stream(DOWNLOAD)
         await end_stream(second)
+
+
+async def test_uploads_keep_off_the_first_channel() -> None:
+    async def source() -> AsyncIterator[bytes]:
+        yield b"all"
+
+    async with pool_of(2) as (pool, (first, second)), trio.open_nursery() as nursery:
+        nursery.start_soon(pool.upload, UPLOAD, GET, source(), 3)
+        header, args = await second.receive_call(UPLOAD)
+        assert (header.progress_hint, args) == (3, GET)
+        second.connection.begin_upload()
+        nursery.start_soon(ping, pool)
+        await first.answer(PING_DAEMON, None)
+        assert [await second.receive(), await second.receive()] == [Chunk(b"all"), Chunk(b"")]
+        await second.send(second.connection.send_reply(header, b""))
 
 
 async def test_only_channel_takes_everything() -> None:

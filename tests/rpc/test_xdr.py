@@ -129,3 +129,9 @@ def test_long_opaque_is_not_copied_until_joined() -> None:
     writer.uint32(2)
     assert any(part is data for part in writer.parts())
     assert writer.getvalue() == b"\0\0\0\1" + (10_000).to_bytes(4, "big") + data + b"\0\0\0\2"
+
+
+def test_text_that_cannot_be_sent_is_not_shown_for_it_may_be_a_key() -> None:
+    with pytest.raises(LocalProtocolError, match="a text is neither Unicode nor escaped bytes") as caught:
+        Writer().string("secret\ud800")
+    assert caught.value.__suppress_context__

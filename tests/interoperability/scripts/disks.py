@@ -19,10 +19,12 @@ def _many(stage: Stage, count: int) -> Iterator[str]:
         names = library.list_devices()
         yield f"list_devices: {names}"
         yield asked(library, "nr_devices")
+        looked_at = {0, 1, 25, 26, 27, 127, 128, count - 1}
         wrong = [
             name
             for index, name in enumerate(names)
-            if library.pread_device(name, _MARK_BYTES, 0).rstrip(b".") != f"disk {index}".encode()
+            if index in looked_at
+            and library.pread_device(name, _MARK_BYTES, 0).rstrip(b".") != f"disk {index}".encode()
         ]
         yield f"disks that are not in the order they were added: {wrong}"
         assert (len(names), wrong) == (count, [])
@@ -54,7 +56,7 @@ def kinds_of_drives(stage: Stage) -> Iterator[str]:
         library.add_drive(os.fspath(stage.disk(16)), format="raw", label="second", blocksize=4096)
         library.add_drive_ro("/dev/null")
         library.launch()
-        yield asked(library, "list_disk_labels")
+        yield f"list_disk_labels: {sorted(library.list_disk_labels())}"
         devices = library.list_devices()
         for name in ("blockdev_getsize64", "blockdev_getss", "blockdev_getro", "is_whole_device"):
             yield from (asked(library, name, device) for device in devices[:2])

@@ -9,8 +9,8 @@ from typing import Final
 from tests.interoperability.scripts import script
 from tests.interoperability.stage import Stage, asked
 
-_ENTRIES: Final = 40_000
-_NAME_BYTES: Final = 120
+_ENTRIES: Final = 22_000
+_NAME_BYTES: Final = 200
 
 
 @script("calls that fail, with the errno that each carries")
@@ -143,7 +143,9 @@ def archives(stage: Stage) -> Iterator[str]:
         library.ln("/from/below/file", "/from/hard")
         library.chown(1234, 5678, "/from/below/file")
         library.setxattr("user.x", "value", 5, "/from/below/file")
-        for compress in ("gzip", "bzip2", "xz", "compress", "lzop", "nonsense"):
+        yield asked(library, "tar_out", "/from", os.fspath(back), compress="nonsense").replace(str(back), "back")
+        # libguestfs's appliance lacks "compress", and its daemon does not survive tar_in with nonsense.
+        for compress in ("gzip", "bzip2", "xz", "lzop"):
             yield asked(library, "tar_out", "/from", os.fspath(back), compress=compress).replace(str(back), "back")
             library.mkdir_p(f"/{compress}")
             yield asked(library, "tar_in", os.fspath(back), f"/{compress}", compress=compress).replace(
@@ -152,9 +154,11 @@ def archives(stage: Stage) -> Iterator[str]:
             yield asked(library, "find", f"/{compress}")
         library.tar_out("/from", os.fspath(back), numericowner=True, excludes=["link"], xattrs=True)
         with tarfile.open(back) as tar:
-            yield from (
-                f"{member.name} {member.mode:o} {member.uid}:{member.gid} {member.size} {member.type!r} {member.uname}"
-                for member in sorted(tar.getmembers(), key=lambda member: member.name)
+            # Which of two hard links comes first is the order of the directory, random in each filesystem.
+            linked = (tarfile.REGTYPE, tarfile.LNKTYPE)
+            yield from sorted(
+                f"{member.name} {member.mode:o} {member.uid}:{member.gid} {member.type in linked} {member.uname!r}"
+                for member in tar.getmembers()
             )
         library.mkdir("/to")
         library.tar_in(os.fspath(back), "/to", xattrs=True)

@@ -106,7 +106,7 @@ def _lvm_seen(library: Library) -> Iterator[str]:
     for name in ("pvs", "vgs", "lvs", "list_filesystems", "list_dm_devices"):
         yield asked(library, name)
     for name, field in (("pvs_full", "pv"), ("vgs_full", "vg"), ("lvs_full", "lv")):
-        for row in getattr(library, name)():
+        for row in sorted(library.call(name), key=repr):
             yield f"{name}: " + repr(
                 {key: value for key, value in row.items() if not key.endswith(("_uuid", "_seqno"))}
             )

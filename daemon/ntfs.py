@@ -1,17 +1,14 @@
-"""Checks and repairs of filesystems of any type, and of NTFS."""
+"""NTFS: the programs of ntfs-3g probe, resize, repair and copy it."""
+
+from collections.abc import Iterator
 
 from daemon.command import option, run, run_status
-from daemon.registry import handles
-from daemon.session import CallError, Session
+from daemon.pipes import feed, stream
+from daemon.registry import handles, receives, streams
+from daemon.session import CallError, Pieces, Session
 from rpc import procedures
-from rpc.procedures.filesystems import FsckArgs
-from rpc.procedures.ntfs import Ntfs3gProbeArgs, NtfsfixArgs, NtfsresizeArgs, NtfsresizeSizeArgs
-
-
-@handles(procedures.FSCK)
-def fsck(_session: Session, args: FsckArgs) -> int:
-    """Repair what is safe to repair; return the exit status of the program."""
-    return run_status(["fsck", "-a", "-t", args.fstype, args.device])[0]
+from rpc.arguments import DeviceArgs
+from rpc.procedures.ntfs import Ntfs3gProbeArgs, NtfscloneOutArgs, NtfsfixArgs, NtfsresizeArgs, NtfsresizeSizeArgs
 
 
 @handles(procedures.NTFS_3G_PROBE)
@@ -42,3 +39,23 @@ def ntfsresize(_session: Session, args: NtfsresizeArgs) -> None:
 def ntfsresize_size(_session: Session, args: NtfsresizeSizeArgs) -> None:
     """Make NTFS ``size`` bytes long."""
     _resize(args.device, size=args.size, force=False)
+
+
+@streams(procedures.NTFSCLONE_OUT)
+def ntfsclone_out(_session: Session, args: NtfscloneOutArgs) -> Pieces:
+    """Stream the used blocks of NTFS in ntfsclone's own format."""
+    flags = (
+        ("--metadata", args.metadataonly),
+        ("--rescue", args.rescue),
+        ("--ignore-fs-check", args.ignorefscheck),
+        ("--preserve-timestamps", args.preservetimestamps),
+        ("--force", args.force),
+    )
+    words = [flag for flag, wanted in flags if wanted]
+    yield from stream(["ntfsclone", "--save-image", "--output", "-", *words, args.device])
+
+
+@receives(procedures.NTFSCLONE_IN)
+def ntfsclone_in(_session: Session, args: DeviceArgs, pieces: Iterator[bytes]) -> None:
+    """Write what ``ntfsclone_out`` streamed onto a device."""
+    feed(["ntfsclone", "--restore-image", "--overwrite", args.device, "-"], pieces)
