@@ -24,7 +24,8 @@ def announcements(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     monkeypatch.setattr(resume, "_LISTENERS", [theirs])
     monkeypatch.setattr(resume, "disks", list)
-    return ours
+    with ours, theirs:
+        yield ours
 
 
 def _event(action: str, place: str, kind: str) -> bytes:
@@ -64,8 +65,8 @@ async def test_daemon_sets_the_clock_and_wants_entropy_and_disks(
         channel = appliance.channels[0]
         now_ns = UInt64(10**18)
         assert await channel.call(RESUME, ResumeArgs(now_ns, ENTROPY, ["drive0"])) == ["/dev/sda"]
-        now_s = int(await channel.call(DEBUG, DebugArgs("sh", ["date +%s"])))
-        assert 10**9 <= now_s < 10**9 + 60
+        now: str = await channel.call(DEBUG, DebugArgs("sh", ["date +%s"]))
+        assert 10**9 <= int(now) < 10**9 + 60
         with pytest.raises(ProcedureError, match="no disk has the serial number drive1"):
             await channel.call(RESUME, ResumeArgs(now_ns, ENTROPY, ["drive0", "drive1"]))
         with pytest.raises(ProcedureError, match="31 bytes of entropy are too few"):
