@@ -85,7 +85,7 @@ def _serve_appliance(*, verbose: bool) -> int:
 
 
 def _prepare_to_be_saved() -> None:
-    """Do now what would cost a restored daemon time: nobody is connected, so this machine becomes a template."""
+    """Nobody is connected, so this machine becomes a template; it may be saved once every port is open."""
     from daemon.rehearsal import rehearse
     from daemon.resume import listen
 

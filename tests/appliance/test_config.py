@@ -31,6 +31,17 @@ def test_backend_settings_choose_the_accelerator(settings: str, accelerator: Acc
     assert config.accelerator == accelerator
 
 
+@pytest.mark.parametrize(("value", "template"), [("", True), ("1", True), ("0", False)])
+def test_template_can_be_forbidden(value: str, template: bool) -> None:
+    config = config_from_environment((), verbose=False, environment={"GUESTMOUNT_PY_TEMPLATE": value})
+    assert config.template is template
+
+
+def test_other_word_about_the_template_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="GUESTMOUNT_PY_TEMPLATE=no: give 1, or 0"):
+        config_from_environment((), verbose=False, environment={"GUESTMOUNT_PY_TEMPLATE": "no"})
+
+
 @pytest.mark.parametrize("memory", ["", "lots", "-512", "255", "1.5"])
 def test_bad_memory_size_is_a_usage_error(memory: str) -> None:
     with pytest.raises(UsageError, match="at least 256"):

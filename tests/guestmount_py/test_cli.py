@@ -55,7 +55,8 @@ def test_the_rest_is_taken() -> None:
     assert config.drives[0].path == Path("/a")
     assert config.mountpoint == Path("mnt")
     assert (config.foreground, config.pid_file, config.ready_fd) == (True, Path("p"), 3)
-    assert (config.verbose, config.trace) == (True, True)
+    assert (config.verbose, config.trace, config.template) == (True, True, True)
+    assert not parse(["-a", "a", "--no-template", *_MOUNT]).template
 
 
 @pytest.mark.parametrize(
