@@ -1,5 +1,6 @@
 """Images: what format they are, whether they are safe and whole, and the overlay that takes what a guest writes."""
 
+import errno
 import json
 import os
 import stat
@@ -11,7 +12,7 @@ from typing import Any, BinaryIO, Final
 
 from appliance.config import Drive
 from appliance.process import ProgramFailed, run_program
-from appliance.qcow2 import MAGIC, check_complete, read_header
+from appliance.qcow2 import MAGIC, check_complete, empty_image, read_header
 from rpc.errors import DriveError
 
 FORMATS: Final = ("raw", "qcow2", "qcow", "qed", "vmdk", "vdi", "vhdx", "vpc", "parallels", "dmg", "cloop", "bochs")
@@ -158,7 +159,7 @@ def _reason(text: str, path: Path) -> str:
     return f"cannot open {tail}" if head or tail != words else words
 
 
-async def make_overlay(drive: CheckedDrive, directory: Path) -> BinaryIO:
+def make_overlay(drive: CheckedDrive, directory: Path) -> BinaryIO:
     """Return an empty qcow2 overlay of the drive's size, a file that never has a name and so is never left behind.
 
     Raises:
@@ -167,11 +168,11 @@ async def make_overlay(drive: CheckedDrive, directory: Path) -> BinaryIO:
     try:
         with ExitStack() as undo:
             file = undo.enter_context(tempfile.TemporaryFile(dir=directory, buffering=0))
-            path = f"/proc/self/fd/{file.fileno()}"
-            argv = ["qemu-img", "create", "-q", "-f", "qcow2", path, str(drive.size_bytes)]
-            await run_program(argv, timeout_s=60, inherited_fds=[file.fileno()])
+            image = empty_image(drive.size_bytes)
+            if file.write(image) < len(image):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             undo.pop_all()
-    except (ProgramFailed, OSError) as exc:
+    except OSError as exc:
         raise DriveError(
             f"cannot make a temporary overlay in {directory}: {exc}: TMPDIR can name another place"
         ) from exc

@@ -76,7 +76,7 @@ async def _brought_up(
     files = files or await find_appliance(log)
     accelerator = await choose_accelerator(config, files, log)
     with ExitStack() as overlays:  # qemu inherits them
-        fds = [overlays.enter_context(await make_overlay(drive, config.temporary)).fileno() for drive in drives]
+        fds = [overlays.enter_context(make_overlay(drive, config.temporary)).fileno() for drive in drives]
         job = Job(config, files, accelerator, root_uuid(files.root), list(zip(drives, fds, strict=True)))
         if config.template and files.resumable:
             restored = await _restored(job, log, console, stack)

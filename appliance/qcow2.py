@@ -28,6 +28,22 @@ class Qcow2Header:
     refcount_bits: int
 
 
+def empty_image(size_bytes: int) -> bytes:
+    """Return a qcow2 image of a disk of this size, all of it zeros, or its backing file's."""
+    cluster_bits, cluster_bytes = 16, 1 << 16
+    per_l1_entry_bytes = cluster_bytes * (cluster_bytes // 8)
+    l1_entries = max(1, -(-size_bytes // per_l1_entry_bytes))
+    l1_clusters = -(-l1_entries * 8 // cluster_bytes)
+    table, block, l1 = (cluster_bytes * index for index in (1, 2, 3))
+    header = _HEADER.pack(
+        *(MAGIC, 3, 0, 0, cluster_bits, size_bytes, 0, l1_entries, l1, table, 1, 0, 0),
+        *(0, 0, 0, 4, _HEADER.size),  # features; refcounts of 16 bits
+    )
+    refcounts = struct.pack(">H", 1) * (3 + l1_clusters)
+    clusters = (header, struct.pack(">Q", block), refcounts)
+    return b"".join(part.ljust(cluster_bytes, b"\0") for part in clusters) + bytes(l1_clusters * cluster_bytes)
+
+
 def read_header(path: Path) -> Qcow2Header:
     """Return a qcow2 image's header.
 

@@ -1,3 +1,4 @@
+import json
 import os
 import struct
 import subprocess
@@ -268,17 +269,20 @@ async def test_same_bytes_given_as_raw_are_a_plain_disk(tmp_path: Path) -> None:
 # Overlays
 
 
-async def test_overlay_is_an_empty_qcow2_without_a_name(tmp_path: Path) -> None:
-    drive = CheckedDrive(Path("/unused"), "raw", False, 5 * MIB, None)
-    with await make_overlay(drive, tmp_path) as overlay:
+@pytest.mark.parametrize("size_bytes", [512, 5 * MIB, 512 * MIB, 512 * MIB + 512, 60 << 40])
+def test_overlay_is_an_empty_qcow2_without_a_name(tmp_path: Path, size_bytes: int) -> None:
+    drive = CheckedDrive(Path("/unused"), "raw", False, size_bytes, None)
+    with make_overlay(drive, tmp_path) as overlay:
         assert list(tmp_path.iterdir()) == []
         assert os.fstat(overlay.fileno()).st_nlink == 0
         overlay.seek(0)
-        head = overlay.read(32)
-    assert struct.unpack(">4sIQIIQ", head)[::5] == (b"QFI\xfb", 5 * MIB)
+        (tmp_path / "copy").write_bytes(overlay.read())
+    assert json.loads(qemu_img("info", "--output=json", tmp_path / "copy"))["virtual-size"] == size_bytes
+    subprocess.run(["qemu-io", "-c", f"write -P 1 {size_bytes - 512} 512", tmp_path / "copy"], check=True)
+    assert "No errors were found" in qemu_img("check", tmp_path / "copy")
 
 
-async def test_overlay_in_a_missing_directory_says_what_to_do(tmp_path: Path) -> None:
+def test_overlay_in_a_missing_directory_says_what_to_do(tmp_path: Path) -> None:
     drive = CheckedDrive(Path("/unused"), "raw", False, 5 * MIB, None)
     with pytest.raises(DriveError, match="TMPDIR can name another place"):
-        await make_overlay(drive, tmp_path / "absent")
+        make_overlay(drive, tmp_path / "absent")
