@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import Any, Final
 
 import pytest
@@ -47,6 +47,15 @@ def _missing(marker: str) -> str | None:
         return "/dev/fuse cannot be opened"
     programs = [program for program in _PROGRAMS[marker] if shutil.which(program) is None]
     return f"not installed: {', '.join(programs)}" if programs else None
+
+
+@pytest.fixture(autouse=True)
+def working_directory() -> Iterator[None]:
+    """Go back after each test: handlers of the daemon, called in this process, change the directory."""
+    directory = os.open(".", os.O_PATH)
+    yield
+    os.fchdir(directory)
+    os.close(directory)
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,8 @@
 
 import queue
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -70,11 +70,12 @@ class Scratch:
         trio.from_thread.run(self._load, procedure, args, data, trio_token=self._token)
 
     async def _load(self, procedure: Procedure[Any, None], args: Any, data: bytes) -> None:
-        async def source() -> AsyncIterator[bytes]:
+        async def source() -> AsyncGenerator[bytes, None]:
             yield data
 
         with trio.fail_after(WAIT_S):
-            await self._appliance.channels[0].upload(procedure, args, source())
+            async with aclosing(source()) as pieces:
+                await self._appliance.channels[0].upload(procedure, args, pieces)
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 import os
 import threading
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import Final
 
 from tests.interoperability.library import Library
@@ -139,8 +138,7 @@ def progress(stage: Stage) -> Iterator[str]:
 def _summary(name: str, library: Library) -> Iterator[str]:
     messages = library.driver_progress()
     times = [message[0] for message in messages]
-    pauses = [later - earlier for earlier, later in pairwise(times)]
-    # The last message may follow at once.
     yield f"{name}: there were progress messages: {bool(messages)}"
-    yield f"{name}: at most four a second: {all(pause > 0.2 for pause in pauses[:-1])}"
+    # On average: what a busy machine holds back arrives in a heap. The first and the last may come at once.
+    yield f"{name}: at most four a second: {len(times) <= 4 * (times[-1] - times[0]) + 3 if times else True}"
     yield f"{name}: the last one is complete: {bool(messages) and messages[-1][3] == messages[-1][4]}"
