@@ -8,7 +8,7 @@ SYSTEM_PACKAGES := qemu-system-x86 qemu-utils fuse3 libfuse3-dev e2fsprogs fdisk
 TEST_PACKAGES := debootstrap xfsprogs btrfs-progs dosfstools mtools ntfs-3g attr acl libcap2-bin \
 	bzip2 file lzop xz-utils guestfish guestfsd guestmount libguestfs-tools libguestfs-xfs python3-guestfs supermin
 
-.PHONY: setup demo test interoperability lint bench clean
+.PHONY: setup demo test lint bench clean
 
 setup: $(VENV)/.installed
 
@@ -21,16 +21,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt Makefile tools/install-debian
 demo: setup
 	$(BIN)/python -m demo
 
-# Beside libguestfs's own appliance: scripts and a random mixture, 20 minutes more.
-SIDE_BY_SIDE := tests/interoperability/test_scripts.py tests/interoperability/test_mixture.py
-
 test: setup
 	tools/install-debian-packages $(TEST_PACKAGES)
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE:%=--ignore=%)
-
-interoperability: setup
-	tools/install-debian-packages $(TEST_PACKAGES)
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
+	$(BIN)/python -m pytest
 
 lint: setup
 	$(BIN)/ruff check .
