@@ -9,7 +9,8 @@ from typing import Final
 
 from daemon.session import CallError
 
-ENVIRONMENT: Final = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
+ENVIRONMENT: Final = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "BLKID_FILE": "/dev/null"}
+"""libblkid's cache would tell for two seconds what was on a disk before."""
 NOT_RECOGNISED: Final = (0, 2, 8)
 """How blkid(8) ends: well, with nothing recognised, or with several things at once, which is nothing that is sure."""
 EXTRA_FILE: Final = "/proc/self/fd/3"

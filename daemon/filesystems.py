@@ -7,6 +7,7 @@ from typing import Final
 from daemon.assembly import assemble
 from daemon.command import NOT_RECOGNISED, run, text_of
 from daemon.devices import disks, partitions, partitions_of, wire_name
+from daemon.disk_writes import device_to_write
 from daemon.mountables import volume_of
 from daemon.registry import handles
 from daemon.session import CallError, Session
@@ -129,4 +130,5 @@ def internal_parse_mountable(_session: Session, args: MountableArgs) -> Internal
 @handles(procedures.WIPEFS)
 def wipefs(_session: Session, args: DeviceArgs) -> None:
     """Wipe the signatures of a device, so that nothing is recognised on it."""
-    run(["wipefs", "--quiet", "-a", "--force", args.device])
+    with device_to_write(args.device):
+        run(["wipefs", "--quiet", "-a", "--force", args.device])

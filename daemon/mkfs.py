@@ -6,6 +6,7 @@ from typing import Final
 from daemon.command import option, run, run_status
 from daemon.confined import located
 from daemon.devices import wire_name
+from daemon.disk_writes import device_to_write
 from daemon.registry import handles
 from daemon.session import CallError, Session
 from rpc import procedures
@@ -62,7 +63,7 @@ def make(args: MkfsArgs) -> None:
     fstype = args.fstype
     if not fstype.replace("_", "").replace("-", "").replace(".", "").isalnum():
         raise CallError(f"{fstype}: not the name of a type of filesystem")
-    words = ["-F"] if fstype in _EXT else ["-I"] if fstype in _FAT else list(_QUIET.get(fstype, ()))
+    words = ["-F"] if fstype in _EXT else ["-I", "--mbr=n"] if fstype in _FAT else list(_QUIET.get(fstype, ()))
     if args.blocksize is not None:
         words += _block_size(fstype, args.blocksize)
     if args.label is not None and fstype in _EXT and len(os.fsencode(args.label)) > _EXT_LABEL_MAX_BYTES:
@@ -79,8 +80,9 @@ def make(args: MkfsArgs) -> None:
     words += option(_LABEL_FLAGS.get(fstype, "-L"), args.label)
     _must_exist(f"mkfs.{fstype}")  # nothing is wiped for a type that cannot be made
     try:
-        run(["wipefs", "--quiet", "-a", args.device])
-        run([f"mkfs.{fstype}", *words, args.device])
+        with device_to_write(args.device):
+            run(["wipefs", "--quiet", "-a", args.device])
+            run([f"mkfs.{fstype}", *words, args.device])
     except CallError as exc:
         raise CallError(f"{fstype} on {wire_name(args.device)}: {exc}") from exc
 

@@ -2,7 +2,7 @@
 
 import os
 import re
-from errno import EINVAL
+from errno import EINVAL, ENOENT
 from typing import Final
 
 from daemon.command import run, run_status, text_of
@@ -37,8 +37,10 @@ def _parted(device: str, *words: str) -> str:
     """Read or change a table; what parted says is about the device as named on the wire.
 
     Raises:
-        OSError: EINVAL, there is no partition table.
+        OSError: EINVAL, there is no partition table; ENOENT, there is no such device.
     """
+    if not os.path.exists(device):
+        raise OSError(ENOENT, "no such device", wire_name(device))
     status, output, errors = run_status(["parted", "-m", "-s", "--", device, *words])
     lines = (output + errors).decode("utf-8", "surrogateescape").splitlines()
     text = "\n".join(line for line in lines if "udevadm" not in line)  # which it misses in the appliance

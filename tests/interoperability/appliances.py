@@ -44,6 +44,7 @@ def their_appliance() -> Path:
     version = kernel.name.removeprefix("vmlinuz-")
 
     def build(directory: Path) -> None:
+        Path("/lib/modules").mkdir(exist_ok=True)  # supermin looks at it, though it is told of another
         run(
             *("env", f"SUPERMIN_KERNEL={kernel}", f"SUPERMIN_KERNEL_VERSION={version}"),
             f"SUPERMIN_MODULES={tree / 'lib/modules' / version}",

@@ -32,6 +32,11 @@ def outcomes(library: Library, calls: Iterable[Call], target: str) -> list[str]:
     return [line.replace(place, "") for line in lines]
 
 
+def without_identifiers(text: str) -> str:
+    """Leave out UUIDs, which are new in each run."""
+    return _LVM_UUID.sub("<uuid>", _UUID.sub("<uuid>", text))
+
+
 def _outcome(library: Library, call: Call, target: str) -> object:
     into_file = target in call.arguments
     if into_file:
@@ -56,7 +61,7 @@ def _plain(value: Any) -> object:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if isinstance(value, str):
-        return _LVM_UUID.sub("<uuid>", _UUID.sub("<uuid>", value))
+        return without_identifiers(value)
     if isinstance(value, bytes) and len(value) > _KEPT_BYTES:
         return f"{len(value)} bytes, sha256 {hashlib.sha256(value).hexdigest()}"
     return value

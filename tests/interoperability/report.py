@@ -59,7 +59,8 @@ def _mixture(result: Result) -> str:
     text = (
         f"\n## The mixture\n\n{result.calls} calls of seed {SEED}, on identical disks, in {result.ours_s:.0f} s with "
         f"our daemon, {result.theirs_s:.0f} s with libguestfs's, which refuses {result.calls - result.succeeded}. "
-        f"{len(result.ours)} answers differ, for these reasons:\n\n"
+        "The last lines are what the disks hold afterwards, read by this machine's kernel. "
+        f"{len(result.ours)} lines differ, for these reasons:\n\n"
         "| how many | why | for example |\n| --: | --- | --- |\n"
     )
     return text + "".join(f"| {len(found)} | {reason} | {found[0]} |\n" for reason, found in reasons.items())
