@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 SYSTEM_PACKAGES := qemu-system-x86 qemu-utils fuse3 libfuse3-dev e2fsprogs fdisk rsync gcc pkg-config python3-dev python3-venv
-TEST_PACKAGES := debootstrap xfsprogs btrfs-progs dosfstools mtools ntfs-3g attr acl libcap2-bin \
+TEST_PACKAGES := debootstrap xfsprogs btrfs-progs dosfstools mtools ntfs-3g attr acl libcap2-bin cryptsetup-bin \
 	bzip2 file lzop xz-utils guestfish guestfsd guestmount libguestfs-tools libguestfs-xfs python3-guestfs supermin
 
 .PHONY: setup demo test lint bench clean

@@ -15,6 +15,8 @@ TEMPLATE_VARIABLE: Final = "GUESTMOUNT_PY_TEMPLATE"
 MEMORY_MIB: Final = 512
 MEMORY_MIN_MIB: Final = 256
 """libguestfs's minimum."""
+LUKS2_MEMORY_MIB: Final = 1536
+"""Room for Argon2id, to which cryptsetup gives up to 1 GiB (cryptsetup: configure.ac), beside the appliance itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +52,8 @@ class ApplianceConfig:
     """How to launch.
 
     Attributes:
+        memory_mib: of the guest; None for as much as the job needs, see ``ram_mib``.
+        encrypted: a LUKS2 device is to be opened.
         channel_count: conversations with the daemon, each served by a process of its own.
         launch_timeout_s: longest time until the daemon's launch word.
         append: further words of the kernel command line.
@@ -58,7 +62,8 @@ class ApplianceConfig:
     """
 
     drives: tuple[Drive, ...]
-    memory_mib: int = MEMORY_MIB
+    memory_mib: int | None = None
+    encrypted: bool = False
     smp: int = 1
     channel_count: int = 4
     accelerator: Accelerator = "auto"
@@ -68,6 +73,13 @@ class ApplianceConfig:
     qemu: str = "qemu-system-x86_64"
     template: bool = True
     temporary: Path = field(default_factory=lambda: Path(tempfile.gettempdir()))
+
+    @property
+    def ram_mib(self) -> int:
+        """Return how much memory the guest gets, which is also one size of template each."""
+        if self.memory_mib is not None:
+            return self.memory_mib
+        return LUKS2_MEMORY_MIB if self.encrypted else MEMORY_MIB
 
 
 def config_from_environment(
@@ -81,8 +93,8 @@ def config_from_environment(
     Raises:
         UsageError: LIBGUESTFS_MEMSIZE is no number, or too low; GUESTMOUNT_PY_TEMPLATE is neither 0 nor 1.
     """
-    memory = environment.get("LIBGUESTFS_MEMSIZE", str(MEMORY_MIB))
-    if not memory.isdecimal() or int(memory) < MEMORY_MIN_MIB:
+    memory = environment.get("LIBGUESTFS_MEMSIZE")
+    if memory is not None and (not memory.isdecimal() or int(memory) < MEMORY_MIN_MIB):
         raise UsageError(f"LIBGUESTFS_MEMSIZE={memory}: give a number of MiB, at least {MEMORY_MIN_MIB}")
     template = environment.get(TEMPLATE_VARIABLE) or "1"
     if template not in ("0", "1"):
@@ -95,7 +107,7 @@ def config_from_environment(
         accelerator = "kvm"
     return ApplianceConfig(
         drives=drives,
-        memory_mib=int(memory),
+        memory_mib=int(memory) if memory else None,
         accelerator=accelerator,
         verbose=verbose,
         append=environment.get("LIBGUESTFS_APPEND", ""),

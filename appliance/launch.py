@@ -18,7 +18,15 @@ from appliance.patience import lone_leaf, patience
 from appliance.restore import ensure_template, job_key, resume, start_restored
 from appliance.running import Appliance, ConsoleSink, Job, Started, root_uuid, start_qemu
 from appliance.state import Event, State, StateMachine
-from appliance.template import Template, TemplateUnusable, discard_template, opened_template, template_path
+from appliance.template import (
+    Template,
+    TemplateUnusable,
+    discard_template,
+    failed_lately,
+    note_failure,
+    opened_template,
+    template_path,
+)
 from rpc.client import open_channel
 from rpc.errors import ConnectionLost, LaunchError, LaunchTimeout, ProtocolError, RemoteProtocolError, UsageError
 
@@ -101,6 +109,7 @@ async def prepare_template(config: ApplianceConfig, log: Log, files: ApplianceFi
     directory = cache_directory()
     make_private(directory)
     key = job_key(job)
+    note_failure(directory, key, failed=False)
     with suppress(FileNotFoundError):
         _check_template(directory, key)
     await ensure_template(job, directory, key, lambda _data: None, log)
@@ -123,6 +132,9 @@ async def _restored(job: Job, log: Log, console: ConsoleSink, stack: AsyncExitSt
     """
     directory = cache_directory()
     key = job_key(job)
+    if failed_lately(directory, key):
+        log("the appliance boots: restoring it failed within the last hour")
+        return None
     try:
         make_private(directory)
         await ensure_template(job, directory, key, console, log)
@@ -130,6 +142,9 @@ async def _restored(job: Job, log: Log, console: ConsoleSink, stack: AsyncExitSt
             return await _resumed(job, template, console, log, stack)
     except (LaunchError, ConnectionLost, ProtocolError, TemplateUnusable, FileNotFoundError) as exc:
         discard_template(directory, key)
+        if not isinstance(exc, TemplateUnusable | FileNotFoundError):  # the next one made will do
+            with suppress(OSError):
+                note_failure(directory, key)
         log(f"the appliance could not be restored from its template, so it boots: {exc}")
         return None
 

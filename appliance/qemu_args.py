@@ -91,7 +91,7 @@ def _template_arguments(config: ApplianceConfig, template: TemplateFds) -> list[
     share = "on" if template.state is None else "off"
     path = f"/proc/self/fd/{template.memory}"
     return [
-        *("-object", f"memory-backend-file,id=ram,size={config.memory_mib}M,mem-path={path},share={share}"),
+        *("-object", f"memory-backend-file,id=ram,size={config.ram_mib}M,mem-path={path},share={share}"),
         *("-machine", "memory-backend=ram"),
         *("-chardev", f"socket,id=control,fd={template.control}", "-mon", "chardev=control,mode=control"),
         *(() if template.state is None else ("-S", "-incoming", "defer")),
@@ -103,7 +103,7 @@ def machine_arguments(config: ApplianceConfig, accelerator: str) -> list[str]:
     return [
         *("-no-user-config", "-nodefaults", "-display", "none", "-no-reboot", "-sandbox", _SANDBOX),
         *("-machine", f"q35,accel={accelerator},graphics=off", "-cpu", _CPU[accelerator]),
-        *("-smp", str(config.smp), "-m", str(config.memory_mib), "-serial", "stdio"),
+        *("-smp", str(config.smp), "-m", str(config.ram_mib), "-serial", "stdio"),
     ]
 
 

@@ -69,7 +69,7 @@ async def ensure_template(job: Job, directory: Path, key: str, console: ConsoleS
 
 
 async def _make(job: Job, directory: Path, key: str, console: ConsoleSink) -> None:
-    memory_bytes = job.config.memory_mib << 20
+    memory_bytes = job.config.ram_mib << 20
     with nameless_file(directory, memory_bytes) as file:
         try:
             async with AsyncExitStack() as stack:

@@ -21,6 +21,9 @@ _KEPT: Final = 4
 """Most templates that are kept; one takes about 130 MB on the disk."""
 _UNUSED_S: Final = 24 * 3600.0
 _PREFIX: Final = "template-"
+_FAILED_PREFIX: Final = "failed-template-"
+_FAILED_S: Final = 3600.0
+"""How long nobody tries again what failed: it costs a boot, and the mount boots anyway then."""
 _END: Final = struct.Struct(">Q8s")
 _MAGIC: Final = b"GMPYTPL1"
 _MANIFEST_MAX_BYTES: Final = 1 << 16
@@ -161,8 +164,27 @@ def discard_template(directory: Path, key: str) -> None:
     template_path(directory, key).unlink(missing_ok=True)
 
 
+def failed_lately(directory: Path, key: str) -> bool:
+    """Tell whether a template could not be made or restored within the last hour."""
+    with suppress(FileNotFoundError):
+        return time.time() - (directory / f"{_FAILED_PREFIX}{key}").stat().st_mtime < _FAILED_S
+    return False
+
+
+def note_failure(directory: Path, key: str, *, failed: bool = True) -> None:
+    """Remember that a template could not be made or restored, or forget it."""
+    mark = directory / f"{_FAILED_PREFIX}{key}"
+    if failed:
+        mark.touch()
+    else:
+        mark.unlink(missing_ok=True)
+
+
 def prune_templates(directory: Path) -> None:
     """Make room for one more: the oldest go, and those not used for a day; call with the makers' lock held."""
+    for path in directory.glob(f"{_FAILED_PREFIX}*"):
+        if not failed_lately(directory, path.name.removeprefix(_FAILED_PREFIX)):
+            path.unlink(missing_ok=True)
     used = {}
     for path in directory.glob(f"{_PREFIX}*"):
         with suppress(FileNotFoundError):

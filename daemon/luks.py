@@ -29,7 +29,11 @@ def _open(device: str, key: str, mapname: str, kind: str, *, read_only: bool = F
     """Decrypt a device as ``/dev/mapper/MAPNAME``."""
     if not mapname or "/" in mapname or mapname in (".", "..", "control"):
         raise CallError(f"{mapname}: not the name of a mapping")
-    _cryptsetup(key, "open", *(["--readonly"] if read_only else []), "--type", kind, "--", device, mapname)
+    try:
+        _cryptsetup(key, "open", *(["--readonly"] if read_only else []), "--type", kind, "--", device, mapname)
+    except CallError as exc:
+        hint = ": LIBGUESTFS_MEMSIZE=1536 gives the appliance enough" if "memory" in str(exc) else ""
+        raise CallError(f"{str(exc).rstrip('.')}{hint}") from exc
 
 
 @handles(procedures.CRYPTSETUP_OPEN)

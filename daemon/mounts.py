@@ -4,6 +4,7 @@ import os
 
 from daemon.command import NOT_RECOGNISED, run
 from daemon.devices import disks, wire_name
+from daemon.libmount import mounted
 from daemon.mountables import subvolume_option, volume_of, wire_mountable
 from daemon.registry import handles
 from daemon.session import CallError, Session
@@ -14,7 +15,7 @@ from rpc.procedures.mounting import MountArgs, MountOptionsArgs, MountVfsArgs
 
 
 def _mount(session: Session, mountable: str, mountpoint: str, options: str = "", vfstype: str = "") -> None:
-    """Mount a device; mount(8) is told where the mount point's links end inside the guest's root.
+    """Mount a device; where the mount point's links end inside the guest's root is known by then.
 
     ``nodev`` and ``nosuid`` keep a hostile filesystem's device nodes and setuid bits dead; neither shows in attributes.
     Without a type mount(8) finds it, and hands NTFS to ntfs-3g as ``mount.ntfs``.
@@ -23,8 +24,10 @@ def _mount(session: Session, mountable: str, mountpoint: str, options: str = "",
         raise CallError(f"{mountpoint}: a mount point must begin with /")
     volume = volume_of(mountable)
     target = session.sysroot.outside(os.fsencode(mountpoint))
-    words = [options, subvolume_option(volume), "nodev", "nosuid"]
-    argv: list[str | bytes] = ["mount", "-o", ",".join(filter(None, words))]
+    words = ",".join(filter(None, [options, subvolume_option(volume), "nodev", "nosuid"]))
+    if mounted(volume.device, target, words, vfstype):
+        return
+    argv: list[str | bytes] = ["mount", "-o", words]
     if vfstype:
         argv += ["-t", vfstype]
     try:

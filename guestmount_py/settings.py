@@ -15,7 +15,8 @@ DRIVES_MAX: Final = 255
 class Settings(TypedDict, total=False):
     """What ``Guest.configure`` takes: the fields of ``ApplianceConfig`` but for the drives."""
 
-    memory_mib: int
+    memory_mib: int | None
+    encrypted: bool
     smp: int
     channel_count: int
     accelerator: Accelerator
@@ -34,7 +35,7 @@ def changed(config: ApplianceConfig, settings: Settings) -> ApplianceConfig:
         UsageError: a value is impossible.
     """
     config = replace(config, **settings)
-    if config.memory_mib < MEMORY_MIN_MIB:
+    if config.ram_mib < MEMORY_MIN_MIB:
         raise UsageError(f"memory_mib={config.memory_mib}: the appliance needs {MEMORY_MIN_MIB} MiB at least")
     for name in ("smp", "channel_count", "launch_timeout_s"):
         if getattr(config, name) <= 0:

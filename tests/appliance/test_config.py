@@ -2,13 +2,13 @@ from pathlib import Path
 
 import pytest
 
-from appliance.config import MEMORY_MIB, Accelerator, config_from_environment
+from appliance.config import LUKS2_MEMORY_MIB, MEMORY_MIB, Accelerator, ApplianceConfig, config_from_environment
 from rpc.errors import UsageError
 
 
 def test_empty_environment_gives_the_defaults() -> None:
     config = config_from_environment((), verbose=False, environment={})
-    assert (config.memory_mib, config.accelerator, config.qemu) == (MEMORY_MIB, "auto", "qemu-system-x86_64")
+    assert (config.ram_mib, config.accelerator, config.qemu) == (MEMORY_MIB, "auto", "qemu-system-x86_64")
 
 
 def test_variables_of_libguestfs_are_honoured() -> None:
@@ -19,8 +19,13 @@ def test_variables_of_libguestfs_are_honoured() -> None:
         "LIBGUESTFS_TMPDIR": "/scratch",
     }
     config = config_from_environment((), verbose=True, environment=environment)
-    assert (config.memory_mib, config.append, config.qemu) == (1024, "debug", "/opt/qemu")
+    assert (config.ram_mib, config.append, config.qemu) == (1024, "debug", "/opt/qemu")
     assert (config.temporary, config.verbose) == (Path("/scratch"), True)
+
+
+def test_encrypted_disks_get_more_memory_unless_the_user_says_how_much() -> None:
+    assert ApplianceConfig(drives=(), encrypted=True).ram_mib == LUKS2_MEMORY_MIB > 1024 + MEMORY_MIB // 2
+    assert ApplianceConfig(drives=(), encrypted=True, memory_mib=300).ram_mib == 300
 
 
 @pytest.mark.parametrize(

@@ -177,6 +177,8 @@ async def test_template_is_used_from_any_cache(appliance_files: ApplianceFiles, 
 async def test_truncated_template_falls_back(appliance_files: ApplianceFiles, template: Path) -> None:
     os.truncate(template, 300 * MIB)
     assert await _boots_instead(appliance_files, template) == "it was cut short"
+    async with _launched(appliance_files) as appliance:
+        assert appliance.restored
 
 
 async def test_memory_that_never_answers_falls_back(
@@ -202,6 +204,11 @@ async def test_state_that_qemu_does_not_know_falls_back_with_qemus_words(
         file.write(b"not a migration stream")
         finish_template(file, template.parent, key, 512 * MIB)
     assert "migration" in await _boots_instead(appliance_files, template)
+    said = list[str]()
+    async with _launched(appliance_files, said=said) as appliance:
+        assert not appliance.restored
+    assert said == ["the appliance boots: restoring it failed within the last hour"]
+    assert _templates(template.parent) == []
 
 
 async def test_daemon_that_refuses_to_resume_falls_back(

@@ -11,8 +11,10 @@ from appliance.config import ApplianceFiles
 from appliance.template import (
     TemplateUnusable,
     discard_template,
+    failed_lately,
     finish_template,
     nameless_file,
+    note_failure,
     opened_template,
     prune_templates,
     template_key,
@@ -175,3 +177,21 @@ def test_key_changes_with_place_arguments_and_accelerator(files: ApplianceFiles)
     elsewhere = replace(files, root=files.root.with_name("other"))
     keys = {_key(files), _key(elsewhere), _key(files, ("-m", "513")), _key(files, accelerator="kvm")}
     assert len(keys) == 4
+
+
+def test_failure_is_remembered_for_an_hour(tmp_path: Path) -> None:
+    assert not failed_lately(tmp_path, "k")
+    note_failure(tmp_path, "k")
+    assert failed_lately(tmp_path, "k")
+    assert not failed_lately(tmp_path, "other")
+    long_ago_s = time.time() - 3700
+    os.utime(tmp_path / "failed-template-k", (long_ago_s, long_ago_s))
+    assert not failed_lately(tmp_path, "k")
+    prune_templates(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_failure_can_be_forgotten(tmp_path: Path) -> None:
+    note_failure(tmp_path, "k")
+    note_failure(tmp_path, "k", failed=False)
+    assert not failed_lately(tmp_path, "k")

@@ -1,0 +1,52 @@
+"""mount(8) without a process of its own: its library, called from here; a new process costs more than a mount."""
+
+from functools import cache
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import ctypes
+
+_MOUNTED: Final = 1
+
+
+def mounted(device: str, target: bytes, options: str, vfstype: str) -> bool:
+    """Mount as mount(8) would, but for filesystems that need a helper; tell whether that succeeded.
+
+    Nothing is said of why not: mount(8), asked next, knows the words.
+
+    Args:
+        device: the path of a block device.
+        target: the mount point.
+        options: as for ``mount -o``.
+        vfstype: empty to find out.
+    """
+    library = _library()
+    context = library.mnt_new_context()
+    if not context:
+        return False
+    try:
+        library.mnt_context_disable_helpers(context, 1)
+        library.mnt_context_set_source(context, device.encode())
+        library.mnt_context_set_target(context, target)
+        library.mnt_context_set_options(context, options.encode())
+        if vfstype:
+            library.mnt_context_set_fstype(context, vfstype.encode())
+        return bool(library.mnt_context_mount(context) == 0 and library.mnt_context_get_status(context) == _MOUNTED)
+    finally:
+        library.mnt_free_context(context)
+
+
+@cache
+def _library() -> "ctypes.CDLL":
+    """Return libmount (util-linux: libmount/src/libmount.h.in)."""
+    import ctypes  # too slow to import at each boot
+
+    library = ctypes.CDLL("libmount.so.1")
+    library.mnt_new_context.restype = ctypes.c_void_p
+    library.mnt_free_context.argtypes = [ctypes.c_void_p]
+    library.mnt_context_disable_helpers.argtypes = [ctypes.c_void_p, ctypes.c_int]
+    for name in ("source", "target", "options", "fstype"):
+        getattr(library, f"mnt_context_set_{name}").argtypes = [ctypes.c_void_p, ctypes.c_char_p]
+    for name in ("mount", "get_status"):
+        getattr(library, f"mnt_context_{name}").argtypes = [ctypes.c_void_p]
+    return library
