@@ -8,7 +8,7 @@ SYSTEM_PACKAGES := qemu-system-x86 qemu-utils fuse3 libfuse3-dev e2fsprogs fdisk
 TEST_PACKAGES := debootstrap xfsprogs btrfs-progs dosfstools mtools ntfs-3g attr acl libcap2-bin cryptsetup-bin \
 	bzip2 file lzop xz-utils guestfish guestfsd guestmount libguestfs-tools libguestfs-xfs python3-guestfs supermin
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo test test-booting lint bench clean
 
 setup: $(VENV)/.installed
 
@@ -24,6 +24,11 @@ demo: setup
 test: setup
 	tools/install-debian-packages $(TEST_PACKAGES)
 	$(BIN)/python -m pytest
+
+# All that launches our appliance, booted instead of restored; libguestfs's programs always boot it.
+test-booting: setup
+	tools/install-debian-packages $(TEST_PACKAGES)
+	GUESTMOUNT_PY_TEMPLATE=0 $(BIN)/python -m pytest -m appliance --ignore=tests/interoperability
 
 lint: setup
 	$(BIN)/ruff check .
