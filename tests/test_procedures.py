@@ -205,6 +205,8 @@ def test_extensions_stand_far_above_libguestfs() -> None:
         10002: "read_files",
         10003: "list_directories",
         10004: "resume",
+        10005: "map_files",
+        10006: "device_map",
     }
     assert max(LIBGUESTFS) < FIRST_EXTENSION
 

@@ -40,6 +40,47 @@ class ResumeArgs(NamedTuple):
     serials: list[str]
 
 
+class MapFilesArgs(NamedTuple):
+    """Carry the arguments of ``map_files``: names in one directory."""
+
+    path: GuestPath
+    names: list[FileName]
+
+
+class DeviceSegment(NamedTuple):
+    """One run of a filesystem's address space.
+
+    Attributes:
+        start: its first address, in bytes as FIEMAP gives them.
+        length: in bytes.
+        serial: serial number of the drive that holds it.
+        offset: where in that drive, in bytes.
+    """
+
+    start: UInt64
+    length: UInt64
+    serial: str
+    offset: UInt64
+
+
+class DeviceMap(NamedTuple):
+    """Where a filesystem lies on the drives.
+
+    Attributes:
+        filesystem: the kernel's number of the mount, as in the stream of ``map_files``.
+        fstype: the kernel's name of its type.
+        reason: why its files cannot be mapped, in words; empty if they can.
+        block_bytes: its block size.
+        segments: in the order of their addresses; none if there is a reason.
+    """
+
+    filesystem: UInt64
+    fstype: str
+    reason: str
+    block_bytes: UInt32
+    segments: list[DeviceSegment]
+
+
 HELLO: Final = Procedure(number=10000, name="hello", args=HelloArgs, result=codec_of(Hello))
 LIST_DIRECTORY: Final = Procedure(
     number=10001, name="list_directory", args=PathArgs, result=VOID, transfer=Transfer.FILE_OUT
@@ -51,3 +92,5 @@ LIST_DIRECTORIES: Final = Procedure(
     number=10003, name="list_directories", args=ListDirectoriesArgs, result=VOID, transfer=Transfer.FILE_OUT
 )
 RESUME: Final = Procedure(number=10004, name="resume", args=ResumeArgs, result=STRING_LIST)
+MAP_FILES: Final = Procedure(number=10005, name="map_files", args=MapFilesArgs, result=VOID, transfer=Transfer.FILE_OUT)
+DEVICE_MAP: Final = Procedure(number=10006, name="device_map", args=PathArgs, result=codec_of(DeviceMap))
