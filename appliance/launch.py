@@ -194,4 +194,5 @@ async def _await_daemon(started: Started, config: ApplianceConfig, log: Log, sta
             await appliance.console.ended.wait()
             raise LaunchError(f"qemu ended with status {status}: {appliance.console_tail}") from exc
         raise LaunchError(f"the appliance hung up while it started: {appliance.console_tail}") from exc
+    started.run_control()
     return appliance

@@ -22,6 +22,9 @@ class Qcow2Header:
 
     refers_elsewhere: bool
     """It names a backing file or an external data file."""
+    has_data_file: bool
+    """Its clusters are in another file."""
+    is_encrypted: bool
     cluster_bits: int
     refcount_table_offset: int
     refcount_table_bytes: int
@@ -63,6 +66,8 @@ def read_header(path: Path) -> Qcow2Header:
         raise DriveError(f"{path}: damaged qcow2 header: run 'qemu-img check' on it")
     return Qcow2Header(
         refers_elsewhere=backing_offset != 0 or bool(incompatible & _DATA_FILE_BIT),
+        has_data_file=bool(incompatible & _DATA_FILE_BIT),
+        is_encrypted=fields[6] != 0,
         cluster_bits=cluster_bits,
         refcount_table_offset=table_offset,
         refcount_table_bytes=table_clusters << cluster_bits,

@@ -27,12 +27,10 @@ class TemplateFds(NamedTuple):
 
     Attributes:
         memory: of the file that is the guest's memory.
-        control: of the control channel (QMP).
         state: of the saved state; None if the template is being made.
     """
 
     memory: int
-    control: int
     state: int | None = None
 
 
@@ -43,6 +41,7 @@ def qemu_arguments(
     accelerator: str,
     root_uuid: str,
     channel_fds: Sequence[int],
+    control_fd: int,
     drives: Sequence[tuple[CheckedDrive, int]],
     template: TemplateFds | None = None,
 ) -> list[str]:
@@ -57,6 +56,7 @@ def qemu_arguments(
         accelerator: ``kvm`` or ``tcg``.
         root_uuid: of the root's filesystem.
         channel_fds: inherited sockets, one for each channel.
+        control_fd: inherited socket of the control channel (QMP).
         drives: each with the inherited descriptor of its overlay.
         template: what it is saved to or restored from.
     """
@@ -64,6 +64,7 @@ def qemu_arguments(
     arguments = machine_arguments(config, accelerator)
     if template is not None:
         arguments += _template_arguments(config, template)
+    arguments += ["-chardev", f"socket,id=control,fd={control_fd}", "-mon", "chardev=control,mode=control"]
     if not restored:
         arguments += ["-kernel", str(files.kernel), "-initrd", str(files.initrd)]
         arguments += ["-append", kernel_command_line(config, f"root=UUID={root_uuid}")]
@@ -93,7 +94,6 @@ def _template_arguments(config: ApplianceConfig, template: TemplateFds) -> list[
     return [
         *("-object", f"memory-backend-file,id=ram,size={config.ram_mib}M,mem-path={path},share={share}"),
         *("-machine", "memory-backend=ram"),
-        *("-chardev", f"socket,id=control,fd={template.control}", "-mon", "chardev=control,mode=control"),
         *(() if template.state is None else ("-S", "-incoming", "defer")),
     ]
 
@@ -131,7 +131,7 @@ def drive_node(drive: CheckedDrive, index: int) -> dict[str, Any]:
         base["backing"] = None
     return {
         "driver": "qcow2",
-        "node-name": f"drive{index}",
+        "node-name": node_name(index),
         "file": {"driver": "file", "filename": f"/dev/fdset/{_FIRST_FDSET + index}", "locking": "off"},
         "backing": base,
         "discard": "unmap",
@@ -148,7 +148,7 @@ def disk_device(drive: CheckedDrive, index: int) -> dict[str, Any]:
     device = {
         "driver": "scsi-hd",
         "bus": "scsi.0",
-        "drive": f"drive{index}",
+        "drive": node_name(index),
         "scsi-id": index,
         "serial": drive_serial(index),
         "werror": "report",
@@ -157,6 +157,11 @@ def disk_device(drive: CheckedDrive, index: int) -> dict[str, Any]:
     if drive.blocksize_bytes is not None:
         device |= {"logical_block_size": drive.blocksize_bytes, "physical_block_size": drive.blocksize_bytes}
     return device
+
+
+def node_name(index: int) -> str:
+    """Return what qemu calls a drive's overlay, which is what the guest sees."""
+    return f"drive{index}"
 
 
 def drive_serial(index: int) -> str:

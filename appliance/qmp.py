@@ -32,12 +32,16 @@ class Qmp:
 
     Args:
         stream: our end of a socketpair whose other end qemu has inherited.
+
+    Attributes:
+        is_greeted: it has begun.
     """
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._socket: Final = stream.socket
         self._buffer = bytearray()
         self._events: deque[dict[str, Any]] = deque()
+        self.is_greeted = False
 
     async def greet(self) -> None:
         """Wait for qemu, and begin.
@@ -45,9 +49,10 @@ class Qmp:
         Raises:
             QmpError: it has ended, or speaks something else.
         """
-        if "QMP" not in await self._message():
+        if "QMP" not in await self.message():
             raise QmpError("qemu's control channel does not begin with its greeting")
         await self.execute("qmp_capabilities")
+        self.is_greeted = True
 
     async def execute(self, command: str, arguments: Mapping[str, Any] | None = None, *, fd: int | None = None) -> Any:
         """Run a command and return what it returns; ``fd`` is passed along.
@@ -55,16 +60,10 @@ class Qmp:
         Raises:
             QmpError: qemu refused it, or has ended.
         """
-        request = _request(command, arguments or {})
-        if fd is None:
-            await self._send(request)
-        else:
-            ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [fd]))]
-            sent_bytes = await self._socket.sendmsg([request], ancillary)
-            await self._send(request[sent_bytes:])
-        while "event" in (answer := await self._message()):
+        await self.send({"execute": command, "arguments": arguments or {}}, fd=fd)
+        while "event" in (answer := await self.message()):
             self._events.append(answer)
-        return _result(command, answer)
+        return result_of(command, answer)
 
     async def event(self, name: str) -> dict[str, Any]:
         """Wait for an event and return its data; others that come are dropped.
@@ -73,11 +72,34 @@ class Qmp:
             QmpError: qemu has ended.
         """
         while True:
-            message = self._events.popleft() if self._events else await self._message()
+            message = self._events.popleft() if self._events else await self.message()
             if message.get("event") == name:
                 return dict(message.get("data", {}))
 
-    async def _message(self) -> dict[str, Any]:
+    async def send(self, request: Mapping[str, Any], *, fd: int | None = None) -> None:
+        """Send a command as it stands; its answer is one of the messages to come.
+
+        Cancellation: half of it may have been sent; nothing more can be then.
+
+        Raises:
+            QmpError: qemu has ended.
+        """
+        data = json.dumps(request).encode() + b"\n"
+        try:
+            if fd is not None:
+                ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [fd]))]
+                data = data[await self._socket.sendmsg([data], ancillary) :]
+            while data:
+                data = data[await self._socket.send(data) :]
+        except (OSError, trio.ClosedResourceError) as exc:
+            raise QmpError(f"qemu hung up: {exc}", hung_up=True) from exc
+
+    async def message(self) -> dict[str, Any]:
+        """Return what qemu says next: an answer or an event.
+
+        Raises:
+            QmpError: it has ended, or talks nonsense.
+        """
         while (end := self._buffer.find(b"\n")) < 0:
             data = await self._receive()
             if not data or len(self._buffer) > _LINE_MAX_BYTES:
@@ -96,22 +118,16 @@ class Qmp:
     async def _receive(self) -> bytes:
         try:
             return bytes(await self._socket.recv(_RECEIVE_BYTES))
-        except OSError as exc:
-            raise QmpError(f"qemu hung up: {exc.strerror}", hung_up=True) from exc
-
-    async def _send(self, data: bytes) -> None:
-        try:
-            while data:
-                data = data[await self._socket.send(data) :]
-        except OSError as exc:
-            raise QmpError(f"qemu hung up: {exc.strerror}", hung_up=True) from exc
+        except (OSError, trio.ClosedResourceError) as exc:
+            raise QmpError(f"qemu hung up: {exc}", hung_up=True) from exc
 
 
-def _request(command: str, arguments: Mapping[str, Any]) -> bytes:
-    return json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n"
+def result_of(command: str, answer: Mapping[str, Any]) -> Any:
+    """Return what a command returned.
 
-
-def _result(command: str, answer: Mapping[str, Any]) -> Any:
+    Raises:
+        QmpError: qemu refused it.
+    """
     if "return" in answer:
         return answer["return"]
     error = answer.get("error")

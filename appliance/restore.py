@@ -46,8 +46,9 @@ def job_key(job: Job) -> str:
         accelerator=job.accelerator,
         root_uuid=job.root_uuid,
         channel_fds=range(job.config.channel_count),
+        control_fd=0,
         drives=(),
-        template=TemplateFds(0, 0),
+        template=TemplateFds(0),
     )
     return template_key(job.files, Path(program), argv, job.accelerator)
 
@@ -95,8 +96,7 @@ async def _save(job: Job, file: int, console: ConsoleSink, stack: AsyncExitStack
 
 async def _saved(started: Started, channel_count: int, state_fd: int) -> None:
     """Wait until a daemon stands at every port, and save the machine."""
-    assert started.control is not None
-    qmp = Qmp(started.control)
+    qmp = started.qmp
     await qmp.greet()
     closed = {port_id(index) for index in range(channel_count)}
     while closed:
@@ -121,8 +121,7 @@ async def start_restored(job: Job, template: Template, console: ConsoleSink, sta
     state_fd = template.state.fileno()
     files = TemplateFiles(template.memory.fileno(), state_fd)
     started = await start_qemu(job, console, stack, files)
-    assert started.control is not None
-    qmp = Qmp(started.control)
+    qmp = started.qmp
     try:
         await qmp.greet()
         await qmp.execute("migrate-set-capabilities", {"capabilities": _CAPABILITIES})

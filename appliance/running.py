@@ -10,11 +10,14 @@ from typing import Final, NamedTuple
 
 import trio
 
+from appliance.blocks import Blocks
 from appliance.config import ApplianceConfig, ApplianceFiles
 from appliance.console import Console
+from appliance.control import Control
 from appliance.drives import CheckedDrive
 from appliance.qemu_args import TemplateFds, qemu_arguments
 from appliance.qemu_process import QemuProcess
+from appliance.qmp import Qmp
 from appliance.state import Event, State, StateMachine
 from rpc.client import Channel
 from rpc.errors import ImageError
@@ -54,14 +57,16 @@ class Appliance:
         channels: conversations with the daemon, launch word received; libguestfs's daemon has one.
         extended: the daemon has our extensions.
         restored: it was restored from a template.
+        blocks: what qemu holds of each drive.
     """
 
-    def __init__(self, process: QemuProcess, console: Console) -> None:
+    def __init__(self, process: QemuProcess, console: Console, blocks: Blocks) -> None:
         self.channels: tuple[Channel, ...] = ()
         self.extended = False
         self.restored = False
         self.gone: Final = trio.Event()
         self.console: Final = console
+        self.blocks: Final = blocks
         self._process = process
         self._machine: StateMachine | None = None
 
@@ -107,12 +112,20 @@ class Started(NamedTuple):
 
     Attributes:
         streams: the channels, none for a template that is being made.
-        control: speaks QMP; a qemu that boots for itself has none.
+        qmp: the control channel, for one task until ``control`` runs.
+        control: the same, for many tasks, once it runs.
+        nursery: of what watches it.
     """
 
     appliance: Appliance
     streams: list[trio.SocketStream]
-    control: trio.SocketStream | None
+    qmp: Qmp
+    control: Control
+    nursery: trio.Nursery
+
+    def run_control(self) -> None:
+        """Open the control channel to many tasks; nobody else may use it then."""
+        self.nursery.start_soon(self.control.run)
 
 
 async def start_qemu(
@@ -134,21 +147,20 @@ async def start_qemu(
                 ours.close()  # the daemon is to be saved while it waits for somebody to listen
             else:
                 streams.append(await _stream(ours, stack))
-        control, fds = None, None
-        if template is not None:
-            ours, descriptor = _pair(inherited)
-            control = await _stream(ours, stack)
-            fds = TemplateFds(template.memory, descriptor, template.state)
+        ours, control_fd = _pair(inherited)
+        qmp = Qmp(await _stream(ours, stack))
+        fds = None if template is None else TemplateFds(*template)
         argv = qemu_arguments(
             job.config,
             job.files,
             accelerator=job.accelerator,
             root_uuid=job.root_uuid,
             channel_fds=channel_fds,
+            control_fd=control_fd,
             drives=job.drives,
             template=fds,
         )
-        descriptors = [*channel_fds, *(overlay for _, overlay in job.drives)]
+        descriptors = [*channel_fds, control_fd, *(overlay for _, overlay in job.drives)]
         descriptors += [number for number in fds or () if number is not None]
         output, console_write = os.pipe2(os.O_CLOEXEC)
         inherited.callback(os.close, console_write)
@@ -157,11 +169,13 @@ async def start_qemu(
             process = QemuProcess([job.config.qemu, *argv], descriptors, console_write)
             undo.pop_all()
     stack.callback(process.close)
-    appliance = Appliance(process, Console(console))
+    control = Control(qmp)
+    appliance = Appliance(process, Console(console), Blocks(control, [drive for drive, _ in job.drives]))
+    stack.callback(appliance.blocks.close)
     nursery.start_soon(appliance.console.pump, trio.lowlevel.FdStream(output))
     nursery.start_soon(appliance.watch)
     stack.push_async_callback(_end, appliance, process, streams)
-    return Started(appliance, streams, control)
+    return Started(appliance, streams, qmp, control, nursery)
 
 
 def _pair(inherited: ExitStack) -> tuple[socket.socket, int]:

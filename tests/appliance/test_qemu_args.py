@@ -20,6 +20,7 @@ def _arguments(
         accelerator=accelerator,
         root_uuid=UUID,
         channel_fds=[20, 21][: config.channel_count],
+        control_fd=31,
         drives=[(drive, 10 + index) for index, drive in enumerate(drives)],
         template=template,
     )
@@ -74,6 +75,7 @@ def test_whole_command_line_is_as_written_down() -> None:
         *("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"),
         *("-machine", "q35,accel=tcg,graphics=off", "-cpu", "max,la57=off,-erms,-fsrm,-avx2,-avx"),
         *("-smp", "1", "-m", "512", "-serial", "stdio"),
+        *("-chardev", "socket,id=control,fd=31", "-mon", "chardev=control,mode=control"),
         *("-kernel", "/a/kernel", "-initrd", "/a/initrd", "-append", kernel_words),
         *("-object", "rng-random,filename=/dev/urandom,id=rng0", "-device", "virtio-rng-pci,rng=rng0"),
         *(
@@ -131,7 +133,7 @@ def test_machine_follows_the_configuration() -> None:
     assert _values(arguments, "-m") == ["1024"]
     assert _values(arguments, "-smp") == ["2"]
     assert _values(arguments, "-machine") == ["q35,accel=kvm,graphics=off"]
-    assert len(_values(arguments, "-chardev")) == 1
+    assert len(_values(arguments, "-chardev")) == 2  # one is the control channel
 
 
 def test_verbose_appliance_is_not_quiet() -> None:
@@ -141,7 +143,7 @@ def test_verbose_appliance_is_not_quiet() -> None:
 
 
 def test_template_is_made_with_its_file_as_shared_memory() -> None:
-    arguments = _arguments(ApplianceConfig(drives=()), template=TemplateFds(memory=30, control=31))
+    arguments = _arguments(ApplianceConfig(drives=()), template=TemplateFds(memory=30))
     assert "memory-backend-file,id=ram,size=512M,mem-path=/proc/self/fd/30,share=on" in _values(arguments, "-object")
     assert "memory-backend=ram" in _values(arguments, "-machine")
     assert "socket,id=control,fd=31" in _values(arguments, "-chardev")
@@ -151,8 +153,8 @@ def test_template_is_made_with_its_file_as_shared_memory() -> None:
 
 def test_restored_machine_is_the_same_but_maps_privately_and_waits() -> None:
     config, drive = ApplianceConfig(drives=()), _drive("/b", "raw")
-    made = _arguments(config, template=TemplateFds(memory=30, control=31))
-    restored = _arguments(config, drive, template=TemplateFds(memory=30, control=31, state=32))
+    made = _arguments(config, template=TemplateFds(memory=30))
+    restored = _arguments(config, drive, template=TemplateFds(memory=30, state=32))
     assert any("mem-path=/proc/self/fd/30,share=off" in each for each in _values(restored, "-object"))
     assert restored[restored.index("-incoming") - 1 :][:3] == ["-S", "-incoming", "defer"]
     assert _values(restored, "-device") == _values(made, "-device")

@@ -1,0 +1,120 @@
+"""The drives as a running qemu holds them: whether the guest wrote to one, and its bytes by a read-only export."""
+
+import os
+import socket
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any, Final
+
+import trio
+
+from appliance.control import Control
+from appliance.drives import CheckedDrive
+from appliance.qemu_args import node_name
+from appliance.qmp import QmpError
+from rpc.errors import ConnectionLost, DriveError
+
+_BACKLOG: Final = 16
+
+
+class Blocks:
+    """What qemu holds of each drive, asked over the control channel.
+
+    Attributes:
+        drives: in the order of their serial numbers, see ``drive_serial``.
+    """
+
+    def __init__(self, control: Control, drives: Sequence[CheckedDrive]) -> None:
+        self.drives: Final = tuple(drives)
+        self._control: Final = control
+        self._server: int | None = None
+        """A descriptor of the inode of the server's socket: the only way to it, for its name is gone."""
+        self._exported: set[int] = set()
+        self._exporting = trio.Lock()
+
+    async def written(self, index: int) -> bool:
+        """Tell whether anything of a drive is in its overlay, so that the image alone is out of date.
+
+        qemu counts a guest's writes and discards at the disk (``wr_operations``, ``unmap_operations``), and at a node
+        how far any write reached (``wr_highest_offset``), each when it is complete (qemu: qapi/block-core.json).
+
+        Raises:
+            DriveError: qemu does not tell; ConnectionLost: it has gone.
+        """
+        name = node_name(index)
+        disks = await self._execute("query-blockstats", {"query-nodes": False})
+        nodes = await self._execute("query-blockstats", {"query-nodes": True})
+        try:
+            [disk] = [each["stats"] for each in disks if each.get("node-name") == name]
+            [node] = [each for each in nodes if each.get("node-name") == name]
+            counts = (disk["wr_operations"], disk["unmap_operations"], node["stats"]["wr_highest_offset"])
+            return any(counts) or bool(node["parent"]["stats"]["wr_highest_offset"])
+        except (KeyError, TypeError, ValueError, AttributeError) as exc:
+            raise DriveError(f"qemu does not tell whether {name} was written to") from exc
+
+    async def connect(self, index: int) -> trio.SocketStream:
+        """Return a new connection to qemu's NBD server, which exports the drive as the guest sees it.
+
+        The export's name is ``node_name(index)``; it can only be read. There is no way to the server but this one.
+
+        Raises:
+            DriveError: qemu refuses to export it; ConnectionLost: it has gone.
+        """
+        async with self._exporting:
+            if self._server is None:
+                self._server = await self._serve()
+            if index not in self._exported:
+                await self._execute("block-export-add", _export(node_name(index)))
+                self._exported.add(index)
+        client = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            await client.connect(f"/proc/self/fd/{self._server}")
+        except OSError as exc:
+            client.close()
+            raise ConnectionLost(f"qemu's export cannot be reached: {exc.strerror}") from exc
+        return trio.SocketStream(client)
+
+    def close(self) -> None:
+        """Forget the way to the exports; connections stay."""
+        if self._server is not None:
+            os.close(self._server)
+            self._server = None
+
+    async def _serve(self) -> int:
+        """Give qemu a listening socket for its NBD server, and return the way to it."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener, ExitStack() as undo:
+            inode = _bind(listener)
+            undo.callback(os.close, inode)
+            await self._execute("getfd", {"fdname": "nbd"}, fd=listener.fileno())
+            await self._execute("nbd-server-start", {"addr": {"type": "fd", "data": {"str": "nbd"}}})
+            undo.pop_all()
+        return inode
+
+    async def _execute(self, command: str, arguments: dict[str, Any], *, fd: int | None = None) -> Any:
+        try:
+            return await self._control.execute(command, arguments, fd=fd)
+        except QmpError as exc:
+            if exc.hung_up:
+                raise ConnectionLost(f"the appliance went away: {exc}") from exc
+            raise DriveError(str(exc)) from exc
+
+
+def _bind(listener: socket.socket) -> int:
+    """Bind a socket to a name in a private directory, take both away at once, and return the inode's descriptor.
+
+    The directory goes by its descriptor, because its own name may be longer than a socket's may be.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="guestmount-py-") as directory, ExitStack() as opened:
+            directory_fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            opened.callback(os.close, directory_fd)
+            listener.bind(f"/proc/self/fd/{directory_fd}/nbd")
+            listener.listen(_BACKLOG)
+            return os.open("nbd", os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=directory_fd)
+    except OSError as exc:
+        raise DriveError(f"cannot make a socket for qemu's export: {exc}: TMPDIR can name another place") from exc
+
+
+def _export(name: str) -> dict[str, Any]:
+    return {"type": "nbd", "id": f"export-{name}", "node-name": name, "name": name, "writable": False}

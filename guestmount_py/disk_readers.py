@@ -1,0 +1,138 @@
+"""Which way a drive is read without asking the guest, and why."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+import trio
+
+from appliance.blocks import Blocks
+from appliance.qemu_args import node_name
+from appliance.running import Appliance
+from guestmount_py.allocation_map import read_allocation_map
+from guestmount_py.disk_reader import DiskReader
+from guestmount_py.export_reader import ExportReader, open_export
+from guestmount_py.image_chain import Layer, image_chain
+from guestmount_py.image_file import ImageFile
+from guestmount_py.qcow2_reader import Qcow2Reader
+from guestmount_py.raw_reader import RawReader
+from rpc.errors import DriveError, RemoteProtocolError
+
+
+class DirectDrive:
+    """A drive, and the way it is read without asking the guest.
+
+    Attributes:
+        reader: None if only the guest may read it.
+        reason: why this way; one line for the log.
+    """
+
+    def __init__(
+        self, blocks: Blocks, index: int, files: Sequence[ImageFile], reader: DiskReader | None, reason: str
+    ) -> None:
+        self.reader = reader
+        self.reason = f"{blocks.drives[index].path}: {reason}"
+        self._blocks = blocks
+        self._index = index
+        self._files = files
+
+    async def is_current(self) -> bool:
+        """Tell whether nothing has happened that would make the choice another one: a write here, a writer elsewhere.
+
+        It costs two questions to qemu, about 2 ms: ask after each mount in the guest, not for each read.
+
+        Raises:
+            ConnectionLost: qemu has gone.
+        """
+        if self.reader is None:
+            return True
+        try:
+            if any(file.is_being_written() for file in self._files):
+                return False
+            return isinstance(self.reader, ExportReader) or not await self._blocks.written(self._index)
+        except DriveError:
+            return False
+
+    def close(self) -> None:
+        """Close the reader and the image's files."""
+        if self.reader is not None:
+            self.reader.close()
+        for file in self._files:
+            file.close()
+
+
+async def choose_reader(appliance: Appliance, index: int, nursery: trio.Nursery) -> DirectDrive:
+    """Choose how a drive is read, by what it is and by who writes to it.
+
+    A mount may write to a drive, as when it replays a journal, so choose after mounting.
+
+    Args:
+        appliance: that is ready, and has the drive.
+        index: of the drive.
+        nursery: runs what takes an export's replies; must outlive every read.
+
+    Raises:
+        ConnectionLost: qemu has gone.
+    """
+    blocks = appliance.blocks
+    with ExitStack() as opened:
+        files: list[ImageFile] = []
+        try:
+            layers, why_not = await _layers(blocks, index)
+            for layer in layers:
+                files.append(ImageFile(layer.path))
+                opened.callback(files[-1].close)
+            refusal = _refusal(files, appliance.pid)
+            if refusal is not None:
+                return DirectDrive(blocks, index, (), None, refusal)
+            reader, reason = await _reader(blocks, index, layers, files, why_not, nursery)
+        except (DriveError, RemoteProtocolError) as exc:
+            return DirectDrive(blocks, index, (), None, f"only the guest reads it: {exc}")
+        chosen = DirectDrive(blocks, index, files, reader, reason)
+        opened.pop_all()
+    if await chosen.is_current():  # its map was read while nobody wrote
+        return chosen
+    chosen.close()
+    return DirectDrive(blocks, index, (), None, "only the guest reads it: it was written to just now")
+
+
+async def _layers(blocks: Blocks, index: int) -> tuple[list[Layer], str]:
+    """Return the image's layers and why they are not read directly, or an empty text if they may be."""
+    drive = blocks.drives[index]
+    try:
+        return await image_chain(drive), ""
+    except DriveError as exc:
+        return [Layer(drive.path, drive.format)], str(exc)
+
+
+def _refusal(files: Sequence[ImageFile], pid: int) -> str | None:
+    for file in files:
+        if not file.is_open_in(pid):
+            return f"only the guest reads it: qemu has opened another file than {file.path} is now"
+        if file.is_being_written():
+            return f"only the guest reads it: another process has {file.path} open for writing"
+    return None
+
+
+async def _reader(
+    blocks: Blocks, index: int, layers: list[Layer], files: Sequence[ImageFile], why_not: str, nursery: trio.Nursery
+) -> tuple[DiskReader, str]:
+    size_bytes = blocks.drives[index].size_bytes
+    if not why_not and await blocks.written(index):
+        why_not = "its overlay was written to, as by a journal's replay"
+    if not why_not and layers[0].format == "raw":
+        return RawReader(files[0], size_bytes), "read directly: a raw image"
+    if not why_not:
+        try:
+            allocation = await read_allocation_map(layers, size_bytes, [file.size_bytes for file in files])
+        except DriveError as exc:
+            why_not = str(exc)
+        else:
+            rest = None if allocation.is_complete else await _export(blocks, index, nursery)
+            text = f"read directly: a qcow2 image of {len(layers)} layers in {len(allocation)} runs"
+            return Qcow2Reader(allocation, files, rest), text + (", the compressed ones through qemu" if rest else "")
+    return await _export(blocks, index, nursery), f"read through qemu: {why_not}"
+
+
+async def _export(blocks: Blocks, index: int, nursery: trio.Nursery) -> DiskReader:
+    stream = await blocks.connect(index)
+    return await open_export(stream, node_name(index), blocks.drives[index].size_bytes, nursery)
