@@ -8,7 +8,7 @@ from typing import Any, Final, NoReturn
 
 from appliance.config import Drive
 from guestmount_py import VERSION
-from guestmount_py.config import BLOCKSIZES, GuestMount, MountConfig
+from guestmount_py.config import BLOCKSIZES, PLANES, GuestMount, MountConfig
 from rpc.errors import GuestmountError, UsageError
 
 _EPILOG: Final = """\
@@ -87,6 +87,13 @@ def build_parser() -> argparse.ArgumentParser:
     add("--no-template", action="store_true", help="boot the appliance instead of restoring one that has booted before")
     add("--pid-file", metavar="FILE", type=Path, help="write the process id; removed when the appliance is gone")
     add("--fd", metavar="N", type=int, help="write a byte to this descriptor when the mount is ready")
+    add("--stats", metavar="FILE", type=Path, help="write what was done, and how, as JSON at the end and on SIGUSR1")
+    add(
+        "--plane",
+        choices=PLANES,
+        default="auto",
+        help="read files from the image where possible, by qemu, or by the guest",
+    )
     add("-n", "--no-sync", action="store_true", help="accepted and ignored")
     add("--selinux", action="store_true", help="accepted and ignored")
     add("-v", "--verbose", action="store_true", help="log more, with the appliance's console")
@@ -135,6 +142,8 @@ def parse(arguments: Sequence[str]) -> MountConfig:
         verbose=options.verbose,
         trace=options.trace,
         template=not options.no_template,
+        stats=options.stats,
+        plane=options.plane,
     )
 
 

@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from appliance.config import Drive
 from rpc.errors import UsageError
 
 BLOCKSIZES: Final = (512, 4096)
+Plane: TypeAlias = Literal["auto", "qemu", "guest"]
+PLANES: Final[tuple[Plane, ...]] = ("auto", "qemu", "guest")
+"""Where files' bytes come from: the image if possible; qemu, which holds the image; or the guest's daemon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,8 @@ class MountConfig:
         ready_fd: ``--fd``: gets a byte when the mount is ready (as libguestfs's hidden option does for tests).
         trace: ``-x``: log every call.
         template: restore the appliance, unless the environment forbids it.
+        stats: where the statistics are written.
+        plane: how files' bytes are read.
     """
 
     drives: tuple[Drive, ...]
@@ -62,3 +67,5 @@ class MountConfig:
     verbose: bool = False
     trace: bool = False
     template: bool = True
+    stats: Path | None = None
+    plane: Plane = "auto"

@@ -90,6 +90,7 @@ def _absolute(config: MountConfig) -> MountConfig:
         drives=tuple(replace(drive, path=drive.path.absolute()) for drive in config.drives),
         mountpoint=config.mountpoint.absolute(),
         pid_file=config.pid_file.absolute() if config.pid_file else None,
+        stats=config.stats.absolute() if config.stats else None,
     )
 
 
@@ -142,8 +143,9 @@ def _run(config: MountConfig, *, echo: bool, report: Callable[[str], None], read
 
 def _check_outputs(config: MountConfig) -> None:
     """Insist on what is written when the mount is ready, before anything expensive is done."""
-    if config.pid_file and not os.access(config.pid_file.parent, os.W_OK):
-        raise UsageError(f"--pid-file {config.pid_file}: cannot be written: give a file in a directory of yours")
+    for option, path in (("--pid-file", config.pid_file), ("--stats", config.stats)):
+        if path and not os.access(path.parent, os.W_OK):
+            raise UsageError(f"{option} {path}: cannot be written: give a file in a directory of yours")
     if config.ready_fd is not None:
         try:
             os.fstat(config.ready_fd)

@@ -44,10 +44,11 @@ class CallStarted(NamedTuple):
 
 
 class CallEnded(NamedTuple):
-    """The call's result has come, its transfer is complete, or it failed."""
+    """The call's result has come, its transfer is complete, or it failed; waiting for a channel is part of its time."""
 
     procedure: str
     error: BaseException | None
+    seconds: float
 
 
 class Progress(NamedTuple):

@@ -6,10 +6,14 @@ from typing import Final
 import trio
 
 from guestmount_py.dircache import DirectoryCache
+from guestmount_py.direct import Images
+from guestmount_py.extents import FileMap
+from guestmount_py.file_maps import FileMaps
 from guestmount_py.guest_files import GuestFiles
 from guestmount_py.inodes import Inode, InodeTable, Node
 from guestmount_py.segments import SegmentCache
 from guestmount_py.small_files import SMALL_MAX_BYTES, SmallFiles
+from guestmount_py.statistics import Statistics
 from rpc.errors import RemoteProtocolError
 
 _NEAR_BYTES: Final = 512 * 1024
@@ -28,17 +32,33 @@ class _OpenFile:
     in_order_bytes: int = 0
     content: bytes | None = None
     """All of a small file: the kernel may want it in several requests."""
+    map: FileMap | None = None
+    is_mapped: bool | None = None
+    """Whether its bytes are read from the images; None before the first read."""
 
 
 class FileData:
-    """Open files and the three ways to read them: small with their neighbours, in order by segments, else pread."""
+    """Open files and the ways to read them: from the images; else small with their neighbours, in order, by pread.
+
+    Args:
+        images: None if only the guest reads.
+    """
 
     def __init__(
-        self, guest: GuestFiles, inodes: InodeTable, directories: DirectoryCache, nursery: trio.Nursery
+        self,
+        guest: GuestFiles,
+        inodes: InodeTable,
+        directories: DirectoryCache,
+        nursery: trio.Nursery,
+        statistics: Statistics,
+        images: Images | None,
     ) -> None:
         self._guest = guest
         self._inodes = inodes
         self._directories = directories
+        self._statistics = statistics
+        self._images = images
+        self._maps = FileMaps(images, inodes, directories) if images is not None else None
         self._segments = SegmentCache(guest, nursery)
         self._small = SmallFiles(guest, inodes)
         self._files: dict[int, _OpenFile] = {}
@@ -57,7 +77,7 @@ class FileData:
         if not any(other.inode == file.inode for other in self._files.values()):
             self._segments.forget(file.inode)
 
-    async def read(self, handle: int, offset: int, count: int) -> bytes:
+    async def read(self, handle: int, offset: int, count: int) -> bytes | bytearray:
         """Return part of a file; shorter only where its size says that it ends.
 
         Raises:
@@ -73,16 +93,31 @@ class FileData:
             raise RemoteProtocolError(f"{path!r}: {len(data)} bytes at {offset} where its size says {count}")
         return data
 
-    async def _data(self, file: _OpenFile, offset: int, count: int) -> bytes:
+    async def _data(self, file: _OpenFile, offset: int, count: int) -> bytes | bytearray:
+        if self._images is not None and self._maps is not None and file.is_mapped is not False:
+            if file.is_mapped is None:
+                file.map = await self._maps.get(file.inode)
+                file.is_mapped = file.map is not None
+            if file.map is not None:
+                found = await self._images.plane.read(file.map, offset, count)
+                if found is not None:
+                    return found
+                file.is_mapped, file.map = False, None
+        name, data = await self._guests_data(file, offset, count)
+        self._statistics.note_read(name, len(data))
+        return data
+
+    async def _guests_data(self, file: _OpenFile, offset: int, count: int) -> tuple[str, bytes]:
+        """Have the guest read; return the plane's name too."""
         if file.size_bytes <= SMALL_MAX_BYTES:
             if file.content is None:
                 file.content = await self._read_small(file)
             if file.content is not None:
-                return file.content[offset : offset + count]
+                return "small", file.content[offset : offset + count]
         path = self._inodes.path(file.inode)
         if file.size_bytes > SMALL_MAX_BYTES and self._is_in_order(file, offset, count):
-            return await self._segments.read(file.inode, path, file.size_bytes, offset, count)
-        return await self._guest.pread(path, count, offset)
+            return "stream", await self._segments.read(file.inode, path, file.size_bytes, offset, count)
+        return "pread", await self._guest.pread(path, count, offset)
 
     async def _read_small(self, file: _OpenFile) -> bytes | None:
         data = self._small.take(file.inode)

@@ -13,11 +13,15 @@ import trio
 from appliance.config import ApplianceConfig, Drive, config_from_environment
 from appliance.patience import lone_leaf
 from appliance.state import State, StateMachine
+from guestmount_py.config import Plane
 from guestmount_py.conveniences import Conveniences
+from guestmount_py.direct import Images, opened_images
 from guestmount_py.events import Events, EventT, StateChanged, Subscription
 from guestmount_py.guest_files import GuestFiles
+from guestmount_py.mapping import GuestMapping
 from guestmount_py.session import Session
 from guestmount_py.settings import Settings, changed, with_drive
+from guestmount_py.statistics import Statistics
 from guestmount_py.transfers import Download, LocalPath, Source, opened
 from rpc import procedures
 from rpc.arguments import NoArgs
@@ -97,6 +101,21 @@ class Guest(Conveniences):
         """Return checked verbs on the guest's files, good for this launch, in READY."""
         session = self._ready("files")
         return GuestFiles(session.pool, extended=session.appliance.extended)
+
+    @asynccontextmanager
+    async def images(self, statistics: Statistics, plane: Plane) -> AsyncIterator[Images | None]:
+        """Own ways to the drives beside the guest, for as long as nothing is mounted in it or written by it any more.
+
+        None if only the guest shall read, or its daemon cannot tell where files lie.
+        """
+        session = self._ready("images")
+        if plane == "guest" or not session.appliance.extended:
+            yield None
+            return
+        async with opened_images(
+            session.appliance, GuestMapping(session.pool), statistics, by_qemu=plane == "qemu"
+        ) as images:
+            yield images
 
     def subscribe(self, kind: type[EventT], callback: Callable[[EventT], None]) -> Subscription:
         """Call ``callback`` with every event of a kind; ``guestmount_py.events`` says which, and what it may do."""

@@ -1,5 +1,6 @@
 """One mount from start to end: appliance, guest's mounts, FUSE, readiness, signals, unmount."""
 
+import json
 import math
 import os
 import signal
@@ -12,7 +13,7 @@ import trio
 
 from appliance.patience import lone_leaf, patience
 from guestmount_py.config import GuestMount, MountConfig
-from guestmount_py.events import CallStarted, ConsoleOutput, LogMessage, SubprocessQuit
+from guestmount_py.events import CallEnded, CallStarted, ConsoleOutput, LogMessage, SubprocessQuit
 from guestmount_py.fuse_loop import check_fuse, fuse_mounted
 from guestmount_py.guest_files import GuestFiles
 from guestmount_py.handle import Guest
@@ -20,6 +21,7 @@ from guestmount_py.inodes import InodeTable
 from guestmount_py.log import console_sink, logger
 from guestmount_py.operations import ReadOnlyOperations
 from guestmount_py.serving import serving_record
+from guestmount_py.statistics import Statistics
 from rpc.errors import GuestmountError, ProcedureError, UsageError
 
 _MOUNT_IN_GUEST_S: Final = 1200.0
@@ -40,6 +42,8 @@ async def serve_mount(
     mountpoint = Path(os.path.realpath(config.mountpoint))
     _warn_if_not_empty(mountpoint, report)
     guest = _configured_guest(config, report)
+    statistics = Statistics()
+    guest.subscribe(CallEnded, statistics.note_call)
     async with AsyncExitStack() as stack:
         record = stack.enter_context(ExitStack())  # entered first: it ends only after the appliance
         await stack.enter_async_context(guest)
@@ -48,12 +52,13 @@ async def serve_mount(
         files = guest.files
         inodes = await _mount_all(files, config.mounts, report)
         try:
-            async with trio.open_nursery() as nursery:
-                operations = ReadOnlyOperations(files, inodes, nursery)
+            async with guest.images(statistics, config.plane) as images, trio.open_nursery() as nursery:
+                operations = ReadOnlyOperations(files, inodes, nursery, statistics, images)
                 source = str(config.drives[0].path)
                 async with fuse_mounted(operations, mountpoint, config.fuse_options, source) as serving:
                     record.enter_context(serving_record(mountpoint, log_file))
                     serving.start_soon(_unmount_on_signal, serving.cancel_scope)
+                    serving.start_soon(_write_on_signal, statistics, config.stats)
                     ready()
                     logger.info("mounted on %s", mountpoint)
                     await trio.sleep(math.inf)
@@ -61,6 +66,8 @@ async def serve_mount(
         except BaseExceptionGroup as group:
             raise lone_leaf(group) from None
         logger.info("unmounted")
+        if config.stats:
+            _write(statistics, config.stats)
         await _shut_down(guest)
 
 
@@ -140,6 +147,23 @@ async def _unmount_on_signal(scope: trio.CancelScope) -> None:
             logger.info("signal %d: unmounting", number)
             scope.cancel()
             return
+
+
+async def _write_on_signal(statistics: Statistics, path: Path | None) -> None:
+    with trio.open_signal_receiver(signal.SIGUSR1) as signals:
+        async for _ in signals:
+            _write(statistics, path)
+
+
+def _write(statistics: Statistics, path: Path | None) -> None:
+    """Write the statistics to a file, or into the log."""
+    if path is None:
+        logger.info("statistics: %s", json.dumps(statistics.as_dict()))
+        return
+    try:
+        statistics.write(path)
+    except OSError as exc:
+        logger.error("the statistics cannot be written to %s: %s", path, exc.strerror)
 
 
 def _note_death(event: SubprocessQuit) -> None:

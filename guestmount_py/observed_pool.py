@@ -1,5 +1,6 @@
 """Channels whose calls and progress are told to whoever subscribed."""
 
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, TypeVar
@@ -58,12 +59,13 @@ class ObservedPool(ChannelPool):
     def _traced(self, procedure: Procedure[Any, Any], args: Any) -> Iterator[None]:
         if self._events.wanted(CallStarted):
             self._events.emit(CallStarted(procedure.name, _shown(args)))
+        start_s = time.perf_counter()
         try:
             yield
         except BaseException as exc:
-            self._events.emit(CallEnded(procedure.name, exc))
+            self._events.emit(CallEnded(procedure.name, exc, time.perf_counter() - start_s))
             raise
-        self._events.emit(CallEnded(procedure.name, None))
+        self._events.emit(CallEnded(procedure.name, None, time.perf_counter() - start_s))
 
 
 def _shown(args: Any) -> Any:

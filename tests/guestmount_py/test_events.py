@@ -94,15 +94,15 @@ async def test_a_life_is_told_from_launch_to_death(bench: Bench) -> None:
         with trio.fail_after(5):
             await gone.wait()
     path = PathArgs(GuestPath(b"/"))
-    assert told == [
+    assert [each[:2] if isinstance(each, CallEnded) else each for each in told] == [
         StateChanged(State.LAUNCHING),
         StateChanged(State.READY),
         CallStarted("exists", path),
-        CallEnded("exists", None),
+        ("exists", None),
         CallStarted("filesize", (b"/absent",)),
-        CallEnded("filesize", caught.value),
+        ("filesize", caught.value),
         CallStarted("ls0", path),
-        CallEnded("ls0", None),
+        ("ls0", None),
         StateChanged(State.CONFIG),
         SubprocessQuit(-signal.SIGKILL, "guestfsd started"),
     ]

@@ -1,0 +1,120 @@
+"""Maps of files by inode: asked for with those of their neighbours, the least recently used ones dropped."""
+
+import stat as modes
+import sys
+from collections import OrderedDict
+from typing import Final
+
+import trio
+
+from guestmount_py.dircache import DirectoryCache, Listing
+from guestmount_py.direct import Images
+from guestmount_py.extents import AddressMap, FileMap, file_map
+from guestmount_py.inodes import Inode, InodeTable
+from guestmount_py.log import logger
+from rpc.errors import ProcedureError, RemoteProtocolError
+
+CAPACITY_BYTES: Final = 32 << 20
+_FIRST_BATCH: Final = 8
+_BATCH_GROWTH: Final = 8
+_BATCH_MAX: Final = 512
+_OWN_ANSWER_BYTES: Final = 64 << 20
+"""A file of this size may be in many pieces: it is asked for alone."""
+_ENTRY_BYTES: Final = 200
+"""Python's dictionary entry and key, beside the map itself."""
+
+
+class FileMaps:
+    """Where the bytes of files lie.
+
+    The first file read in a directory brings few others along, those after it many: a reader of one file shall not
+    wait for the maps of all, and a reader of all not ask for each.
+
+    Attributes:
+        used_bytes: about what they take.
+    """
+
+    def __init__(
+        self, images: Images, inodes: InodeTable, directories: DirectoryCache, capacity_bytes: int = CAPACITY_BYTES
+    ) -> None:
+        self._mapping = images.mapping
+        self._inodes = inodes
+        self._directories = directories
+        self._drive_sizes = images.plane.drive_sizes
+        self._capacity_bytes = capacity_bytes
+        self._maps: OrderedDict[Inode, FileMap | None] = OrderedDict()
+        self._addresses: dict[int, AddressMap] = {}
+        self._asking = trio.Lock()
+        self._last: tuple[Inode, int] | None = None
+        """Directory and size of the latest batch."""
+        self.used_bytes = 0
+
+    async def get(self, inode: Inode) -> FileMap | None:
+        """Return the map of a file that the kernel knows, None if its bytes are not simply on a drive.
+
+        Raises:
+            RemoteProtocolError: what the daemon says of it is impossible.
+        """
+        if inode not in self._maps:
+            async with self._asking:
+                if inode not in self._maps:
+                    await self._ask(inode)
+        self._maps.move_to_end(inode)
+        return self._maps[inode]
+
+    async def _ask(self, inode: Inode) -> None:
+        node = self._inodes.get(inode)
+        path = self._inodes.path(node.parent)
+        names = {node.entry.name: (inode, node.entry.fields[7])}
+        listing = self._directories.cached(node.parent)
+        if listing is not None and node.entry.fields[7] < _OWN_ANSWER_BYTES:
+            self._add_neighbours(names, node.parent, node.entry.name, listing)
+        try:
+            filesystem, answers = await self._mapping.map_files(path, list(names))
+        except ProcedureError as exc:  # the directory itself cannot be opened
+            logger.info("%r: its files cannot be mapped: %s", path, exc)
+            self._keep(inode, None)
+            return
+        addresses = self._addresses.get(filesystem)
+        if addresses is None:
+            addresses = self._addresses[filesystem] = await self._ask_addresses(path, filesystem)
+        for (number, size_bytes), extents in zip(names.values(), answers, strict=True):
+            try:
+                self._keep(number, None if extents is None else file_map(extents, size_bytes, addresses))
+            except RemoteProtocolError as exc:
+                if number == inode:
+                    raise
+                logger.error("the map of a file in %r: %s", path, exc)
+
+    def _add_neighbours(
+        self, names: dict[bytes, tuple[Inode, int]], directory: Inode, name: bytes, listing: Listing
+    ) -> None:
+        """Add files that come after one in its directory, or before it if there are none left."""
+        follows = self._last is not None and self._last[0] == directory
+        size = min(self._last[1] * _BATCH_GROWTH, _BATCH_MAX) if follows and self._last else _FIRST_BATCH
+        self._last = (directory, size)
+        entries = listing.entries
+        start = next((index for index, entry in enumerate(entries) if entry.name == name), 0)
+        for entry in (*entries[start + 1 :], *entries[:start]) if size < len(entries) else entries:
+            if len(names) >= size:
+                break
+            fields = entry.fields
+            if modes.S_ISREG(fields[2]) and 0 < fields[7] < _OWN_ANSWER_BYTES:
+                number = self._inodes.number(entry, directory)
+                if number not in self._maps:
+                    names.setdefault(entry.name, (number, fields[7]))
+
+    async def _ask_addresses(self, path: bytes, filesystem: int) -> AddressMap:
+        addresses = await self._mapping.device_map(path, self._drive_sizes)
+        if addresses.filesystem != filesystem:
+            raise RemoteProtocolError(f"{path!r} is on filesystem {filesystem} and on {addresses.filesystem}")
+        if addresses.reason:
+            logger.info("files at %r are read by the guest: %s", path, addresses.reason)
+        return addresses
+
+    def _keep(self, inode: Inode, found: FileMap | None) -> None:
+        self._maps[inode] = found
+        self.used_bytes += _ENTRY_BYTES + (0 if found is None else sys.getsizeof(found))
+        while self.used_bytes > self._capacity_bytes and len(self._maps) > 1:
+            _, dropped = self._maps.popitem(last=False)
+            self.used_bytes -= _ENTRY_BYTES + (0 if dropped is None else sys.getsizeof(dropped))
