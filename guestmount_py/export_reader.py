@@ -52,7 +52,7 @@ class ExportReader(DiskReader):
         request = _Request(buffer)
         async with self._sending:
             if self._end is not None:
-                raise self._end
+                raise _again(self._end) from self._end
             cookie = self._next_cookie
             self._next_cookie += 1
             self._requests[cookie] = request
@@ -77,7 +77,7 @@ class ExportReader(DiskReader):
         finally:
             self._end = error
             for request in self._requests.values():
-                request.error = error
+                request.error = _again(error)
                 request.done.set()
             self._requests.clear()
             with trio.CancelScope(shield=True):
@@ -111,6 +111,11 @@ class ExportReader(DiskReader):
     def close(self) -> None:
         """Hang up."""
         self.scope.cancel()
+
+
+def _again(error: GuestmountError) -> GuestmountError:
+    """Return the same error for another task: an exception keeps where it was raised."""
+    return type(error)(str(error))
 
 
 async def open_export(stream: trio.SocketStream, name: str, size_bytes: int, nursery: trio.Nursery) -> ExportReader:
