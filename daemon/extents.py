@@ -2,7 +2,7 @@
 
 import os
 import stat as modes
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from errno import EIO, ENODATA
 from fcntl import ioctl
 from struct import Struct
@@ -57,58 +57,68 @@ def map_files(session: Session, args: MapFilesArgs) -> Pieces:
     The directory is the working directory while a piece is made, not while it is sent: names in it, of which no link is
     followed, need no confinement.
     """
-    if b"." in args.names or b".." in args.names or b"" in args.names:
-        raise CallError("., .. and nothing are not names of files")
-    limit = min(session.chunk_max_bytes, _PIECE_BYTES)
+    names = args.names.split(b"\0") if args.names else []
+    if b"/" in args.names or b".." in names:
+        raise CallError("a name must not be .. and not contain /")
+    limit = min(session.chunk_max_bytes, _PIECE_BYTES) - len(_NOT_MAPPABLE)  # which may follow when all is full
     with session.sysroot:
         directory = os.open(args.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     origin = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        written = not os.fstatvfs(directory).f_flag & os.ST_RDONLY
-        records = _records(args.names, min(_EXTENTS_MAX, (limit - _RECORD.size) // _PACKED.size), _SYNC * written)
-        parts = [_FILESYSTEM.pack(mount_number(directory))]
-        size_bytes = _FILESYSTEM.size
-        os.fchdir(directory)
-        for record in records:
-            if size_bytes + len(record) > limit:
+        is_written = not os.fstatvfs(directory).f_flag & os.ST_RDONLY
+        head = _FILESYSTEM.pack(mount_number(directory))
+        pieces = _pieces(names, head, limit, _SYNC if is_written else 0)
+        while True:
+            os.fchdir(directory)
+            try:
+                piece = next(pieces, None)
+            finally:
                 os.fchdir(origin)
-                yield b"".join(parts)
-                os.fchdir(directory)
-                parts, size_bytes = [], 0
-            parts.append(record)
-            size_bytes += len(record)
-        os.fchdir(origin)
-        yield b"".join(parts)
+            if piece is None:
+                return
+            yield piece
     finally:
-        os.fchdir(origin)
         os.close(origin)
         os.close(directory)
 
 
-def _records(names: Sequence[bytes], most: int, flags: int) -> Iterator[bytes]:
-    """Yield the records of each file in the working directory, ``most`` extents in each."""
+def _pieces(names: list[bytes], head: bytes, limit: int, flags: int) -> Iterator[bytes]:
+    """Yield the records of files in the working directory, joined; few steps for each, for there are thousands."""
+    most = min(_EXTENTS_MAX, (limit - _RECORD.size) // _PACKED.size)
     request = bytearray(_HEAD.size + most * _EXTENT.size)
     _HEAD.pack_into(request, 0, 0, _TO_THE_END, flags, 0, most, 0)
+    parts = [head]
+    room = limit - len(head)
     for name in names:
+        if room < _ONE.size:
+            yield b"".join(parts)
+            parts, room = [], limit
+        room -= _ONE.size
         try:
             descriptor = os.open(name, _OPEN_FLAGS)
         except OSError:
-            yield _NOT_MAPPABLE
+            parts.append(_NOT_MAPPABLE)
             continue
         try:
-            if not modes.S_ISREG(os.fstat(descriptor).st_mode):
-                yield _NOT_MAPPABLE
-                continue
+            os.read(descriptor, 0)  # fails for a directory, and costs half as much as fstat(2)
             ioctl(descriptor, FIEMAP, request)
-            count, *first = _FIRST.unpack_from(request, _COUNT_OFFSET)
-            if count > 1:
-                yield from _many(descriptor, request, most)
-            else:
-                yield _ONE.pack(_WHOLE, 1, *first) if count else _NOTHING
+            first = _FIRST.unpack_from(request, _COUNT_OFFSET)
+            if first[0] == 1:
+                parts.append(_ONE.pack(_WHOLE, *first))
+            elif first[0]:
+                for record in _many(descriptor, request, most):
+                    if len(record) > room:
+                        yield b"".join(parts)
+                        parts, room = [], limit
+                    parts.append(record)
+                    room -= len(record)
+            else:  # a FIFO has no extents either
+                parts.append(_NOTHING if modes.S_ISREG(os.fstat(descriptor).st_mode) else _NOT_MAPPABLE)
         except OSError:
-            yield _NOT_MAPPABLE
+            parts.append(_NOT_MAPPABLE)
         finally:
             os.close(descriptor)
+    yield b"".join(parts)
 
 
 def _many(descriptor: int, request: bytearray, most: int) -> Iterator[bytes]:

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from guestmount_py.extents import AddressMap
 from rpc import procedures
 from rpc.arguments import PathArgs
-from rpc.codec import FileName, GuestPath
+from rpc.codec import GuestPath
 from rpc.errors import RemoteProtocolError
 from rpc.extents import EXTENT, FILESYSTEM, MORE, REFUSED, WHOLE, decode_extents, decode_filesystem
 from rpc.pool import ChannelPool
@@ -66,7 +66,7 @@ class GuestMapping:
         Raises:
             RemoteProtocolError: the answer is not one for these names.
         """
-        args = MapFilesArgs(GuestPath(path), [FileName(name) for name in names])
+        args = MapFilesArgs(GuestPath(path), b"\0".join(names))
         filesystem: int | None = None
         files: list[bytes | None] = []
         begun: list[bytes] | None = None

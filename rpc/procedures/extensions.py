@@ -41,10 +41,13 @@ class ResumeArgs(NamedTuple):
 
 
 class MapFilesArgs(NamedTuple):
-    """Carry the arguments of ``map_files``: names in one directory."""
+    """Carry the arguments of ``map_files``: names in one directory, with NUL between them.
+
+    Ten thousand items of a list would take the daemon longer than to open the files.
+    """
 
     path: GuestPath
-    names: list[FileName]
+    names: bytes
 
 
 class DeviceSegment(NamedTuple):

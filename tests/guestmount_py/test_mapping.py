@@ -16,6 +16,7 @@ from tests.guests.mapped import (
     Compared,
     Images,
     compare,
+    contents_of,
     empty_image,
     loop_devices,
     mapping_of,
@@ -28,12 +29,12 @@ from tests.guests.mapped import (
 pytestmark = pytest.mark.root
 
 EXT: list[tuple[str, Sequence[str], int]] = [
-    ("ext2", ("mkfs.ext2", "-q"), 4096),
-    ("ext3", ("mkfs.ext3", "-q"), 4096),
-    ("ext4", ("mkfs.ext4", "-q"), 4096),
+    ("ext2", ("mkfs.ext2", "-q", "-b", "4096"), 4096),
+    ("ext3", ("mkfs.ext3", "-q", "-b", "4096"), 4096),
+    ("ext4", ("mkfs.ext4", "-q", "-b", "4096"), 4096),
     ("ext4-1k", ("mkfs.ext4", "-q", "-b", "1024"), 1024),
-    ("ext4-inline", ("mkfs.ext4", "-q", "-I", "256", "-O", "inline_data"), 4096),
-    ("ext4-bigalloc", ("mkfs.ext4", "-q", "-O", "bigalloc", "-C", "65536"), 65536),
+    ("ext4-inline", ("mkfs.ext4", "-q", "-b", "4096", "-O", "inline_data"), 4096),
+    ("ext4-bigalloc", ("mkfs.ext4", "-q", "-b", "4096", "-O", "bigalloc", "-C", "65536"), 65536),
 ]
 
 
@@ -41,17 +42,15 @@ async def compared(root: Path, devices: Sequence[Path], images: Sequence[Path]) 
     """Compare a mounted filesystem whose drives are loop devices."""
     known = Images({device.name: image for device, image in zip(devices, images, strict=True)})
     async with mapping_of(root) as verbs:
-        return await compare(root, verbs, AddressMap(told_layout(root), known.sizes), known)
+        return await compare(contents_of(root), verbs, AddressMap(told_layout(root), known.sizes), known)
 
 
 def files_in(root: Path) -> set[str]:
-    return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file() and not path.is_symlink()}
+    return {place for place, data in contents_of(root).items() if data is not None}
 
 
 @pytest.mark.parametrize(("mkfs", "block_bytes"), [row[1:] for row in EXT], ids=[row[0] for row in EXT])
-async def test_ext_files_are_identical(
-    tmp_path: Path, mkfs: Sequence[str], block_bytes: int
-) -> None:
+async def test_ext_files_are_identical(tmp_path: Path, mkfs: Sequence[str], block_bytes: int) -> None:
     image = empty_image(tmp_path / "image", 300)
     with remounted([image], mkfs, lambda root: write_awkward_files(root, block_bytes)) as (root, devices):
         found = await compared(root, devices, [image])
@@ -151,7 +150,7 @@ async def test_btrfs_without_one_of_its_devices_is_refused(tmp_path: Path) -> No
 
 async def test_daemon_refuses_disks_that_are_no_drives_and_filesystems_that_have_none(tmp_path: Path) -> None:
     image = empty_image(tmp_path / "image", 100)
-    with remounted([image], ("mkfs.ext4", "-q"), write_awkward_files) as (root, devices):
+    with remounted([image], ("mkfs.ext4", "-q", "-b", "4096"), write_awkward_files) as (root, devices):
         async with mapping_of(root) as verbs:
             addresses = await verbs.device_map(b"/sub", {"drive0": 100 << 20})
             assert addresses.reason == f"{devices[0].name} is not a drive with a serial number"

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from daemon.device_map import layout, mount_of
 from daemon.extents import mount_number
@@ -135,22 +135,34 @@ class Compared:
     refused: set[str]
 
 
-async def compare(root: Path, verbs: GuestMapping, addresses: AddressMap, images: Images) -> Compared:
-    """Read every file of a tree by its map, whole and in odd parts, and compare with what the kernel gives."""
+Contents: TypeAlias = dict[str, bytes | None]
+"""What the files of a tree hold, by their paths from its root; None for what is no regular file."""
+
+
+def contents_of(root: Path) -> Contents:
+    """Read a tree."""
+    paths = sorted(root.rglob("*"))
+    return {
+        str(path.relative_to(root)): path.read_bytes() if path.is_file() and not path.is_symlink() else None
+        for path in paths
+    }
+
+
+async def compare(contents: Contents, verbs: GuestMapping, addresses: AddressMap, images: Images) -> Compared:
+    """Read every file of a tree by its map, whole and in odd parts, and compare with what it holds."""
     found = Compared({}, set())
     source = random.Random(7)
-    for directory, _, _ in os.walk(root):
-        inside = "/" + os.path.relpath(directory, root)
-        names = sorted(path.name for path in Path(directory).iterdir())
-        extents = await verbs.map_files(os.fsencode(os.path.normpath(inside)), [os.fsencode(name) for name in names])
+    places = [place.rpartition("/") for place in contents]
+    for directory in sorted({directory for directory, _, _ in places}):
+        names = [name for place, _, name in places if place == directory]
+        extents = await verbs.map_files(os.fsencode("/" + directory), [os.fsencode(name) for name in names])
         assert extents.filesystem == addresses.filesystem
         for name, packed in zip(names, extents.files, strict=True):
-            path = Path(directory, name)
-            place = os.path.relpath(path, root)
-            if not path.is_file() or path.is_symlink():
+            place = f"{directory}/{name}".lstrip("/")
+            data = contents[place]
+            if data is None:
                 assert packed is None
                 continue
-            data = path.read_bytes()
             mapped = None if packed is None else file_map(packed, len(data), addresses)
             if mapped is None:
                 found.refused.add(place)

@@ -1,0 +1,110 @@
+"""A daemon that lies about extents, over a real channel: the verbs end in an error, or with what is then refused."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import pytest
+import trio
+
+from guestmount_py.extents import AddressMap, file_map
+from guestmount_py.mapping import Extents, GuestMapping
+from rpc.codec import GuestPath
+from rpc.errors import RemoteProtocolError
+from rpc.extents import EXTENT, FILESYSTEM, MORE, RECORD, REFUSED, WHOLE
+from rpc.pool import ChannelPool
+from rpc.procedures import DEVICE_MAP, MAP_FILES
+from rpc.procedures.extensions import DeviceMap, DeviceSegment, MapFilesArgs
+from tests.rpc.scripted_daemon import ScriptedDaemon, conversation
+
+HEAD: Final = FILESYSTEM.pack(39)
+ONE: Final = EXTENT.pack(0, 4096, 8192, 1)
+NAMES: Final = [b"a", b"b"]
+MAP: Final = DeviceMap(39, "ext4", "", 4096, [DeviceSegment(0, 1 << 20, "drive0", 0)])
+
+
+def record(state: int, *extents: bytes) -> bytes:
+    return RECORD.pack(state, len(extents)) + b"".join(extents)
+
+
+async def answer(daemon: ScriptedDaemon, pieces: Sequence[bytes]) -> None:
+    header, args = await daemon.receive_call(MAP_FILES)
+    assert args == MapFilesArgs(GuestPath(b"/d"), b"a\0b")
+    await daemon.send(daemon.connection.send_reply(header, b"", streams=True))
+    for piece in pieces:
+        await daemon.send(daemon.connection.send_chunk(piece))
+    await daemon.send(daemon.connection.send_end())
+
+
+async def asked(*pieces: bytes) -> list[bytes | None]:
+    """Return what the verb makes of a stream."""
+    outcome: Extents | RemoteProtocolError
+    async with conversation() as (channel, daemon), trio.open_nursery() as nursery:
+        nursery.start_soon(answer, daemon, pieces)
+        try:
+            outcome = await GuestMapping(ChannelPool([channel])).map_files(b"/d", NAMES)
+        except RemoteProtocolError as exc:  # raised below, without the nursery's group around it
+            outcome = exc
+    if isinstance(outcome, RemoteProtocolError):
+        raise outcome
+    assert outcome.filesystem == 39
+    return outcome.files
+
+
+async def test_records_of_a_file_are_joined_wherever_the_stream_is_cut() -> None:
+    whole = [ONE * 3, b""]
+    more = record(MORE, ONE, ONE)
+    assert await asked(HEAD + more + record(WHOLE, ONE) + record(WHOLE)) == whole
+    assert await asked(HEAD, more, record(WHOLE, ONE), record(WHOLE)) == whole
+    assert await asked(HEAD + more, record(REFUSED) + record(WHOLE, ONE)) == [None, ONE]
+    assert await asked(HEAD + record(REFUSED) + record(REFUSED)) == [None, None]
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        [HEAD],
+        [HEAD + record(WHOLE, ONE)],
+        [HEAD + record(WHOLE, ONE) * 3],
+        [HEAD + record(WHOLE, ONE) + record(MORE, ONE)],
+        [HEAD + record(WHOLE, ONE), record(WHOLE, ONE)[:-1]],
+        [HEAD + record(WHOLE, ONE), record(7, ONE)],
+        [HEAD[:4], HEAD[4:] + record(WHOLE, ONE) * 2],
+    ],
+)
+async def test_stream_that_does_not_answer_the_call_is_an_error(pieces: Sequence[bytes]) -> None:
+    with pytest.raises(RemoteProtocolError):
+        await asked(*pieces)
+
+
+async def test_file_in_very_many_extents_counts_as_not_mappable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("guestmount_py.mapping._EXTENTS_MAX", 4)
+    more = record(MORE, ONE, ONE)
+    assert await asked(HEAD + more + record(WHOLE, ONE, ONE) + record(WHOLE)) == [ONE * 4, b""]
+    assert await asked(HEAD + more + more + record(WHOLE, ONE) + record(WHOLE)) == [None, b""]
+
+
+async def test_answer_without_end_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("guestmount_py.mapping._ANSWER_MAX_BYTES", 1000)
+    with pytest.raises(RemoteProtocolError, match="extents of more than 1000 bytes"):
+        await asked(HEAD, *([record(MORE, *[ONE] * 10)] * 4))
+
+
+@pytest.mark.parametrize("extent", [(0, (1 << 20) - 4096, 8192, 1), (0, 1 << 40, 1, 1), (1 << 63, 0, 4096, 1)])
+async def test_extent_outside_the_drive_is_an_error_and_no_place(extent: tuple[int, int, int, int]) -> None:
+    (found, _) = await asked(HEAD + record(WHOLE, EXTENT.pack(*extent)) + record(REFUSED))
+    assert found is not None
+    with pytest.raises(RemoteProtocolError):
+        file_map(found, 8192, AddressMap(MAP, {"drive0": 1 << 20}))
+
+
+async def test_device_map_that_leaves_the_drive_is_an_error() -> None:
+    async with conversation() as (channel, daemon):
+        verbs = GuestMapping(ChannelPool([channel]))
+        for told in (MAP.segments[0], MAP.segments[0]._replace(offset=512), MAP.segments[0]._replace(serial="drive1")):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(daemon.answer, DEVICE_MAP, MAP._replace(segments=[told]))
+                if told == MAP.segments[0]:
+                    assert (await verbs.device_map(b"/d", {"drive0": 1 << 20})).filesystem == 39
+                    continue
+                with pytest.raises(RemoteProtocolError, match="a segment of 1048576 bytes"):
+                    await verbs.device_map(b"/d", {"drive0": 1 << 20})
