@@ -1,7 +1,7 @@
 """The extension ``device_map``: where a filesystem's addresses, as FIEMAP gives them, lie on the drives."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from daemon.btrfs_chunks import data_chunks
@@ -9,7 +9,7 @@ from daemon.devices import labelled_disks
 from daemon.extents import mount_number
 from daemon.registry import handles
 from daemon.session import CallError, Session
-from daemon.stacks import NotMappableError, Part, parts_of, size_of
+from daemon.stacks import NotMappableError, Part, Stacks, cut
 from rpc import procedures
 from rpc.arguments import PathArgs
 from rpc.procedures.extensions import DeviceMap, DeviceSegment
@@ -68,19 +68,20 @@ def layout(directory: int, mount: Mount) -> Iterator[tuple[int, Part]]:
     Raises:
         NotMappableError: that cannot be told; the text says why.
     """
+    stacks = Stacks()
     if mount.fstype == "btrfs":
-        for chunk in data_chunks(directory):
-            yield from _addressed(chunk.start, chunk.number, chunk.offset, chunk.size_bytes)
+        for start, size_bytes, number, offset in data_chunks(directory):
+            yield from _addressed(start, cut(stacks.parts(number), offset, size_bytes))
         return
     if mount.fstype not in _ONE_DEVICE:
         raise NotMappableError(f"{mount.fstype} is not a filesystem that can be mapped")
     if any(option.startswith("rtdev=") for option in mount.options):
         raise NotMappableError("xfs with a realtime device")
-    yield from _addressed(0, mount.number, 0, size_of(mount.number))
+    yield from _addressed(0, stacks.parts(mount.number))
 
 
-def _addressed(start: int, number: str, offset: int, size_bytes: int) -> Iterator[tuple[int, Part]]:
-    for part in parts_of(number, offset, size_bytes):
+def _addressed(start: int, parts: Iterable[Part]) -> Iterator[tuple[int, Part]]:
+    for part in parts:
         yield start, part
         start += part.size_bytes
 

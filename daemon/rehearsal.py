@@ -22,7 +22,7 @@ from rpc.arguments import NoArgs, PathArgs
 from rpc.codec import FileName, GuestPath, UInt32
 from rpc.connection import Connection, Role
 from rpc.procedure import Procedure
-from rpc.procedures.extensions import HelloArgs, ReadFilesArgs
+from rpc.procedures.extensions import HelloArgs, MapFilesArgs, ReadFilesArgs
 
 
 def rehearse() -> None:
@@ -40,6 +40,8 @@ def rehearse() -> None:
         (procedures.LSTATNS, PathArgs(GuestPath(b"/"))),
         (procedures.LIST_DIRECTORY, PathArgs(GuestPath(b"/"))),
         (procedures.READ_FILES, ReadFilesArgs(GuestPath(b"/"), [FileName(b"init")], UInt32(65536))),
+        (procedures.MAP_FILES, MapFilesArgs(GuestPath(b"/"), b"init")),
+        (procedures.DEVICE_MAP, PathArgs(GuestPath(b"/"))),
         (procedures.UMOUNT_ALL, NoArgs()),
     ]
     for procedure, args in calls:

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fcntl import ioctl
 from struct import Struct
 from typing import Final, NamedTuple
@@ -50,56 +50,73 @@ def size_of(number: str) -> int:
     return int(_attribute(number, "size")) * _SECTOR_BYTES
 
 
-def parts_of(number: str, offset: int, size_bytes: int, levels: int = _LEVELS_MAX) -> Iterator[Part]:
-    """Yield the parts of disks that a range of a block device consists of, in order.
+class Stacks:
+    """The devices of this machine, each looked at once: a btrfs may have thousands of chunks on one."""
 
-    Args:
-        number: ``MAJOR:MINOR`` of the device.
-        offset: where the range begins, in bytes.
-        size_bytes: its length.
-        levels: how many devices may stand on each other.
+    def __init__(self) -> None:
+        self._known: dict[str, list[Part]] = {}
+
+    def parts(self, number: str, levels: int = _LEVELS_MAX) -> list[Part]:
+        """Return the parts of disks that a block device consists of, in order.
+
+        Args:
+            number: its ``MAJOR:MINOR``.
+            levels: how many devices may stand on each other.
+
+        Raises:
+            NotMappableError: it is encrypted, striped, a RAID array, or anything else not made of whole parts.
+        """
+        if number not in self._known:
+            self._known[number] = list(self._found(number, levels))
+        return self._known[number]
+
+    def _found(self, number: str, levels: int) -> Iterator[Part]:
+        place = os.path.realpath(f"/sys/dev/block/{number}")
+        name = os.path.basename(place)
+        if not levels:
+            raise NotMappableError(f"{name} stands on too many other devices")
+        if os.path.exists(f"{place}/partition"):
+            start = int(_attribute(number, "start")) * _SECTOR_BYTES
+            with open(f"{os.path.dirname(place)}/dev") as file:
+                whole = file.read().strip()
+            yield from cut(self.parts(whole, levels - 1), start, size_of(number))
+        elif os.path.isdir(f"{place}/dm"):
+            yield from self._mapped(number, levels)
+        elif os.path.isdir(f"{place}/md"):
+            raise NotMappableError(f"{name} is a RAID array ({_attribute(number, 'md/level') or 'not started'})")
+        elif os.path.isdir(f"{place}/slaves") and os.listdir(f"{place}/slaves"):
+            raise NotMappableError(f"{name} is made of {', '.join(sorted(os.listdir(f'{place}/slaves')))}")
+        else:
+            yield Part(name, 0, size_of(number))
+
+    def _mapped(self, number: str, levels: int) -> Iterator[Part]:
+        """Yield the parts of a device-mapper device, all of whose targets must be linear."""
+        name = _attribute(number, "dm/name")
+        covered = 0
+        for target in mapping_table(number):
+            if target.kind != "linear":
+                raise NotMappableError(f"{name} is mapped by {target.kind}")
+            if target.start != covered:
+                raise NotMappableError(f"the mapping table of {name} has a gap")
+            covered += target.size_bytes
+            below, start = _linear(name, target.parameters)
+            yield from cut(self.parts(below, levels - 1), start, target.size_bytes)
+
+
+def cut(parts: Sequence[Part], offset: int, size_bytes: int) -> Iterator[Part]:
+    """Yield a range of a device that consists of some parts.
 
     Raises:
-        NotMappableError: it is encrypted, striped, a RAID array, or anything else that is not made of whole parts.
+        NotMappableError: the device is too small for it.
     """
-    if offset < 0 or offset + size_bytes > size_of(number):
-        raise NotMappableError(f"the block device {number} is too small for what lies on it")
-    place = os.path.realpath(f"/sys/dev/block/{number}")
-    name = os.path.basename(place)
-    if not levels:
-        raise NotMappableError(f"{name} stands on too many other devices")
-    if os.path.exists(f"{place}/partition"):
-        start = int(_attribute(number, "start")) * _SECTOR_BYTES
-        with open(f"{os.path.dirname(place)}/dev") as file:
-            whole = file.read().strip()
-        yield from parts_of(whole, start + offset, size_bytes, levels - 1)
-    elif os.path.isdir(f"{place}/dm"):
-        yield from _mapped(number, offset, size_bytes, levels)
-    elif os.path.isdir(f"{place}/md"):
-        raise NotMappableError(f"{name} is a RAID array ({_attribute(number, 'md/level') or 'not started'})")
-    elif os.path.isdir(f"{place}/slaves") and os.listdir(f"{place}/slaves"):
-        raise NotMappableError(f"{name} is made of {', '.join(sorted(os.listdir(f'{place}/slaves')))}")
-    else:
-        yield Part(name, offset, size_bytes)
-
-
-def _mapped(number: str, offset: int, size_bytes: int, levels: int) -> Iterator[Part]:
-    """Yield the parts of a range of a device-mapper device, all of whose targets must be linear."""
-    name = _attribute(number, "dm/name")
-    end = offset + size_bytes
-    covered = 0
-    for target in mapping_table(number):
-        if target.kind != "linear":
-            raise NotMappableError(f"{name} is mapped by {target.kind}")
-        if target.start != covered:
-            raise NotMappableError(f"the mapping table of {name} has a gap")
-        covered = target.start + target.size_bytes
-        first, last = max(offset, target.start), min(end, covered)
+    start, end = 0, offset + size_bytes
+    for disk, place, part_bytes in parts:
+        first, last = max(offset, start), min(end, start + part_bytes)
         if first < last:
-            below, start = _linear(name, target.parameters)
-            yield from parts_of(below, start + first - target.start, last - first, levels - 1)
-    if covered < end:
-        raise NotMappableError(f"the mapping table of {name} is too short")
+            yield Part(disk, place + first - start, last - first)
+        start += part_bytes
+    if not 0 <= offset <= end <= start:
+        raise NotMappableError("a device is too small for what lies on it")
 
 
 def _linear(name: str, parameters: str) -> tuple[str, int]:
