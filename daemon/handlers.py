@@ -6,11 +6,11 @@ All of them at once, with their rows, would make the daemon's start a quarter of
 from importlib import import_module
 from typing import Final
 
-from daemon import dirs, files, hello, listings, mounts, stat, transfers, xattrs
+from daemon import dirs, files, hello, listings, mounts, stat, transfers, walk, xattrs
 from daemon.index import NUMBERS
 from daemon.registry import HANDLERS, Handler
 
-AT_ONCE: Final = (dirs, files, hello, listings, mounts, stat, transfers, xattrs)
+AT_ONCE: Final = (dirs, files, hello, listings, mounts, stat, transfers, walk, xattrs)
 _MODULE_OF: Final = {number: module for module, numbers in NUMBERS.items() for number in numbers}
 
 

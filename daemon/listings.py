@@ -1,21 +1,18 @@
-"""The extensions ``list_directory`` and ``list_directories``: names with all their attributes in one transfer."""
+"""The extension ``list_directory``: names with all their attributes in one transfer."""
 
 import os
 from collections.abc import Iterator
 from errno import ENOTSUP
-from itertools import chain
 from stat import S_ISLNK
 from struct import Struct
 from typing import Final
 
-from daemon.pieces import records_in_pieces
 from daemon.registry import streams
 from daemon.session import Pieces, Session
 from daemon.stat import PACKED, stat_fields
 from daemon.xattrs import list_xattrs
 from rpc import procedures
 from rpc.arguments import PathArgs
-from rpc.procedures.extensions import ListDirectoriesArgs
 from rpc.xdr import PADDING
 
 _WORD: Final = Struct(">I")
@@ -30,19 +27,14 @@ _PIECE_BYTES: Final = 128 * 1024
 
 @streams(procedures.LIST_DIRECTORY)
 def list_directory(session: Session, args: PathArgs) -> Pieces:
-    """Stream a directory's entries with attributes, link targets and extended attributes."""
-    yield from _listing(session, args.path)
-
-
-def _listing(session: Session, path: bytes) -> Iterator[bytes]:
-    """Yield a directory's entries, whole records in each piece; raises OSError only before the first one.
+    """Stream a directory's entries with attributes, link targets and extended attributes, whole records in each piece.
 
     The directory is the working directory while a piece is made, not while it is sent: names in it, of which no link is
     followed, need no confinement.
     """
     limit = min(session.chunk_max_bytes, _PIECE_BYTES)
     with session.sysroot:
-        directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        directory = os.open(args.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     origin = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fchdir(directory)
@@ -64,20 +56,6 @@ def _listing(session: Session, path: bytes) -> Iterator[bytes]:
     finally:
         os.close(origin)
         os.close(directory)
-
-
-@streams(procedures.LIST_DIRECTORIES)
-def list_directories(session: Session, args: ListDirectoriesArgs) -> Pieces:
-    """Stream several directories' entries one after another; one that does not open is a lone unreadable ``.``."""
-    listings = chain.from_iterable(_listing_or_mark(session, path) for path in args.paths)
-    yield from records_in_pieces(listings, min(session.chunk_max_bytes, _PIECE_BYTES))
-
-
-def _listing_or_mark(session: Session, path: bytes) -> Iterator[bytes]:
-    try:
-        yield from _listing(session, path)
-    except OSError:
-        yield b"".join((_opaque(b"."), _UNREADABLE, _NO_TARGET, _XATTRS_NOT_LISTED))
 
 
 def _piece(records: Iterator[bytes], first: bytes, limit: int) -> tuple[bytes, bytes]:

@@ -22,7 +22,7 @@ from rpc.arguments import NoArgs, PathArgs
 from rpc.codec import FileName, GuestPath, UInt32
 from rpc.connection import Connection, Role
 from rpc.procedure import Procedure
-from rpc.procedures.extensions import HelloArgs, MapFilesArgs, ReadFilesArgs
+from rpc.procedures.extensions import HelloArgs, MapFilesArgs, ReadFilesArgs, WalkArgs
 
 
 def rehearse() -> None:
@@ -39,6 +39,7 @@ def rehearse() -> None:
         (procedures.HELLO, HelloArgs(UInt32(constants.EXTENSION_VERSION), UInt32(constants.EXTENDED_CHUNK_MAX_BYTES))),
         (procedures.LSTATNS, PathArgs(GuestPath(b"/"))),
         (procedures.LIST_DIRECTORY, PathArgs(GuestPath(b"/"))),
+        (procedures.WALK, WalkArgs([GuestPath(b"/")], UInt32(1))),
         (procedures.READ_FILES, ReadFilesArgs(GuestPath(b"/"), [FileName(b"init")], UInt32(65536))),
         (procedures.MAP_FILES, MapFilesArgs(GuestPath(b"/"), b"init")),
         (procedures.DEVICE_MAP, PathArgs(GuestPath(b"/"))),

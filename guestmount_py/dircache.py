@@ -2,7 +2,6 @@
 
 import sys
 from collections import OrderedDict
-from collections.abc import Sequence
 from typing import Final
 
 import trio
@@ -33,10 +32,11 @@ class DirectoryCache:
 
     def __init__(self, guest: GuestFiles, capacity_bytes: int = CAPACITY_BYTES) -> None:
         self._guest = guest
-        self._capacity_bytes = capacity_bytes
+        self.capacity_bytes: Final = capacity_bytes
         self._listings: OrderedDict[Inode, Listing] = OrderedDict()
         self._underway: dict[Inode, trio.Event] = {}
         self._used_bytes = 0
+        self._expected: Inode | None = None
 
     def cached(self, inode: Inode) -> Listing | None:
         """Return a listing that is here."""
@@ -59,34 +59,38 @@ class DirectoryCache:
     async def _fetch(self, inode: Inode, path: bytes) -> Listing:
         event = self._underway[inode] = trio.Event()
         try:
-            return self._keep(inode, await self._guest.list_directory(path))
+            return self.keep(inode, await self._guest.list_directory(path))
         finally:
             del self._underway[inode]
             event.set()
 
-    async def fetch_ahead(self, wanted: Sequence[tuple[Inode, bytes]]) -> list[Listing | None]:
-        """List several directories in one call; None for one that cannot be listed, of which its opener will hear."""
-        events = {inode: trio.Event() for inode, _ in wanted}
-        self._underway.update(events)
-        try:
-            found = await self._guest.list_directories([path for _, path in wanted])
-            pairs = zip(wanted, found, strict=True)
-            return [None if entries is None else self._keep(inode, entries) for (inode, _), entries in pairs]
-        finally:
-            for inode, event in events.items():
-                del self._underway[inode]
-                event.set()
+    def expect(self, inode: Inode | None) -> None:
+        """Say which directory somebody else is about to ``keep``; who wants it waits for that, or until it is another.
+
+        None says that nothing is expected any more.
+        """
+        if self._expected is not None and self._expected != inode:
+            self._underway.pop(self._expected).set()
+            self._expected = None
+        if inode is not None and inode not in self._underway:
+            self._expected = inode
+            self._underway[inode] = trio.Event()
+
+    def is_listed(self, inode: Inode) -> bool:
+        """Tell whether a listing is here."""
+        return inode in self._listings
 
     def is_known(self, inode: Inode) -> bool:
         """Tell whether a listing is here or on its way."""
         return inode in self._listings or inode in self._underway
 
-    def _keep(self, inode: Inode, entries: list[Entry]) -> Listing:
+    def keep(self, inode: Inode, entries: list[Entry]) -> Listing:
+        """Take a listing in."""
         replaced = self._listings.pop(inode, None)
         self._used_bytes -= replaced.cost_bytes if replaced is not None else 0
         listing = self._listings[inode] = Listing(entries)
         self._used_bytes += listing.cost_bytes
-        while self._used_bytes > self._capacity_bytes and len(self._listings) > 1:
+        while self._used_bytes > self.capacity_bytes and len(self._listings) > 1:
             _, dropped = self._listings.popitem(last=False)
             self._used_bytes -= dropped.cost_bytes
             for entry in dropped.entries:

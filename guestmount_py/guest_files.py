@@ -11,12 +11,12 @@ from typing import Final
 from guestmount_py.log import logger
 from rpc import hot, procedures
 from rpc.arguments import NoArgs, PathArgs, PathNamesArgs
-from rpc.codec import DeviceOrPath, FileName, GuestPath, Mountable
+from rpc.codec import DeviceOrPath, FileName, GuestPath, Mountable, UInt32
 from rpc.errors import ProcedureError, RemoteProtocolError
 from rpc.pool import ChannelPool
 from rpc.procedures.contents import PreadArgs
 from rpc.procedures.directories import ReaddirArgs
-from rpc.procedures.extensions import ListDirectoriesArgs, ReadFilesArgs
+from rpc.procedures.extensions import ReadFilesArgs, WalkArgs, WalkState
 from rpc.procedures.mounting import MountOptionsArgs, MountVfsArgs
 from rpc.procedures.transfers import DownloadOffsetArgs
 from rpc.types import Statns, Statvfs
@@ -28,6 +28,8 @@ _NAME_MAX_BYTES: Final = 1024
 _LISTING_MAX_BYTES: Final = 2 << 30
 """What a listing may take, whatever the daemon sends: some eight million entries."""
 _NAMES_PER_CALL: Final = 1000
+_DIRECTORY_MAX_ENTRIES: Final = 200_000
+"""More than any directory has that is short enough to be listed unasked."""
 _FILE_TYPES: Final = frozenset(
     (modes.S_IFBLK, modes.S_IFCHR, modes.S_IFDIR, modes.S_IFIFO, modes.S_IFLNK, modes.S_IFREG, modes.S_IFSOCK)
 )
@@ -148,6 +150,14 @@ class GuestFiles:
             raise
         return tuple((pair.attrname, pair.attrval) for pair in found)
 
+    async def neighbours_xattrs(self, path: bytes, entries: Sequence[Entry]) -> None:
+        """Ask for the extended attributes of files of one directory that have not been asked for yet."""
+        for start in range(0, len(entries), _NAMES_PER_CALL):
+            batch = entries[start : start + _NAMES_PER_CALL]
+            args = PathNamesArgs(GuestPath(path), [FileName(entry.name) for entry in batch])
+            for entry, xattrs in zip(batch, await self._xattr_batch(args), strict=True):
+                entry.xattrs = xattrs
+
     async def statvfs(self, path: bytes) -> Statvfs:
         """Return a filesystem's size and use."""
         found = await self._pool.call(procedures.STATVFS, PathArgs(GuestPath(path)))
@@ -204,28 +214,21 @@ class GuestFiles:
             raise RemoteProtocolError("a listing that does not begin with the directory itself")
         return _checked(entries[1:])
 
-    async def list_directories(self, paths: Sequence[bytes]) -> list[list[Entry] | None]:
-        """Return several directories' entries in one transfer; None for one that cannot be listed."""
-        listings: list[list[Entry] | None] = []
-        entries: list[Entry] = []
-        args = ListDirectoriesArgs([GuestPath(path) for path in paths])
+    @asynccontextmanager
+    async def walk(
+        self, paths: Sequence[bytes], max_entries: int
+    ) -> AsyncIterator[AsyncIterator[tuple[bytes, list[Entry] | None]]]:
+        """Stream the listings of directories and of what is below each, depth first, until there are so many entries.
+
+        Each comes as its path and its entries; None stands for one that cannot be listed. The entries' extended
+        attributes are not asked for.
+        """
+        args = WalkArgs([GuestPath(path) for path in paths], UInt32(max_entries))
         async with (
-            self._pool.download(procedures.LIST_DIRECTORIES, args) as pieces,
-            aclosing(_entries(pieces)) as found,
+            self._pool.download(procedures.WALK, args) as pieces,
+            aclosing(_walked(pieces, max_entries)) as found,
         ):
-            async for entry in found:
-                if entry.name == b".":
-                    if len(listings) == len(paths):
-                        raise RemoteProtocolError(f"more listings than the {len(paths)} asked for")
-                    entries = []
-                    listings.append(None if entry.is_unreadable else entries)
-                elif listings:
-                    entries.append(entry)
-                else:
-                    raise RemoteProtocolError("a listing that does not begin with the directory itself")
-        if len(listings) != len(paths):
-            raise RemoteProtocolError(f"{len(listings)} listings where {len(paths)} were asked for")
-        return [None if listing is None else _checked(listing) for listing in listings]
+            yield found
 
     async def _list_standard(self, path: bytes) -> list[Entry]:
         """List with libguestfs's own calls: the names, then attributes, xattrs and targets in batches."""
@@ -289,6 +292,29 @@ async def _entries(pieces: AsyncIterator[bytes]) -> AsyncGenerator[Entry, None]:
             raise RemoteProtocolError(f"a listing of more than {_LISTING_MAX_BYTES} bytes")
         for raw in hot.decode_directory_entries(piece):
             yield Entry(raw.name, piece, raw.stat_offset, raw.target, raw.xattrs)
+
+
+async def _walked(
+    pieces: AsyncIterator[bytes], max_entries: int
+) -> AsyncGenerator[tuple[bytes, list[Entry] | None], None]:
+    decoder = hot.WalkDecoder()
+    path = b""
+    entries: list[Entry] = []
+    count = 0
+    async for piece in pieces:
+        for part in decoder.feed(piece):
+            count += 1 + len(part.names)
+            if (entries and part.path != path) or count > max_entries + _DIRECTORY_MAX_ENTRIES:
+                raise RemoteProtocolError(f"a walk of {count} entries to {part.path[:300]!r}")
+            path = part.path
+            targets = part.targets
+            for index, name in enumerate(part.names):
+                target = targets.get(index) or None
+                entries.append(Entry(name, part.stats, index * hot.STATNS.size, target, None))
+            if part.state != WalkState.CONTINUED:
+                yield path, _checked(entries) if part.state == WalkState.COMPLETE else None
+                entries = []
+    decoder.finish()
 
 
 def _checked(entries: list[Entry]) -> list[Entry]:

@@ -4,18 +4,20 @@ import errno
 import os
 import stat as modes
 from collections.abc import Sequence
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, cast
 
 import pyfuse3
 import trio
 
 from guestmount_py.attributes import absent_attributes, entry_attributes, statvfs_data, unreadable_attributes
 from guestmount_py.dircache import DirectoryCache, Listing
+from guestmount_py.direct import Images
 from guestmount_py.errno_boundary import answers_errno
 from guestmount_py.filedata import FileData
 from guestmount_py.guest_files import Entry, GuestFiles, Xattrs
 from guestmount_py.inodes import Inode, InodeTable, Node
 from guestmount_py.prefetch import Prefetcher
+from guestmount_py.statistics import Statistics
 from rpc.errors import ProcedureError
 
 _LARGE_DIRECTORY_BYTES: Final = 256 * 1024
@@ -32,13 +34,20 @@ class ReadOnlyOperations(pyfuse3.Operations):
     enable_acl = False
     enable_writeback_cache = False
 
-    def __init__(self, guest: GuestFiles, inodes: InodeTable, nursery: trio.Nursery) -> None:
+    def __init__(
+        self,
+        guest: GuestFiles,
+        inodes: InodeTable,
+        nursery: trio.Nursery,
+        statistics: Statistics | None = None,
+        images: Images | None = None,
+    ) -> None:
         super().__init__()
         self._guest = guest
         self._inodes = inodes
         self._directories = DirectoryCache(guest)
-        self._files = FileData(guest, inodes, self._directories, nursery)
-        self._prefetcher = Prefetcher(self._directories, inodes, nursery)
+        self._files = FileData(guest, inodes, self._directories, nursery, statistics or Statistics(), images)
+        self._prefetcher = Prefetcher(guest, self._directories, inodes, nursery)
         self._open_directories: dict[int, tuple[Inode, Listing]] = {}
         self._next_directory = 1
 
@@ -113,10 +122,18 @@ class ReadOnlyOperations(pyfuse3.Operations):
     # ── extended attributes ──
 
     async def _xattrs(self, inode: int) -> Xattrs:
+        """Return a file's extended attributes; the first time, ask for those of its directory's files too."""
         node = self._node(inode)
-        if node.entry.xattrs is None:
-            node.entry.xattrs = await self._guest.xattrs(self._inodes.path(inode))
-        return node.entry.xattrs
+        entry = node.entry
+        if entry.xattrs is None:
+            listing = self._directories.cached(node.parent)
+            if listing is not None and listing.by_name.get(entry.name) is entry:
+                unknown = [each for each in listing.entries if each.xattrs is None and not each.is_unreadable]
+                if len(unknown) > 1:
+                    await self._guest.neighbours_xattrs(self._inodes.path(node.parent), unknown)
+        if entry.xattrs is None:
+            entry.xattrs = await self._guest.xattrs(self._inodes.path(inode))
+        return entry.xattrs
 
     @answers_errno
     async def getxattr(self, inode: pyfuse3.InodeT, name: pyfuse3.XAttrNameT, ctx: pyfuse3.RequestContext) -> bytes:
@@ -185,7 +202,7 @@ class ReadOnlyOperations(pyfuse3.Operations):
     @answers_errno
     async def read(self, fh: pyfuse3.FileHandleT, off: int, size: int) -> bytes:
         """Return part of a file."""
-        return await self._files.read(fh, off, size)
+        return cast("bytes", await self._files.read(fh, off, size))  # pyfuse3 takes any buffer, whatever it declares
 
     @answers_errno
     async def release(self, fh: pyfuse3.FileHandleT) -> None:

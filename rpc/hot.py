@@ -4,6 +4,8 @@ Two kinds: codecs of list results for the table of calls, and iterators over the
 length, count and padding is checked before it is used; anything wrong raises RemoteProtocolError.
 """
 
+import os
+import stat as modes
 import struct
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple, TypeVar
@@ -21,6 +23,12 @@ _WORD: Final = struct.Struct(">I")
 _TWO_WORDS: Final = struct.Struct(">II")
 _THREE_WORDS: Final = struct.Struct(">III")
 _DIRENT_HEAD: Final = struct.Struct(">qI")
+_WALK_HEAD: Final = struct.Struct(">5I")
+_WALK_PART_MAX_BYTES: Final = 8 << 20
+_PACKED: Final = struct.Struct(">16q48x")
+_UNREADABLE: Final = _PACKED.pack(0, -1, *([0] * 14))
+_STATX: Final = struct.Struct("<II8xIIIH2xqqq8xqI20xqI4xqI4xIIII112x")
+"""struct statx (linux/stat.h) without what ``Statns`` does not have."""
 
 
 class RawEntry(NamedTuple):
@@ -31,6 +39,22 @@ class RawEntry(NamedTuple):
     target: bytes
     xattrs: tuple[Xattr, ...] | None
     """None if they could not be listed."""
+
+
+class WalkPart(NamedTuple):
+    """Up to a few hundred entries of one directory in the stream of ``walk``.
+
+    Attributes:
+        state: 0 for a directory that cannot be listed, 1 for its last part, 2 if others follow.
+        stats: a ``STATNS`` for each name.
+        targets: of the links among the names, in order; empty for one that could not be read.
+    """
+
+    path: bytes
+    state: int
+    names: list[bytes]
+    stats: bytes
+    targets: dict[int, bytes]
 
 
 def _opaque(data: bytes, offset: int) -> tuple[bytes, int]:
@@ -111,6 +135,64 @@ def decode_directory_entries(data: bytes) -> Iterator[RawEntry]:
 def decode_file_contents(data: bytes) -> Iterator[bytes | None]:
     """Yield what the whole ``FileContent`` records of a chunk hold; None for one that is not complete."""
     return _records(data, _file_content)
+
+
+class WalkDecoder:
+    """Takes the stream of ``walk`` apart, wherever it is cut into chunks."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> Iterator[WalkPart]:
+        """Take a chunk and yield the parts that are whole by now."""
+        data = self._rest + data
+        offset = 0
+        while len(data) - offset >= _WALK_HEAD.size:
+            head = _WALK_HEAD.unpack_from(data, offset)
+            path_bytes, state, count, names_bytes, targets_bytes = head
+            size_bytes = _WALK_HEAD.size + path_bytes + names_bytes + targets_bytes + count * _STATX.size
+            if state > 2 or size_bytes > _WALK_PART_MAX_BYTES:
+                raise RemoteProtocolError(f"an impossible part of a walk: {head}")
+            if len(data) - offset < size_bytes:
+                break
+            yield _walk_part(data[offset : offset + size_bytes])
+            offset += size_bytes
+        self._rest = data[offset:]
+
+    def finish(self) -> None:
+        """Insist that the stream ended behind a whole part."""
+        if self._rest:
+            raise RemoteProtocolError(f"the last {len(self._rest)} bytes of a walk are no whole part")
+
+
+def _walk_part(data: bytes) -> WalkPart:
+    path_bytes, state, count, names_bytes, targets_bytes = _WALK_HEAD.unpack_from(data)
+    at_names = _WALK_HEAD.size + path_bytes
+    at_targets = at_names + names_bytes
+    at_stats = at_targets + targets_bytes
+    names = data[at_names:at_targets].split(b"\0") if names_bytes else []
+    if len(names) != count:
+        raise RemoteProtocolError(f"{len(names)} names where {count} are said to be")
+    stats = []
+    links = []
+    pack, makedev = _PACKED.pack, os.makedev
+    for index, row in enumerate(_STATX.iter_unpack(memoryview(data)[at_stats:])):
+        (mask, blksize, nlink, uid, gid, mode, ino, size, blocks, *times, r_major, r_minor, major, minor) = row
+        if not mask:
+            stats.append(_UNREADABLE)
+            continue
+        a_s, a_ns, c_s, c_ns, m_s, m_ns = times
+        rdev = makedev(r_major, r_minor) if r_major or r_minor else 0
+        device = makedev(major, minor)
+        facts = (device, ino, mode, nlink, uid, gid, rdev, size, blksize, blocks)
+        stats.append(pack(*facts, a_s, a_ns, m_s, m_ns, c_s, c_ns))
+        if modes.S_ISLNK(mode):
+            links.append(index)
+    targets = data[at_targets:at_stats].split(b"\0") if links else []
+    if len(targets) != len(links) or bool(targets_bytes) > bool(links):
+        raise RemoteProtocolError(f"{len(targets)} targets of {len(links)} links")
+    path = data[_WALK_HEAD.size : at_names]
+    return WalkPart(path, state, names, b"".join(stats), dict(zip(links, targets, strict=True)))
 
 
 def decode_dirents(data: bytes) -> Iterator[Dirent]:

@@ -203,16 +203,16 @@ def test_extensions_stand_far_above_libguestfs() -> None:
         10000: "hello",
         10001: "list_directory",
         10002: "read_files",
-        10003: "list_directories",
         10004: "resume",
         10005: "map_files",
         10006: "device_map",
+        10007: "walk",
     }
     assert max(LIBGUESTFS) < FIRST_EXTENSION
 
 
 READ_ONLY: Final = """
-    ping_daemon hello list_directory list_directories read_files list_devices list_partitions list_filesystems
+    ping_daemon hello list_directory walk read_files list_devices list_partitions list_filesystems
     vfs_type vfs_label vfs_uuid mount mount_ro mount_options mount_vfs mounts mountpoints umount umount_all sync
     internal_autosync lstatns statns internal_lstatnslist readdir internal_readdir readlink internal_readlinklist
     getxattrs lgetxattrs getxattr lgetxattr internal_lxattrlist statvfs pread pread_device download download_offset

@@ -1,5 +1,6 @@
 """Extensions of ours, for a client that asks ``hello`` first: docs/architecture.md has their meaning."""
 
+from enum import IntEnum
 from typing import Final, NamedTuple
 
 from rpc.arguments import PathArgs
@@ -13,12 +14,6 @@ class HelloArgs(NamedTuple):
 
     version: UInt32
     chunk_max_bytes: UInt32
-
-
-class ListDirectoriesArgs(NamedTuple):
-    """Carry the arguments of ``list_directories``."""
-
-    paths: list[GuestPath]
 
 
 class ReadFilesArgs(NamedTuple):
@@ -84,6 +79,23 @@ class DeviceMap(NamedTuple):
     segments: list[DeviceSegment]
 
 
+class WalkArgs(NamedTuple):
+    """Carry the arguments of ``walk``: directories, and the number of entries after which no further one is listed."""
+
+    paths: list[GuestPath]
+    max_entries: UInt32
+
+
+class WalkState(IntEnum):
+    """Tell what a part of the stream of ``walk`` is."""
+
+    UNREADABLE = 0
+    """A directory that cannot be listed."""
+    COMPLETE = 1
+    """The only or the last part of a directory."""
+    CONTINUED = 2
+
+
 HELLO: Final = Procedure(number=10000, name="hello", args=HelloArgs, result=codec_of(Hello))
 LIST_DIRECTORY: Final = Procedure(
     number=10001, name="list_directory", args=PathArgs, result=VOID, transfer=Transfer.FILE_OUT
@@ -91,9 +103,7 @@ LIST_DIRECTORY: Final = Procedure(
 READ_FILES: Final = Procedure(
     number=10002, name="read_files", args=ReadFilesArgs, result=VOID, transfer=Transfer.FILE_OUT
 )
-LIST_DIRECTORIES: Final = Procedure(
-    number=10003, name="list_directories", args=ListDirectoriesArgs, result=VOID, transfer=Transfer.FILE_OUT
-)
 RESUME: Final = Procedure(number=10004, name="resume", args=ResumeArgs, result=STRING_LIST)
 MAP_FILES: Final = Procedure(number=10005, name="map_files", args=MapFilesArgs, result=VOID, transfer=Transfer.FILE_OUT)
 DEVICE_MAP: Final = Procedure(number=10006, name="device_map", args=PathArgs, result=codec_of(DeviceMap))
+WALK: Final = Procedure(number=10007, name="walk", args=WalkArgs, result=VOID, transfer=Transfer.FILE_OUT)

@@ -19,7 +19,6 @@ from rpc.procedures import (
     FIND0,
     INTERNAL_READDIR,
     INTERNAL_READLINKLIST,
-    LIST_DIRECTORIES,
     LIST_DIRECTORY,
     LS0,
     READDIR,
@@ -27,7 +26,6 @@ from rpc.procedures import (
     REALPATH,
 )
 from rpc.procedures.directories import Find0Args, ReaddirArgs
-from rpc.procedures.extensions import ListDirectoriesArgs
 from rpc.types import Xattr
 from tests.daemon.guestfsd import Guestfsd
 from tests.daemon.test_stat import expected
@@ -113,19 +111,6 @@ def test_list_directory_tells_everything(daemon: Guestfsd, guest: Path) -> None:
     assert {entry.target for entry, _ in entries} == {b"", b"/sub/inner", b"nowhere"}
     assert found[FileName(b"hello")].xattrs == (Xattr(b"user.a", b"\0binary\0"), Xattr(b"user.b", b"2"))
     assert found[FileName(b"sub")].xattrs == ()
-
-
-def test_list_directories_begins_each_with_a_dot_and_marks_what_does_not_open(daemon: Guestfsd) -> None:
-    daemon.hello()
-    args = ListDirectoriesArgs([GuestPath(b"/"), GuestPath(b"/missing"), GuestPath(b"/sub"), GuestPath(b"/hello")])
-    data = daemon.download(LIST_DIRECTORIES, args)
-    found: list[tuple[bool, set[bytes]]] = []
-    for entry in decode_directory_entries(data):
-        if entry.name == b".":
-            found.append((STATNS_LAYOUT.unpack_from(data, entry.stat_offset)[1] != -1, set()))
-        else:
-            found[-1][1].add(entry.name)
-    assert found == [(True, NAMES), (False, set()), (True, {b"inner"}), (False, set())]
 
 
 def test_list_directory_leaves_out_attributes_that_fill_a_chunk(guest: Path, monkeypatch: pytest.MonkeyPatch) -> None:

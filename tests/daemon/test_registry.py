@@ -16,7 +16,7 @@ READ_ONLY_MOUNTING: Final = """
     available_all_groups blkid blockdev_getsize64 blockdev_getss checksum checksum_device download download_offset
     exists filesize find0 get_umask getxattr getxattrs hello internal_autosync internal_feature_available
     internal_lstatnslist internal_lxattrlist internal_parse_mountable internal_readdir internal_readlinklist is_dir
-    is_file is_symlink is_whole_device lgetxattr lgetxattrs list_devices list_directories list_directory
+    is_file is_symlink is_whole_device lgetxattr lgetxattrs list_devices list_directory
     list_filesystems
     list_partitions ls0 lstatns lvs lvm_canonical_lv_name mount mount_options mount_ro mount_vfs mountpoints mounts
     nr_devices part_get_parttype part_list ping_daemon pread pread_device read_files readdir readlink realpath
@@ -24,7 +24,7 @@ READ_ONLY_MOUNTING: Final = """
 """
 """What issue 2 promises."""
 AT_ONCE: Final = """
-    hello mount_options mount_vfs umount_all internal_autosync list_directory list_directories read_files lstatns
+    hello mount_options mount_vfs umount_all internal_autosync list_directory walk read_files lstatns
     readlink lgetxattrs statvfs pread download_offset
 """
 """What guestmount-py calls for a read-only mount (guestmount_py/guest_files.py)."""

@@ -79,12 +79,9 @@ async def test_file_is_never_taken_for_a_device_of_the_appliance() -> None:
 async def test_listing_without_its_directory_is_not_an_empty_directory(pieces: list[bytes]) -> None:
     daemon = FakeDaemon()
     daemon.answer(procedures.LIST_DIRECTORY, lambda _args: pieces)
-    daemon.answer(procedures.LIST_DIRECTORIES, lambda _args: pieces)
     async with fake_guest(daemon) as (guest, _):
         with pytest.raises(RemoteProtocolError):
             await guest.list_directory(b"/")
-        with pytest.raises(RemoteProtocolError):
-            await guest.list_directories([b"/"])
 
 
 @pytest.mark.parametrize("cut", [1, 4, 100, 190])

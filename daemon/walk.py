@@ -1,0 +1,220 @@
+"""The extension ``walk``: the listings of a whole subtree, with attributes and link targets, in one transfer.
+
+Nothing is packed per file: the kernel writes each ``struct statx`` where it is sent from, and names go joined. Under
+emulation that takes a third of the time that ``list_directory`` takes.
+"""
+
+import fcntl
+import os
+import sys
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from functools import cache
+from itertools import repeat
+from struct import Struct
+from time import monotonic
+from typing import Any, Final, NamedTuple
+
+from daemon.registry import streams
+from daemon.session import CallError, Pieces, Session
+from rpc import procedures
+from rpc.procedures.extensions import WalkArgs, WalkState
+
+_HEAD: Final = Struct(">5I")
+_STATX_BYTES: Final = 256
+_NAMES_AT_ONCE: Final = 256
+_AT_FDCWD: Final = -100
+_AT_FLAGS: Final = 0x900
+"""AT_SYMLINK_NOFOLLOW and AT_NO_AUTOMOUNT (linux/fcntl.h)."""
+_STATX_BASIC_STATS: Final = 0x7FF
+_DIRECTORY_TYPE: Final = 0o4
+_LINK_TYPE: Final = 0o12
+_FIRST_PIECE_BYTES: Final = 8 << 10
+_PIECE_BYTES: Final = 128 << 10
+"""The first pieces are short, so that the host can begin; longer ones would only keep it waiting."""
+_LARGE_DIRECTORY_BYTES: Final = 1 << 20
+"""A directory file longer than this is not listed unasked."""
+_SLOW_S: Final = 0.0007
+_WINDOW_BYTES: Final = 1 << 20
+_FS_IOC_FIEMAP: Final = 0xC020660B
+_FIEMAP: Final = Struct("=QQIIIIQQQ32x")
+"""struct fiemap with room for one extent, up to its fe_length (linux/fiemap.h)."""
+
+
+class _Statx(NamedTuple):
+    """The C library's statx(2) and where it writes.
+
+    Attributes:
+        call: as ``call(directory, name, flags, mask, slot)``; 0, or -1 for an error.
+        slots: where each name's ``struct statx`` goes.
+        data: all slots.
+        modes: of all slots, the stx_mode.
+        sizes, devices: of all slots, the stx_size and the stx_dev as one number.
+    """
+
+    call: Any
+    slots: Sequence[Any]
+    data: memoryview
+    modes: memoryview
+    sizes: memoryview
+    devices: memoryview
+
+
+@cache
+def _statx() -> _Statx:
+    import ctypes  # too slow to import at each boot
+
+    data = (ctypes.c_char * (_STATX_BYTES * _NAMES_AT_ONCE))()
+    view = memoryview(data).cast("B")
+    words = view.cast("Q")
+    return _Statx(
+        ctypes.CDLL(None).statx,
+        [ctypes.byref(data, _STATX_BYTES * index) for index in range(_NAMES_AT_ONCE)],
+        view,
+        view.cast("H")[0x1C // 2 :: _STATX_BYTES // 2],
+        words[0x28 // 8 :: _STATX_BYTES // 8],
+        words[0x88 // 8 :: _STATX_BYTES // 8],
+    )
+
+
+@streams(procedures.WALK)
+def walk(session: Session, args: WalkArgs) -> Pieces:
+    """Stream the listings of directories and of what is below each, depth first, up to a number of entries."""
+    if sys.byteorder != "little":
+        raise CallError("the walk's attributes would be in big-endian order")
+    statx = _statx()
+    ahead = _ReadAhead(session)
+    try:
+        walker = _Walker(args.paths, args.max_entries, statx, ahead)
+        limit = _FIRST_PIECE_BYTES
+        most = min(session.chunk_max_bytes, _PIECE_BYTES)
+        while True:
+            with session.sysroot:
+                piece = walker.piece(min(limit, most))
+            if not piece:
+                return
+            yield piece
+            limit *= 2
+    finally:
+        ahead.close()
+
+
+class _Walker:
+    """A walk under way; used in the guest's root only."""
+
+    def __init__(self, paths: Sequence[bytes], max_entries: int, statx: _Statx, ahead: "_ReadAhead") -> None:
+        self._queue = deque(paths)
+        self._left = max_entries
+        self._statx = statx
+        self._ahead = ahead
+        self._parts: Iterator[list[bytes]] = self._walk()
+
+    def piece(self, limit: int) -> bytes:
+        """Return whole parts of listings, as soon as they exceed a limit in bytes; nothing at the end."""
+        found: list[bytes] = []
+        size_bytes = 0
+        for part in self._parts:
+            found += part
+            size_bytes += sum(map(len, part))
+            if size_bytes > limit:
+                break
+        return b"".join(found)
+
+    def _walk(self) -> Iterator[list[bytes]]:
+        while self._queue and self._left > 0:
+            path = self._queue.popleft()
+            start_s = monotonic()
+            try:
+                os.chdir(path)
+                names = os.listdir(b".")
+            except OSError:
+                yield [_HEAD.pack(len(path), WalkState.UNREADABLE, 0, 0, 0), path]
+                continue
+            if monotonic() - start_s > _SLOW_S:
+                self._ahead.around(path)
+            self._left -= len(names) + 1
+            below: list[bytes] = []
+            starts = range(0, len(names), _NAMES_AT_ONCE) or (0,)
+            for start in starts:
+                if start:
+                    os.chdir(path)  # a part has gone out meanwhile
+                is_last = start == starts[-1]
+                yield self._part(path, names[start : start + _NAMES_AT_ONCE], below, is_last=is_last)
+            self._queue.extendleft(reversed(below))
+
+    def _part(self, path: bytes, names: list[bytes], below: list[bytes], *, is_last: bool) -> list[bytes]:
+        """Return up to 256 entries of the working directory, and note those that are directories of its filesystem."""
+        statx = self._statx
+        count = len(names)
+        call = statx.call
+        failed = list(map(call, repeat(_AT_FDCWD), names, repeat(_AT_FLAGS), repeat(_STATX_BASIC_STATS), statx.slots))
+        if any(failed):
+            for index, status in enumerate(failed):
+                if status:
+                    statx.data[index * _STATX_BYTES : (index + 1) * _STATX_BYTES] = bytes(_STATX_BYTES)
+        types = [mode >> 12 for mode in statx.modes[:count].tolist()]
+        targets = [_target(name) for name, kind in zip(names, types, strict=True) if kind == _LINK_TYPE]
+        if _DIRECTORY_TYPE in types:
+            prefix = path if path.endswith(b"/") else path + b"/"
+            device = os.stat(".").st_dev
+            own = os.major(device) | os.minor(device) << 32
+            found = zip(names, types, statx.sizes[:count], statx.devices[:count], strict=True)
+            below += [
+                prefix + name
+                for name, kind, size_bytes, its in found
+                if kind == _DIRECTORY_TYPE and its == own and size_bytes <= _LARGE_DIRECTORY_BYTES
+            ]
+        joined, links = b"\0".join(names), b"\0".join(targets)
+        state = WalkState.COMPLETE if is_last else WalkState.CONTINUED
+        head = _HEAD.pack(len(path), state, count, len(joined), len(links))
+        return [head, path, joined, links, bytes(statx.data[: count * _STATX_BYTES])]
+
+
+def _target(name: bytes) -> bytes:
+    try:
+        return os.readlink(name)
+    except OSError:
+        return b""
+
+
+class _ReadAhead:
+    """Read what lies around directories that were slow to list: ext4 puts directories next to each other.
+
+    Its directories are in the cache of the block device, so that reading that one is enough; it would take a request of
+    its own for each directory otherwise. FIEMAP tells where they are.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._devices: dict[int, int] = {}
+        self._done: set[tuple[int, int]] = set()
+        for mount in session.sysroot.mount_points():
+            with suppress(OSError):
+                number = os.stat(mount.device).st_rdev
+                block = os.readlink(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}")
+                if os.path.exists(f"/sys/fs/ext4/{os.path.basename(block)}"):
+                    self._devices[number] = os.open(mount.device, os.O_RDONLY | os.O_CLOEXEC)
+
+    def around(self, path: bytes) -> None:
+        """Have the kernel read the piece of the device that a directory lies in."""
+        if not self._devices:
+            return
+        with suppress(OSError):
+            directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                device = self._devices.get(os.fstat(directory).st_dev)
+                if device is None:
+                    return
+                ask = _FIEMAP.pack(0, (1 << 64) - 1, 0, 0, 1, 0, 0, 0, 0)
+                found = _FIEMAP.unpack(fcntl.ioctl(directory, _FS_IOC_FIEMAP, ask))
+            finally:
+                os.close(directory)
+            window = found[7] // _WINDOW_BYTES
+            if found[3] and (device, window) not in self._done:
+                self._done.add((device, window))
+                os.posix_fadvise(device, window * _WINDOW_BYTES, _WINDOW_BYTES, os.POSIX_FADV_WILLNEED)
+
+    def close(self) -> None:
+        """Close the devices."""
+        for device in self._devices.values():
+            os.close(device)

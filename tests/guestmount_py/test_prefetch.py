@@ -1,0 +1,148 @@
+"""Walking ahead: when it begins, what it keeps, and what a daemon that lies can do."""
+
+import logging
+import os
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import pytest
+import trio
+import trio.testing
+
+from guestmount_py.dircache import DirectoryCache
+from guestmount_py.guest_files import GuestFiles
+from guestmount_py.inodes import ROOT, InodeTable, Node
+from guestmount_py.prefetch import Prefetcher
+from rpc import procedures
+from tests.fakes import FakeDaemon, directory_entry, fake_guest, statns
+
+DIRECTORY, FILE = 0o40755, 0o100644
+TREE: Final[dict[bytes, dict[bytes, tuple[int, int]]]] = {
+    b"/": {b"a": (DIRECTORY, 10), b"b": (DIRECTORY, 20)},
+    b"/a": {b"c": (DIRECTORY, 11), b"f": (FILE, 12)},
+    b"/a/c": {b"g": (FILE, 13)},
+    b"/b": {},
+}
+
+
+def _statx(mode: int, ino: int) -> bytes:
+    head = struct.pack("<IIQIIIHxxQQQQ", 0x7FF, 4096, 0, 1, 0, 0, mode, ino, 5, 8, 0)
+    return head + bytes(64) + struct.pack("<IIII", 0, 0, 0, 0).ljust(128, b"\0")
+
+
+def _part(path: bytes) -> bytes:
+    entries = TREE[path]
+    names = b"\0".join(entries)
+    stats = b"".join(_statx(*facts) for facts in entries.values())
+    return struct.pack(">5I", len(path), 1, len(entries), len(names), 0) + path + names + stats
+
+
+class _Walker:
+    """Opens directories as a mount would."""
+
+    def __init__(self, guest: GuestFiles, inodes: InodeTable, nursery: trio.Nursery, capacity_bytes: int) -> None:
+        self.inodes = inodes
+        self.directories = DirectoryCache(guest, capacity_bytes)
+        self._prefetcher = Prefetcher(guest, self.directories, inodes, nursery)
+
+    async def open(self, path: bytes) -> None:
+        node = self._node(path)
+        await self.directories.listing(node.inode, path)
+        self._prefetcher.opened(node, path)
+
+    def _node(self, path: bytes) -> Node:
+        node = self.inodes.get(ROOT)
+        for name in path.split(b"/")[1:]:
+            if name:
+                listing = self.directories.cached(node.inode)
+                assert listing is not None
+                node = self.inodes.remember(listing.by_name[name], node.inode)
+        return node
+
+    def has(self, number: int) -> bool:
+        return self.directories.is_listed(self.inodes.number(self._entry(number), ROOT))
+
+    def _entry(self, number: int) -> Any:
+        for listing_inode in (ROOT, 10, 11, 20):
+            listing = self.directories.cached(self.inodes.get(ROOT).inode if listing_inode == ROOT else listing_inode)  # type: ignore[arg-type]
+            for entry in listing.entries if listing is not None else ():
+                if entry.fields[1] == number:
+                    return entry
+        raise KeyError(number)
+
+
+@asynccontextmanager
+async def _walker(daemon: FakeDaemon, capacity_bytes: int = 1 << 20) -> AsyncIterator[_Walker]:
+    root = statns(st_ino=2, st_mode=DIRECTORY, st_dev=0)
+    daemon.answer(procedures.LSTATNS, lambda _args: root)
+
+    def listing(args: Any) -> list[bytes]:
+        records = [directory_entry(b".", root)]
+        for name, (mode, ino) in TREE[args.path].items():
+            records.append(directory_entry(name, statns(st_ino=ino, st_mode=mode, st_dev=0)))
+        return [b"".join(records)]
+
+    daemon.answer(procedures.LIST_DIRECTORY, listing)
+    async with fake_guest(daemon) as (guest, nursery):
+        inodes = InodeTable(await guest.lstat(b"/", b""), [])
+        daemon.calls.clear()
+        yield _Walker(guest, inodes, nursery, capacity_bytes)
+
+
+def _asked(daemon: FakeDaemon, name: str) -> list[Any]:
+    return [args for called, args in daemon.calls if called == name]
+
+
+async def test_walk_begins_with_the_second_directory_and_brings_the_rest() -> None:
+    daemon = FakeDaemon()
+    daemon.answer(procedures.WALK, lambda _args: [_part(b"/a/c") + _part(b"/b")])
+    async with _walker(daemon) as walker:
+        await walker.open(b"/")
+        assert _asked(daemon, "walk") == []
+        await walker.open(b"/a")
+        await trio.testing.wait_all_tasks_blocked(0.1)
+        assert walker.has(20)
+        assert walker.has(11)
+        daemon.calls.clear()
+        await walker.open(b"/a/c")
+        await walker.open(b"/b")
+        assert daemon.calls == []
+
+
+async def test_whoever_comes_to_the_head_of_the_queue_waits_for_the_walk() -> None:
+    daemon = FakeDaemon()
+    daemon.answer(procedures.WALK, lambda _args: [_part(b"/a/c") + _part(b"/b")])
+    async with _walker(daemon) as walker:
+        for path in (b"/", b"/a", b"/a/c", b"/b"):
+            await walker.open(path)
+            await trio.testing.wait_all_tasks_blocked()
+    assert [args.path for args in _asked(daemon, "list_directory")] == [b"/", b"/a"]
+    assert len(_asked(daemon, "walk")) == 1
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [b"", _part(b"/b"), b"\0" * 20, _part(b"/a/c")[:-1], os.urandom(300)],
+    ids=["empty", "other", "nul", "cut", "noise"],
+)
+async def test_lying_walk_ends_and_harms_nobody(stream: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    daemon = FakeDaemon()
+    daemon.answer(procedures.WALK, lambda _args: [stream] if stream else [])
+    async with _walker(daemon) as walker:
+        with trio.fail_after(10):
+            for path in (b"/", b"/a", b"/a/c", b"/b"):
+                await walker.open(path)
+    assert len(_asked(daemon, "walk")) < 10
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def test_walk_stops_when_enough_is_ahead() -> None:
+    daemon = FakeDaemon()
+    daemon.answer(procedures.WALK, lambda _args: [_part(b"/a/c"), _part(b"/b")])
+    async with _walker(daemon, capacity_bytes=100) as walker:
+        await walker.open(b"/")
+        await walker.open(b"/a")
+        await trio.sleep(0.1)
+    assert len(_asked(daemon, "walk")) == 1
