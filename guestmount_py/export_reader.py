@@ -9,7 +9,8 @@ from guestmount_py import nbd
 from guestmount_py.disk_reader import DiskReader
 from rpc.errors import ConnectionLost, DriveError, GuestmountError, RemoteProtocolError
 
-_REQUEST_MAX_BYTES: Final = 1 << 20
+_REQUEST_BYTES: Final = 128 * 1024
+"""What qemu answers fastest: several of these at a time take half as long as one as long as all."""
 _HANDSHAKE_S: Final = 20.0
 
 
@@ -45,10 +46,18 @@ class ExportReader(DiskReader):
     async def read_into(self, offset: int, buffer: memoryview) -> None:
         """Fill a buffer; see ``DiskReader``."""
         self._check(offset, len(buffer))
-        for start in range(0, len(buffer), _REQUEST_MAX_BYTES):
-            await self._read_part(offset + start, buffer[start : start + _REQUEST_MAX_BYTES])
+        requests = [
+            await self._ask(offset + start, buffer[start : start + _REQUEST_BYTES])
+            for start in range(0, len(buffer), _REQUEST_BYTES)
+        ]
+        for request in requests:
+            await request.done.wait()
+        for request in requests:
+            if request.error is not None:
+                raise request.error
 
-    async def _read_part(self, offset: int, buffer: memoryview) -> None:
+    async def _ask(self, offset: int, buffer: memoryview) -> _Request:
+        """Send the request for some bytes."""
         request = _Request(buffer)
         async with self._sending:
             if self._end is not None:
@@ -61,9 +70,7 @@ class ExportReader(DiskReader):
                     await self._stream.send_all(nbd.read_request(cookie, offset, len(buffer)))
                 except (trio.BrokenResourceError, trio.ClosedResourceError) as exc:
                     raise ConnectionLost("qemu's export has ended") from exc
-        await request.done.wait()
-        if request.error is not None:
-            raise request.error
+        return request
 
     async def run(self) -> None:
         """Take replies until the connection ends or ``close``; then every read under way fails."""

@@ -9,8 +9,6 @@ from typing import Final, NamedTuple
 
 from rpc.errors import DriveError, RemoteProtocolError
 
-READ_MAX_BYTES: Final = 32 << 20
-"""The longest read that every server allows ("Block size constraints")."""
 GREETING_BYTES: Final = 18
 OPTION_REPLY_BYTES: Final = 20
 SIMPLE_REPLY: Final = struct.Struct(">IIQ")
