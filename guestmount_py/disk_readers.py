@@ -60,7 +60,9 @@ class DirectDrive:
             file.close()
 
 
-async def choose_reader(appliance: Appliance, index: int, nursery: trio.Nursery) -> DirectDrive:
+async def choose_reader(
+    appliance: Appliance, index: int, nursery: trio.Nursery, *, by_qemu: bool = False
+) -> DirectDrive:
     """Choose how a drive is read, by what it is and by who writes to it.
 
     A mount may write to a drive, as when it replays a journal, so choose after mounting.
@@ -69,6 +71,7 @@ async def choose_reader(appliance: Appliance, index: int, nursery: trio.Nursery)
         appliance: that is ready, and has the drive.
         index: of the drive.
         nursery: runs what takes an export's replies; must outlive every read.
+        by_qemu: have qemu read it in any case.
 
     Raises:
         ConnectionLost: qemu has gone.
@@ -78,6 +81,7 @@ async def choose_reader(appliance: Appliance, index: int, nursery: trio.Nursery)
         files: list[ImageFile] = []
         try:
             layers, why_not = await _layers(blocks, index)
+            why_not = "as asked for" if by_qemu else why_not
             for layer in layers:
                 files.append(ImageFile(layer.path))
                 opened.callback(files[-1].close)
