@@ -39,15 +39,17 @@ class Qmp:
         self._buffer = bytearray()
         self._events: deque[dict[str, Any]] = deque()
 
-    async def greet(self) -> None:
-        """Wait for qemu, and begin.
+    async def greet(self) -> str:
+        """Wait for qemu, begin, and return its version.
 
         Raises:
             QmpError: it has ended, or speaks something else.
         """
-        if "QMP" not in await self._message():
+        greeting = (await self._message()).get("QMP")
+        if not isinstance(greeting, dict):
             raise QmpError("qemu's control channel does not begin with its greeting")
         await self.execute("qmp_capabilities")
+        return json.dumps(greeting.get("version"))
 
     async def execute(self, command: str, arguments: Mapping[str, Any] | None = None, *, fd: int | None = None) -> Any:
         """Run a command and return what it returns; ``fd`` is passed along.
@@ -60,7 +62,10 @@ class Qmp:
             await self._send(request)
         else:
             ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [fd]))]
-            sent_bytes = await self._socket.sendmsg([request], ancillary)
+            try:
+                sent_bytes = await self._socket.sendmsg([request], ancillary)
+            except OSError as exc:
+                raise _hung_up(exc) from exc
             await self._send(request[sent_bytes:])
         while "event" in (answer := await self._message()):
             self._events.append(answer)
@@ -97,14 +102,18 @@ class Qmp:
         try:
             return bytes(await self._socket.recv(_RECEIVE_BYTES))
         except OSError as exc:
-            raise QmpError(f"qemu hung up: {exc.strerror}", hung_up=True) from exc
+            raise _hung_up(exc) from exc
 
     async def _send(self, data: bytes) -> None:
         try:
             while data:
                 data = data[await self._socket.send(data) :]
         except OSError as exc:
-            raise QmpError(f"qemu hung up: {exc.strerror}", hung_up=True) from exc
+            raise _hung_up(exc) from exc
+
+
+def _hung_up(exc: OSError) -> QmpError:
+    return QmpError(f"qemu hung up: {exc.strerror}", hung_up=True)
 
 
 def _request(command: str, arguments: Mapping[str, Any]) -> bytes:
