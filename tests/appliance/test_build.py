@@ -154,8 +154,10 @@ async def test_appliance_written_by_an_ordinary_user_is_found_and_boots(user: Or
     with (tmp_path / "disk.img").open("wb") as disk:
         disk.truncate(1 << 20)
     config = ApplianceConfig(drives=(Drive(path=tmp_path / "disk.img"),), accelerator="tcg")
-    async with launch(config, files, log=pytest.fail, console=lambda _data: None) as appliance:
+    said = list[str]()
+    async with launch(config, files, log=said.append, console=lambda _data: None) as appliance:
         assert appliance.channels
+    assert set(said) <= {"starting the appliance for the first time"}
 
 
 @pytest.mark.usefixtures("first_launches")
