@@ -50,7 +50,7 @@ def main() -> int:
         report.write_docs(measured, DOCUMENT)
     slower = report.slower_rows(measured)
     if slower:
-        print(f"bench: more of guestmount's than the limit: {', '.join(slower)}", file=sys.stderr)
+        print(f"bench: above the limit: {', '.join(slower)}", file=sys.stderr)
     return EXIT_SLOWER if slower else 0
 
 

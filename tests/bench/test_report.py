@@ -36,6 +36,19 @@ def test_row_with_a_limit_of_its_own_is_judged_by_it(ours: float, over: list[str
     assert slower_rows(results) == over
 
 
+@pytest.mark.parametrize(
+    ("row", "ours", "over"),
+    [("mount-warm", 0.8, []), ("mount-warm", 0.81, ["mount-warm"]), ("crowd", 90.0, []), ("crowd", 91.0, ["crowd"])],
+)
+@pytest.mark.parametrize("theirs", [{}, {"guestmount": cell(1000.0)}], ids=["alone", "compared"])
+def test_row_with_an_absolute_limit_is_judged_by_it_whatever_guestmount_takes(
+    row: str, ours: float, over: list[str], theirs: dict[str, Cell]
+) -> None:
+    results = measured(1.0, 2.0)
+    results["rows"] = {row: {"guestmount-py": cell(ours), **theirs}}
+    assert slower_rows(results) == over
+
+
 def test_slower_rows_without_guestmount_judges_nothing() -> None:
     results = measured(9.0, 2.0)
     del results["rows"]["tar"]["guestmount"]
