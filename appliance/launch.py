@@ -107,11 +107,12 @@ class _Attempt:
         """Return a restored appliance, None if that failed.
 
         Raises:
+            LaunchError: qemu is not installed.
             DriveError: qemu cannot attach a drive, and could not if it booted.
         """
+        key = job_key(self._job)
         try:
             cache = TemplateCache()
-            key = job_key(self._job)
             if cache.failed_lately(key):
                 self._log("the appliance boots: restoring it failed within the last hour")
                 return None
