@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -26,9 +26,16 @@ _FILES: Final = ("kernel", "initrd", "root")
 
 
 def cache_directory(environment: Mapping[str, str] = os.environ) -> Path:
-    """Return LIBGUESTFS_CACHEDIR, else XDG_CACHE_HOME, else ~/.cache, with ``guestmount-py`` below."""
+    """Return LIBGUESTFS_CACHEDIR, else XDG_CACHE_HOME, else ~/.cache, with ``guestmount-py`` below.
+
+    Raises:
+        ImageError: there is none of them.
+    """
     base = environment.get("LIBGUESTFS_CACHEDIR") or environment.get("XDG_CACHE_HOME")
-    return Path(base or Path.home() / ".cache") / "guestmount-py"
+    try:
+        return Path(base or Path.home() / ".cache") / "guestmount-py"
+    except RuntimeError as exc:
+        raise ImageError("there is no home directory to keep an appliance in: set LIBGUESTFS_CACHEDIR") from exc
 
 
 def content_key(packages: PackageList) -> str:
@@ -65,8 +72,12 @@ def files_in(directory: Path) -> ApplianceFiles | None:
     )
 
 
-def make_private(directory: Path) -> None:
+def make_private(directory: Path, *, to_write: bool = True) -> None:
     """Create the cache directory, for its user only: who can write there decides what runs as the appliance.
+
+    Args:
+        directory: where.
+        to_write: it shall be written to, not only read.
 
     Raises:
         ImageError: it cannot be created or written, or is another user's.
@@ -80,7 +91,7 @@ def make_private(directory: Path) -> None:
         raise _unwritable(directory, "it belongs to another user")
     if info.st_mode & 0o022:
         raise _unwritable(directory, "others can write there")
-    if not os.access(directory, os.W_OK | os.X_OK):
+    if not os.access(directory, (os.W_OK if to_write else os.R_OK) | os.X_OK):
         raise _unwritable(directory, os.strerror(errno.EACCES))
 
 
@@ -118,10 +129,9 @@ async def build_lock(
 def prune(directory: Path, keep: set[str]) -> None:
     """Remove what killed builders left, and what was not used for a day; call with the lock held."""
     for path in directory.iterdir():
-        abandoned = path.name.startswith("building-")
-        unused = path.name not in keep and time.time() - path.stat().st_mtime > _UNUSED_S
-        if path.name.startswith("accelerator-"):
-            if unused:
-                path.unlink(missing_ok=True)
-        elif abandoned or (unused and path.name.startswith(("appliance-", "tree-", "packages-"))):
+        if path.name.startswith("building-"):
             shutil.rmtree(path, ignore_errors=True)
+        elif path.name not in keep and path.name.startswith(("accelerator-", "appliance-", "tree-", "packages-")):
+            with suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > _UNUSED_S:
+                    path.unlink() if path.is_file() else shutil.rmtree(path, ignore_errors=True)

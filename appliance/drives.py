@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Final
 
 from appliance.config import Drive
 from appliance.process import ProgramFailed, run_program
-from appliance.qcow2 import MAGIC, check_complete, empty_image, read_header
+from appliance.qcow2 import DISK_MAX_BYTES, MAGIC, check_complete, empty_image, read_header
 from rpc.errors import DriveError
 
 FORMATS: Final = ("raw", "qcow2", "qcow", "qed", "vmdk", "vdi", "vhdx", "vpc", "parallels", "dmg", "cloop", "bochs")
@@ -45,7 +45,7 @@ async def check_drive(drive: Drive) -> CheckedDrive:
 
     Raises:
         DriveError: missing, unreadable, empty, damaged, of no known format, or naming other files though its format was
-            only guessed.
+            only guessed; or claiming a disk larger than qemu has overlays for.
     """
     path = drive.path.absolute()
     if not os.fsencode(path).decode("utf-8", "ignore") == str(path):
@@ -60,6 +60,8 @@ async def check_drive(drive: Drive) -> CheckedDrive:
             raise _refers_elsewhere(drive.path, kind)
         check_complete(path, header)
     size_bytes = await _virtual_size(path, kind, chained=drive.format is not None)
+    if size_bytes > DISK_MAX_BYTES:
+        raise DriveError(f"{path}: claims a disk of {size_bytes} bytes, which qemu has no overlay for: is it damaged?")
     return CheckedDrive(
         path, kind, drive.format is not None, size_bytes, drive.blocksize_bytes, is_block_device=path.is_block_device()
     )
@@ -168,9 +170,10 @@ def make_overlay(drive: CheckedDrive, directory: Path) -> BinaryIO:
     try:
         with ExitStack() as undo:
             file = undo.enter_context(tempfile.TemporaryFile(dir=directory, buffering=0))
-            image = empty_image(drive.size_bytes)
-            if file.write(image) < len(image):
+            start, length_bytes = empty_image(drive.size_bytes)
+            if file.write(start) < len(start):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            file.truncate(length_bytes)
             undo.pop_all()
     except OSError as exc:
         raise DriveError(

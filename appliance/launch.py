@@ -1,15 +1,14 @@
 """Launch an appliance: CONFIG → LAUNCHING → READY, and back to CONFIG when qemu has gone."""
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import trio
 
 from appliance.accelerator import choose_accelerator
-from appliance.cache import cache_directory, make_private
 from appliance.config import ApplianceConfig, ApplianceFiles
 from appliance.drives import check_drive, make_overlay
 from appliance.locate import find_appliance
@@ -18,20 +17,13 @@ from appliance.patience import lone_leaf, patience
 from appliance.restore import ensure_template, job_key, resume, start_restored
 from appliance.running import Appliance, ConsoleSink, Job, Started, root_uuid, start_qemu
 from appliance.state import Event, State, StateMachine
-from appliance.template import (
-    Template,
-    TemplateUnusable,
-    discard_template,
-    failed_lately,
-    note_failure,
-    opened_template,
-    template_path,
-)
+from appliance.template import Template, TemplateUnusable
+from appliance.template_cache import TemplateCache
 from rpc.client import open_channel
 from rpc.errors import ConnectionLost, LaunchError, LaunchTimeout, ProtocolError, RemoteProtocolError, UsageError
 
 _RESTORE_S: Final = 60.0
-"""How long a restored daemon may be silent; it needs a tenth of a second."""
+"""How long restoring may take; it needs a quarter of a second."""
 
 
 @asynccontextmanager
@@ -83,15 +75,78 @@ async def _brought_up(
     drives = [await check_drive(drive) for drive in config.drives]
     files = files or await find_appliance(log)
     accelerator = await choose_accelerator(config, files, log)
+    deadline = trio.current_time() + config.launch_timeout_s
     with ExitStack() as overlays:  # qemu inherits them
         fds = [overlays.enter_context(make_overlay(drive, config.temporary)).fileno() for drive in drives]
         job = Job(config, files, accelerator, root_uuid(files.root), list(zip(drives, fds, strict=True)))
+        attempt = _Attempt(job, log, console, deadline)
         if config.template and files.resumable:
-            restored = await _restored(job, log, console, stack)
+            restored = await attempt.restored(stack)
             if restored is not None:
                 return restored
         started = await start_qemu(job, console, stack)
-    return await _await_daemon(started, config, log, stack)
+    appliance = await _await_daemon(started, config, log, stack, deadline)
+    attempt.blame()
+    return appliance
+
+
+class _Attempt:
+    """One try to launch from a template; whatever fails, the machine boots instead, which costs a line in the log.
+
+    The template is blamed only when the same machine has booted: a disk or a busy host may have been at fault.
+    """
+
+    def __init__(self, job: Job, log: Log, console: ConsoleSink, deadline: float) -> None:
+        self._job: Final = job
+        self._log: Final = log
+        self._console: Final = console
+        self._deadline: Final = deadline
+        self._suspect: tuple[TemplateCache, str, int] | None = None
+
+    async def restored(self, stack: AsyncExitStack) -> Appliance | None:
+        """Return a restored appliance, None if that failed.
+
+        Raises:
+            LaunchError: qemu is not installed.
+            DriveError: qemu cannot attach a drive, and could not if it booted.
+        """
+        key = job_key(self._job)
+        try:
+            cache = TemplateCache()
+            if cache.failed_lately(key):
+                self._log("the appliance boots: restoring it failed within the last hour")
+                return None
+            await ensure_template(self._job, cache, key, self._console, self._log, self._deadline)
+            with cache.opened(key) as template:
+                self._suspect = (cache, key, os.fstat(template.memory.fileno()).st_ino)
+                return await self._resumed(template, stack)
+        except (LaunchError, ConnectionLost, ProtocolError, TemplateUnusable, OSError) as exc:
+            if isinstance(exc, TemplateUnusable):  # the next one made will do
+                self._suspect = None
+            self._log(f"the appliance could not be restored from its template, so it boots: {exc}")
+            return None
+
+    def blame(self) -> None:
+        """Note that the machine has booted, and so that its template is no good."""
+        if self._suspect is not None:
+            cache, key, inode = self._suspect
+            cache.blame(key, inode)
+
+    async def _resumed(self, template: Template, stack: AsyncExitStack) -> Appliance:
+        job, deadline = self._job, min(self._deadline, trio.current_time() + _RESTORE_S)
+        try:
+            async with AsyncExitStack() as trying:
+                started = await start_restored(job, template, self._console, trying, deadline)
+                appliance = await _await_daemon(started, job.config, self._log, trying, deadline)
+                try:
+                    with trio.fail_at(deadline):
+                        await resume(appliance.channels[0], len(job.drives))
+                except trio.TooSlowError as exc:
+                    raise LaunchTimeout("the restored daemon does not see its drives") from exc
+                stack.push_async_exit(trying.pop_all())
+                return appliance
+        except BaseExceptionGroup as group:
+            raise lone_leaf(group) from None
 
 
 async def prepare_template(config: ApplianceConfig, log: Log, files: ApplianceFiles | None = None) -> Path:
@@ -106,67 +161,20 @@ async def prepare_template(config: ApplianceConfig, log: Log, files: ApplianceFi
         raise UsageError(f"{files.root.parent}: the appliance there cannot be saved: it is not of this version")
     accelerator = await choose_accelerator(config, files, log)
     job = Job(config, files, accelerator, root_uuid(files.root))
-    directory = cache_directory()
-    make_private(directory)
+    cache = TemplateCache()
     key = job_key(job)
-    note_failure(directory, key, failed=False)
-    with suppress(FileNotFoundError):
-        _check_template(directory, key)
-    await ensure_template(job, directory, key, lambda _data: None, log)
-    return template_path(directory, key)
-
-
-def _check_template(directory: Path, key: str) -> None:
-    try:
-        with opened_template(directory, key):
+    async with cache.lock(log):
+        cache.forgive(key)
+        with suppress(FileNotFoundError, TemplateUnusable), cache.opened(key):
             pass
-    except TemplateUnusable:
-        discard_template(directory, key)
+    deadline = trio.current_time() + config.launch_timeout_s
+    await ensure_template(job, cache, key, lambda _data: None, log, deadline)
+    return cache.path(key)
 
 
-async def _restored(job: Job, log: Log, console: ConsoleSink, stack: AsyncExitStack) -> Appliance | None:
-    """Return an appliance restored from a template; None if that failed, which costs no more than a line in the log.
-
-    Raises:
-        DriveError: qemu cannot attach a drive, and could not if it booted.
-    """
-    directory = cache_directory()
-    key = job_key(job)
-    if failed_lately(directory, key):
-        log("the appliance boots: restoring it failed within the last hour")
-        return None
-    try:
-        make_private(directory)
-        await ensure_template(job, directory, key, console, log)
-        with opened_template(directory, key) as template:
-            return await _resumed(job, template, console, log, stack)
-    except (LaunchError, ConnectionLost, ProtocolError, TemplateUnusable, FileNotFoundError) as exc:
-        discard_template(directory, key)
-        if not isinstance(exc, TemplateUnusable | FileNotFoundError):  # the next one made will do
-            with suppress(OSError):
-                note_failure(directory, key)
-        log(f"the appliance could not be restored from its template, so it boots: {exc}")
-        return None
-
-
-async def _resumed(job: Job, template: Template, console: ConsoleSink, log: Log, stack: AsyncExitStack) -> Appliance:
-    try:
-        async with AsyncExitStack() as trying:
-            started = await start_restored(job, template, console, trying)
-            config = replace(job.config, launch_timeout_s=min(_RESTORE_S, job.config.launch_timeout_s))
-            appliance = await _await_daemon(started, config, log, trying)
-            try:
-                with trio.fail_after(_RESTORE_S):
-                    await resume(appliance.channels[0], len(job.drives))
-            except trio.TooSlowError as exc:
-                raise LaunchTimeout("the restored daemon does not see its drives") from exc
-            stack.push_async_exit(trying.pop_all())
-            return appliance
-    except BaseExceptionGroup as group:
-        raise lone_leaf(group) from None
-
-
-async def _await_daemon(started: Started, config: ApplianceConfig, log: Log, stack: AsyncExitStack) -> Appliance:
+async def _await_daemon(
+    started: Started, config: ApplianceConfig, log: Log, stack: AsyncExitStack, deadline: float
+) -> Appliance:
     """Wait for the launch words, and agree on the extensions; a daemon that has none serves the first channel alone."""
     appliance = started.appliance
     channels = [await stack.enter_async_context(open_channel(stream)) for stream in started.streams]
@@ -175,7 +183,7 @@ async def _await_daemon(started: Started, config: ApplianceConfig, log: Log, sta
         log(f"the appliance is still starting: {appliance.console_tail or 'its console is empty yet'}")
 
     try:
-        async with patience(config.launch_timeout_s, say):
+        async with patience(max(0.0, deadline - trio.current_time()), say):
             for channel in channels:
                 await channel.wait_launch()
                 appliance.extended = await channel.hello() is not None

@@ -14,6 +14,12 @@ _DATA_FILE_BIT: Final = 1 << 2
 _TABLE_MAX_BYTES: Final = 8 << 20
 """The longest refcount table that qemu accepts."""
 _OFFSET_MASK: Final = (1 << 56) - (1 << 9)
+_CLUSTER_BITS: Final = 16
+_PER_L1_ENTRY_BYTES: Final = (1 << _CLUSTER_BITS) * ((1 << _CLUSTER_BITS) // 8)
+_L1_MAX_BYTES: Final = 32 << 20
+"""The longest L1 table that qemu accepts (block/qcow2.h)."""
+DISK_MAX_BYTES: Final = _L1_MAX_BYTES // 8 * _PER_L1_ENTRY_BYTES
+"""The largest disk that an overlay can be made for, 2 PiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +37,16 @@ class Qcow2Header:
     refcount_bits: int
 
 
-def empty_image(size_bytes: int) -> bytes:
-    """Return a qcow2 image of a disk of this size, all of it zeros, or its backing file's."""
-    cluster_bits, cluster_bytes = 16, 1 << 16
-    per_l1_entry_bytes = cluster_bytes * (cluster_bytes // 8)
-    l1_entries = max(1, -(-size_bytes // per_l1_entry_bytes))
+def empty_image(size_bytes: int) -> tuple[bytes, int]:
+    """Return how a qcow2 image of a disk of this size begins, and the length of the file, the rest of which is zeros.
+
+    The disk is all zeros, or its backing file's.
+
+    Args:
+        size_bytes: at most ``DISK_MAX_BYTES``.
+    """
+    cluster_bits, cluster_bytes = _CLUSTER_BITS, 1 << _CLUSTER_BITS
+    l1_entries = max(1, -(-size_bytes // _PER_L1_ENTRY_BYTES))
     l1_clusters = -(-l1_entries * 8 // cluster_bytes)
     table, block, l1 = (cluster_bytes * index for index in (1, 2, 3))
     header = _HEADER.pack(
@@ -44,7 +55,8 @@ def empty_image(size_bytes: int) -> bytes:
     )
     refcounts = struct.pack(">H", 1) * (3 + l1_clusters)
     clusters = (header, struct.pack(">Q", block), refcounts)
-    return b"".join(part.ljust(cluster_bytes, b"\0") for part in clusters) + bytes(l1_clusters * cluster_bytes)
+    start = b"".join(part.ljust(cluster_bytes, b"\0") for part in clusters)
+    return start, len(start) + l1_clusters * cluster_bytes
 
 
 def read_header(path: Path) -> Qcow2Header:

@@ -67,7 +67,8 @@ def qemu_arguments(
     arguments += ["-chardev", f"socket,id=control,fd={control_fd}", "-mon", "chardev=control,mode=control"]
     if not restored:
         arguments += ["-kernel", str(files.kernel), "-initrd", str(files.initrd)]
-        arguments += ["-append", kernel_command_line(config, f"root=UUID={root_uuid}")]
+        words = () if template is None else (constants.SAVE_WORD,)
+        arguments += ["-append", kernel_command_line(config, f"root=UUID={root_uuid}", *words)]
     arguments += [
         *("-object", "rng-random,filename=/dev/urandom,id=rng0", "-device", "virtio-rng-pci,rng=rng0"),
         *("-drive", _root_drive(files)),
@@ -109,7 +110,7 @@ def machine_arguments(config: ApplianceConfig, accelerator: str) -> list[str]:
 
 def kernel_command_line(config: ApplianceConfig, *words: str) -> str:
     """Return the kernel's command line."""
-    loudness = "guestfs_verbose=1" if config.verbose else "quiet"
+    loudness = constants.VERBOSE_WORD if config.verbose else "quiet"
     return " ".join(filter(None, (_KERNEL_WORDS, *words, loudness, config.append)))
 
 

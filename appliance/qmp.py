@@ -43,16 +43,18 @@ class Qmp:
         self._events: deque[dict[str, Any]] = deque()
         self.is_greeted = False
 
-    async def greet(self) -> None:
-        """Wait for qemu, and begin.
+    async def greet(self) -> str:
+        """Wait for qemu, begin, and return its version.
 
         Raises:
             QmpError: it has ended, or speaks something else.
         """
-        if "QMP" not in await self.message():
+        greeting = (await self.message()).get("QMP")
+        if not isinstance(greeting, dict):
             raise QmpError("qemu's control channel does not begin with its greeting")
         await self.execute("qmp_capabilities")
         self.is_greeted = True
+        return json.dumps(greeting.get("version"))
 
     async def execute(self, command: str, arguments: Mapping[str, Any] | None = None, *, fd: int | None = None) -> Any:
         """Run a command and return what it returns; ``fd`` is passed along.

@@ -9,17 +9,17 @@ from typing import Final
 
 import trio
 
-from appliance.cache import build_lock
 from appliance.packages import Log
-from appliance.patience import lone_leaf
+from appliance.patience import lone_leaf, patience
 from appliance.qemu_args import TemplateFds, disk_device, drive_node, drive_serial, port_id, qemu_arguments
 from appliance.qmp import Qmp, QmpError
 from appliance.running import ConsoleSink, Job, Started, TemplateFiles, start_qemu
-from appliance.template import Template, finish_template, nameless_file, prune_templates, template_key, template_path
+from appliance.template import Template, TemplateUnusable, finish_template, maker_of, nameless_file, template_key
+from appliance.template_cache import TemplateCache
 from rpc import procedures
 from rpc.client import Channel
 from rpc.codec import UInt64
-from rpc.errors import DriveError, ImageError, LaunchError, LaunchTimeout, ProcedureError
+from rpc.errors import DriveError, LaunchError, LaunchTimeout, ProcedureError
 from rpc.procedures.extensions import ResumeArgs
 
 _MAKE_S: Final = 300.0
@@ -35,7 +35,7 @@ def job_key(job: Job) -> str:
     """Return the key of the template that a job can be restored from.
 
     Raises:
-        LaunchError: qemu is missing.
+        LaunchError: qemu, or a file of the appliance, is missing.
     """
     program = shutil.which(job.config.qemu)
     if program is None:
@@ -50,54 +50,74 @@ def job_key(job: Job) -> str:
         drives=(),
         template=TemplateFds(0),
     )
-    return template_key(job.files, Path(program), argv, job.accelerator)
+    try:
+        return template_key(job.files, Path(program), argv, job.accelerator)
+    except OSError as exc:
+        raise LaunchError(f"{exc.filename}: {exc.strerror}") from exc
 
 
-async def ensure_template(job: Job, directory: Path, key: str, console: ConsoleSink, log: Log) -> None:
-    """Make a template unless there is one; whoever comes meanwhile waits for it.
+async def ensure_template(
+    job: Job, cache: TemplateCache, key: str, console: ConsoleSink, log: Log, deadline: float
+) -> None:
+    """Make a template unless there is one; whoever comes meanwhile waits for it, and for no second failure.
 
     Cancellation: nothing is left.
 
     Raises:
         LaunchError: the appliance did not boot, or qemu could not save it; ImageError: the cache cannot take it.
+        LaunchTimeout: the deadline, of trio's clock, has passed.
     """
-    if template_path(directory, key).exists():
+    if cache.path(key).exists():
         return
-    async with build_lock(directory, log, name="template-lock", work="starting the appliance for the first time"):
-        if not template_path(directory, key).exists():
-            prune_templates(directory)
-            await _make(job._replace(drives=()), directory, key, console)
+    try:
+        with trio.fail_at(deadline):
+            async with cache.lock(log):
+                if cache.path(key).exists():
+                    return
+                if cache.failed_lately(key):
+                    raise LaunchError("another process has just failed to make it")
+                cache.prune()
+                log("starting the appliance for the first time")
+                try:
+                    await _make(job._replace(drives=()), cache.path(key), key, console, log)
+                except LaunchError:
+                    cache.blame(key, None)
+                    raise
+    except trio.TooSlowError as exc:
+        raise LaunchTimeout("its template was not made in time") from exc
 
 
-async def _make(job: Job, directory: Path, key: str, console: ConsoleSink) -> None:
+async def _make(job: Job, path: Path, key: str, console: ConsoleSink, log: Log) -> None:
     memory_bytes = job.config.ram_mib << 20
-    with nameless_file(directory, memory_bytes) as file:
+    with nameless_file(path.parent, memory_bytes) as file:
         try:
             async with AsyncExitStack() as stack:
-                await _save(job, file.fileno(), console, stack)
+                maker = await _save(job, file.fileno(), console, log, stack)
         except BaseExceptionGroup as group:
             raise lone_leaf(group) from None
-        try:
-            await trio.to_thread.run_sync(finish_template, file, directory, key, memory_bytes)
-        except OSError as exc:
-            raise ImageError(f"cannot keep a template in {directory}: {exc.strerror}") from exc
+        await trio.to_thread.run_sync(finish_template, file, path, key, memory_bytes, maker)
 
 
-async def _save(job: Job, file: int, console: ConsoleSink, stack: AsyncExitStack) -> None:
+async def _save(job: Job, file: int, console: ConsoleSink, log: Log, stack: AsyncExitStack) -> bytes:
     started = await start_qemu(job, console, stack, TemplateFiles(file))
+    appliance = started.appliance
+
+    def say() -> None:
+        log(f"the appliance is still starting: {appliance.console_tail or 'its console is empty yet'}")
+
     try:
-        with trio.fail_after(min(_MAKE_S, job.config.launch_timeout_s)):
-            await _saved(started, job.config.channel_count, file)
+        async with patience(_MAKE_S, say):
+            return await _saved(started, job.config.channel_count, file)
     except trio.TooSlowError as exc:
-        raise LaunchTimeout(f"not saved in time: {started.appliance.console_tail}") from exc
+        raise LaunchTimeout(f"not saved within {_MAKE_S:g} s: {appliance.console_tail}") from exc
     except QmpError as exc:
         raise await _with_console(exc, started) from exc
 
 
-async def _saved(started: Started, channel_count: int, state_fd: int) -> None:
-    """Wait until a daemon stands at every port, and save the machine."""
+async def _saved(started: Started, channel_count: int, state_fd: int) -> bytes:
+    """Wait until a daemon stands at every port, save the machine, and return what ``maker_of`` tells of qemu."""
     qmp = started.qmp
-    await qmp.greet()
+    maker = maker_of(await qmp.greet())
     closed = {port_id(index) for index in range(channel_count)}
     while closed:
         port = await qmp.event("VSERPORT_CHANGE")
@@ -109,30 +129,40 @@ async def _saved(started: Started, channel_count: int, state_fd: int) -> None:
     await _migrated(qmp)
     await qmp.execute("quit")
     await started.appliance.wait()
+    return maker
 
 
-async def start_restored(job: Job, template: Template, console: ConsoleSink, stack: AsyncExitStack) -> Started:
+async def start_restored(
+    job: Job, template: Template, console: ConsoleSink, stack: AsyncExitStack, deadline: float
+) -> Started:
     """Start qemu from a template, with the job's drives; its daemon is about to say its launch word.
 
     Raises:
-        LaunchError: qemu could not restore it.
+        LaunchError: qemu could not restore it; LaunchTimeout: not until the deadline, of trio's clock.
+        TemplateUnusable: another version of qemu made it.
         DriveError: qemu could not add a drive.
     """
-    state_fd = template.state.fileno()
-    files = TemplateFiles(template.memory.fileno(), state_fd)
+    files = TemplateFiles(template.memory.fileno(), template.state.fileno())
     started = await start_qemu(job, console, stack, files)
-    qmp = started.qmp
     try:
-        await qmp.greet()
-        await qmp.execute("migrate-set-capabilities", {"capabilities": _CAPABILITIES})
-        await qmp.execute("migrate-incoming", {"uri": f"fd:{state_fd}"})
-        await _migrated(qmp)
-        await _add_drives(qmp, job)
-        await qmp.execute("cont")
+        with trio.fail_at(deadline):
+            await _restore(started.qmp, job, template)
     except QmpError as exc:
         raise await _with_console(exc, started) from exc
+    except trio.TooSlowError as exc:
+        raise LaunchTimeout(f"qemu did not restore it in time: {started.appliance.console_tail}") from exc
     started.appliance.restored = True
     return started
+
+
+async def _restore(qmp: Qmp, job: Job, template: Template) -> None:
+    if maker_of(await qmp.greet()) != template.maker:
+        raise TemplateUnusable("another version of qemu made it")
+    await qmp.execute("migrate-set-capabilities", {"capabilities": _CAPABILITIES})
+    await qmp.execute("migrate-incoming", {"uri": f"fd:{template.state.fileno()}"})
+    await _migrated(qmp)
+    await _add_drives(qmp, job)
+    await qmp.execute("cont")
 
 
 async def _migrated(qmp: Qmp) -> None:

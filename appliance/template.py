@@ -1,7 +1,7 @@
 """Templates: machines that have booted, kept as files to be restored, each for exactly one way to start qemu.
 
-A template is one file, so that it is there whole or not at all: the guest's memory, the state of the devices, a
-manifest, its length and a magic number. Until it is whole it has no name, so nothing is left of a maker that is killed.
+A template is one file, so that it is there whole or not at all: the guest's memory, the state of the devices, and an
+end that tells of both. Until it is whole it has no name, so nothing is left of a maker that is killed.
 """
 
 import hashlib
@@ -10,23 +10,16 @@ import os
 import struct
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
 from appliance.config import ApplianceFiles
 from rpc.errors import ImageError
 
-_KEPT: Final = 4
-"""Most templates that are kept; one takes about 130 MB on the disk."""
-_UNUSED_S: Final = 24 * 3600.0
-_PREFIX: Final = "template-"
-_FAILED_PREFIX: Final = "failed-template-"
-_FAILED_S: Final = 3600.0
-"""How long nobody tries again what failed: it costs a boot, and the mount boots anyway then."""
-_END: Final = struct.Struct(">Q8s")
-_MAGIC: Final = b"GMPYTPL1"
-_MANIFEST_MAX_BYTES: Final = 1 << 16
+_END: Final = struct.Struct(">QQq32s32s16s8s")
+"""Bytes of memory and state, the file's time in ns, SHA-256 of the state and of qemu's version, key, magic number."""
+_MAGIC: Final = b"GMPYTPL2"
 
 
 class TemplateUnusable(Exception):
@@ -39,11 +32,12 @@ class Template(NamedTuple):
     Attributes:
         memory: the whole file; its beginning is the guest's memory.
         state: the same file, to be read from here on.
+        maker: digest of the version of the qemu that made it.
     """
 
-    path: Path
     memory: BinaryIO
     state: BinaryIO
+    maker: bytes
 
 
 def template_key(files: ApplianceFiles, program: Path, argv: list[str], accelerator: str) -> str:
@@ -51,9 +45,12 @@ def template_key(files: ApplianceFiles, program: Path, argv: list[str], accelera
 
     Args:
         files: what is booted; an appliance's directory is named after all that it is made of, the daemon's code too.
-        program: qemu; its size and time stand for its version.
+        program: qemu; its version, which a script of this name would hide, is in the template itself.
         argv: how it is started, which tells memory, CPU and devices.
         accelerator: with ``kvm`` the guest has seen the host's CPU.
+
+    Raises:
+        OSError: a file is not there.
     """
     parts: list[Any] = [_MAGIC.decode(), argv, accelerator]
     for path in (program, files.kernel, files.initrd, files.root):
@@ -70,47 +67,38 @@ def _host_cpu() -> list[str]:
     return [line for line in lines if line.partition("\t")[0].rstrip() in wanted]
 
 
-@contextmanager
-def opened_template(directory: Path, key: str) -> Iterator[Template]:
-    """Open a template and mark it as used.
+def maker_of(version: str) -> bytes:
+    """Return what a template keeps of its maker's version."""
+    return hashlib.sha256(version.encode()).digest()
 
-    Its memory is not read for this: a change shows in the time of the file, which the manifest knows.
+
+@contextmanager
+def opened_template(path: Path, key: str) -> Iterator[Template]:
+    """Open a template.
+
+    Its memory is not read for this: a change shows in the time of the file, which its end knows.
 
     Raises:
         FileNotFoundError: there is none.
         TemplateUnusable: it was cut short, changed or made for something else.
     """
-    path = template_path(directory, key)
     with path.open("rb") as memory, path.open("rb") as state:
         info = os.fstat(memory.fileno())
-        manifest = _manifest(memory, info.st_size)
-        if manifest.get("key") != key:
+        if info.st_size < _END.size:
+            raise TemplateUnusable("it was cut short")
+        memory.seek(info.st_size - _END.size)
+        memory_bytes, state_bytes, time_ns, digest, maker, made_for, magic = _END.unpack(memory.read(_END.size))
+        if magic != _MAGIC or memory_bytes + state_bytes + _END.size != info.st_size:
+            raise TemplateUnusable("it was cut short")
+        if made_for.rstrip(b"\0") != key.encode():
             raise TemplateUnusable("it was made for something else")
-        if manifest.get("mtime_ns") != info.st_mtime_ns:
+        if time_ns != info.st_mtime_ns:
             raise TemplateUnusable("it was changed")
-        state.seek(manifest["memory_bytes"])
-        if hashlib.sha256(state.read(manifest["state_bytes"])).hexdigest() != manifest.get("state_sha256"):
+        state.seek(memory_bytes)
+        if hashlib.sha256(state.read(state_bytes)).digest() != digest:
             raise TemplateUnusable("its state is damaged")
-        os.lseek(state.fileno(), manifest["memory_bytes"], os.SEEK_SET)  # where qemu reads on
-        os.utime(memory.fileno(), ns=(time.time_ns(), info.st_mtime_ns))
-        yield Template(path, memory, state)
-
-
-def _manifest(file: BinaryIO, size_bytes: int) -> dict[str, Any]:
-    file.seek(max(0, size_bytes - _END.size))
-    end = file.read(_END.size)
-    if len(end) != _END.size or end[8:] != _MAGIC:
-        raise TemplateUnusable("it was cut short")
-    length = min(_END.unpack(end)[0], _MANIFEST_MAX_BYTES, size_bytes - _END.size)
-    file.seek(size_bytes - _END.size - length)
-    try:
-        manifest = dict(json.loads(file.read(length)))
-        whole_bytes = int(manifest["memory_bytes"]) + int(manifest["state_bytes"]) + length + _END.size
-    except (ValueError, TypeError, KeyError) as exc:
-        raise TemplateUnusable("its manifest is damaged") from exc
-    if whole_bytes != size_bytes:
-        raise TemplateUnusable("it was cut short")
-    return manifest
+        os.lseek(state.fileno(), memory_bytes, os.SEEK_SET)  # where qemu reads on
+        yield Template(memory, state, maker)
 
 
 @contextmanager
@@ -122,74 +110,61 @@ def nameless_file(directory: Path, memory_bytes: int) -> Iterator[BinaryIO]:
     """
     try:
         descriptor = os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        file = os.fdopen(descriptor, "r+b", buffering=0)
     except OSError as exc:
-        raise ImageError(f"cannot keep a template in {directory}: {exc.strerror}") from exc
-    with os.fdopen(descriptor, "r+b", buffering=0) as file:
-        file.truncate(memory_bytes)
+        raise _unkept(directory, exc) from exc
+    with file:
+        try:
+            file.truncate(memory_bytes)
+        except OSError as exc:
+            raise _unkept(directory, exc) from exc
         file.seek(memory_bytes)
         yield file
 
 
-def finish_template(file: BinaryIO, directory: Path, key: str, memory_bytes: int) -> None:
-    """Put the manifest behind memory and state, and give the file its name, in place of an older one.
+def finish_template(file: BinaryIO, path: Path, key: str, memory_bytes: int, maker: bytes) -> None:
+    """Put the end behind memory and state, give the file its name, in place of an older one, and try to open it.
+
+    Args:
+        file: of ``nameless_file``, filled.
+        path: the name it gets.
+        key: what it can be restored for.
+        memory_bytes: where the state begins.
+        maker: what ``maker_of`` its qemu's version gives.
 
     Raises:
-        OSError: the disk is full or fails.
+        ImageError: the disk is full or fails, or the filesystem does not keep what a template needs.
     """
-    state_bytes = file.seek(0, os.SEEK_END) - memory_bytes
-    file.seek(memory_bytes)
-    digest = hashlib.sha256(file.read(state_bytes)).hexdigest()
-    now_ns = time.time_ns()
-    manifest = {"key": key, "memory_bytes": memory_bytes, "state_bytes": state_bytes}
-    text = json.dumps({**manifest, "state_sha256": digest, "mtime_ns": now_ns}).encode()
-    file.write(text + _END.pack(len(text), _MAGIC))
-    os.fsync(file.fileno())
-    os.utime(file.fileno(), ns=(now_ns, now_ns))
-    path = template_path(directory, key)
-    path.unlink(missing_ok=True)
-    here = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        state_bytes = file.seek(0, os.SEEK_END) - memory_bytes
+        file.seek(memory_bytes)
+        digest = hashlib.sha256(file.read(state_bytes)).digest()
+        now_ns = time.time_ns()
+        os.utime(file.fileno(), ns=(now_ns, now_ns))
+        kept_ns = os.fstat(file.fileno()).st_mtime_ns  # some filesystems keep whole seconds only
+        end = _END.pack(memory_bytes, state_bytes, kept_ns, digest, maker, key.encode(), _MAGIC)
+        os.posix_fallocate(file.fileno(), memory_bytes + state_bytes, len(end))
+        os.pwrite(file.fileno(), end, memory_bytes + state_bytes)
+        os.fsync(file.fileno())
+        os.utime(file.fileno(), ns=(now_ns, kept_ns))
+        path.unlink(missing_ok=True)
+        _link(file.fileno(), path)
+        with opened_template(path, key):
+            pass
+    except OSError as exc:
+        raise _unkept(path.parent, exc) from exc
+    except TemplateUnusable as exc:
+        path.unlink(missing_ok=True)
+        raise ImageError(f"cannot keep a template in {path.parent}: {exc}") from exc
+
+
+def _link(descriptor: int, path: Path) -> None:
+    here = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:  # with a directory given, os.link is linkat(2), which follows this symlink to the nameless file
-        os.link(f"/proc/self/fd/{file.fileno()}", path, src_dir_fd=here)
+        os.link(f"/proc/self/fd/{descriptor}", path, src_dir_fd=here)
     finally:
         os.close(here)
 
 
-def template_path(directory: Path, key: str) -> Path:
-    """Return where a template is kept, if there is one."""
-    return directory / f"{_PREFIX}{key}"
-
-
-def discard_template(directory: Path, key: str) -> None:
-    """Remove a template; machines that were restored from it keep what they have mapped."""
-    template_path(directory, key).unlink(missing_ok=True)
-
-
-def failed_lately(directory: Path, key: str) -> bool:
-    """Tell whether a template could not be made or restored within the last hour."""
-    with suppress(FileNotFoundError):
-        return time.time() - (directory / f"{_FAILED_PREFIX}{key}").stat().st_mtime < _FAILED_S
-    return False
-
-
-def note_failure(directory: Path, key: str, *, failed: bool = True) -> None:
-    """Remember that a template could not be made or restored, or forget it."""
-    mark = directory / f"{_FAILED_PREFIX}{key}"
-    if failed:
-        mark.touch()
-    else:
-        mark.unlink(missing_ok=True)
-
-
-def prune_templates(directory: Path) -> None:
-    """Make room for one more: the oldest go, and those not used for a day; call with the makers' lock held."""
-    for path in directory.glob(f"{_FAILED_PREFIX}*"):
-        if not failed_lately(directory, path.name.removeprefix(_FAILED_PREFIX)):
-            path.unlink(missing_ok=True)
-    used = {}
-    for path in directory.glob(f"{_PREFIX}*"):
-        with suppress(FileNotFoundError):
-            used[path] = path.stat().st_atime
-    newest = sorted(used, key=lambda path: used[path], reverse=True)
-    for path in newest:
-        if path in newest[_KEPT - 1 :] or time.time() - used[path] > _UNUSED_S:
-            path.unlink(missing_ok=True)
+def _unkept(directory: Path, exc: OSError) -> ImageError:
+    return ImageError(f"cannot keep a template in {directory}: {exc.strerror}")

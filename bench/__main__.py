@@ -1,4 +1,4 @@
-"""The command line: ``python -m bench``. Its exit status says whether any row is slower than guestmount's."""
+"""The command line: ``python -m bench``. Its exit status says whether every row keeps its limit."""
 
 import argparse
 import json
@@ -23,7 +23,7 @@ EXIT_FAILED: Final = 2
 
 
 def main() -> int:
-    """Measure, print, write; return 0 if no row is slower than guestmount's, 1 if one is, 2 if the bench failed."""
+    """Measure, print, write; return 0 if every row keeps its limit, 1 if one does not, 2 if the bench failed."""
     options = _parse(sys.argv[1:])
     if os.geteuid() != 0:
         # Dropping the page cache and loop mounts need root.
@@ -50,7 +50,7 @@ def main() -> int:
         report.write_docs(measured, DOCUMENT)
     slower = report.slower_rows(measured)
     if slower:
-        print(f"bench: slower than guestmount: {', '.join(slower)}", file=sys.stderr)
+        print(f"bench: above the limit: {', '.join(slower)}", file=sys.stderr)
     return EXIT_SLOWER if slower else 0
 
 

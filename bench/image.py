@@ -22,9 +22,10 @@ SMALL_FILE_MAX_BYTES: Final = 16 << 10
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """A raw image, and where its only partition lies."""
+    """An image, raw and as qcow2, and where its only partition lies."""
 
     image: Path
+    qcow2: Path
     partition: disk.Partition
 
 
@@ -41,9 +42,10 @@ def workload() -> Workload:
             run("cp", "--archive", "--no-target-directory", tree, root)
             _write_big_file(root / BIG_FILE)
             _write_small_files(root / SMALL_FILES)
+        run("qemu-img", "convert", "-O", "qcow2", image, directory / "disk.qcow2")
 
-    image = cached("bench", f"{tree.name}\n{Path(__file__).read_text()}", build) / "disk.img"
-    return Workload(image, disk.partition(image, 1))
+    images = cached("bench", f"{tree.name}\n{Path(__file__).read_text()}", build)
+    return Workload(images / "disk.img", images / "disk.qcow2", disk.partition(images / "disk.img", 1))
 
 
 def _write_big_file(path: Path) -> None:

@@ -3,6 +3,7 @@
 import statistics
 import sys
 import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -13,13 +14,14 @@ from pathlib import Path
 from types import MappingProxyType
 
 from bench import processes
-from bench.contenders import OURS, Contender
+from bench.contenders import OURS, THEIRS, Contender
 from bench.crowd import crowd_of
 from bench.image import Workload
 from bench.rows import (
     CROWD,
     CROWD_ROWS,
     CROWD_SIZE,
+    INTERPRETER,
     LAST_OF_CROWD,
     MEMORY_ROWS,
     MOUNT,
@@ -94,7 +96,7 @@ def measure(workload: Workload, contenders: Sequence[Contender], rows: AbstractS
         workload: what to mount.
         contenders: whom to measure.
         rows: which rows are wanted.
-        rounds: how many samples each row gets; "mount" gets one from every mount.
+        rounds: how many samples each row gets.
     """
     table = Table()
     for contender in contenders:
@@ -102,13 +104,11 @@ def measure(workload: Workload, contenders: Sequence[Contender], rows: AbstractS
         with _session(workload, contender):
             pass
     sessions: list[Sequence[Step]] = [steps for steps in SESSIONS if any(step.row in rows for step in steps)]
-    if MOUNT in rows and not sessions:
-        sessions = [()]
     for steps in sessions * rounds:
         for contender in contenders:
             _time(workload, contender, steps, rows, table)
     for contender in [*contenders] * rounds:
-        _time_warm_mounts(workload, contender, rows, table)
+        _time_mounts(workload, contender.for_mounting, rows, table)
     for contender in contenders:
         if contender.name == OURS and rows & set(CROWD_ROWS):
             _gather(workload, contender, rows, table)
@@ -123,8 +123,6 @@ def _time(
 ) -> None:
     drop_page_cache()
     with _session(workload, contender) as session:
-        if MOUNT in rows:
-            table.add(MOUNT, contender.name, session.mount_s, processes.cpu_s())
         for step in steps:
             if step.cold:
                 drop_page_cache()
@@ -136,15 +134,27 @@ def _time(
                 table.add(step.row, contender.name, outcome.seconds, used)
 
 
-def _time_warm_mounts(workload: Workload, contender: Contender, rows: AbstractSet[Row], table: Table) -> None:
-    """Mount with what earlier mounts have left in the page cache, and then without a template."""
+def _time_mounts(workload: Workload, contender: Contender, rows: AbstractSet[Row], table: Table) -> None:
+    """Mount with an empty page cache, with what earlier mounts have left in it, and then without a template."""
+    if MOUNT in rows:
+        drop_page_cache()
+    if rows & {MOUNT, MOUNT_WARM, RESTING}:  # the first warm mount needs an earlier one of this image
+        with _session(workload, contender) as session:
+            if MOUNT in rows:
+                table.add(MOUNT, contender.name, session.mount_s, processes.cpu_s())
     if rows & {MOUNT_WARM, RESTING}:
         with _session(workload, contender) as session:
             used, held = processes.cpu_s(), processes.memory()
         if MOUNT_WARM in rows:
             table.add(MOUNT_WARM, contender.name, session.mount_s, used)
+        if MOUNT_BOOTED in rows and contender.name == THEIRS:  # which knows no other way
+            table.add(MOUNT_BOOTED, contender.name, session.mount_s, used)
         if RESTING in rows:
             table.add(RESTING, contender.name, held.proportional_mib)
+    if INTERPRETER in rows and contender.name == OURS:
+        start_s = time.perf_counter()
+        run(sys.executable, "-c", "pass")
+        table.add(INTERPRETER, contender.name, time.perf_counter() - start_s)
     if MOUNT_BOOTED in rows and contender.booting is not None:
         booting = replace(contender, environment={**contender.environment, **contender.booting})
         with _session(workload, booting) as session:

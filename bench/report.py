@@ -1,5 +1,6 @@
 """Turn measurements into JSON, JSON into a table, and the table into docs/performance.md."""
 
+import math
 import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
@@ -64,12 +65,14 @@ def results(table: Table, workload: Workload, contenders: Sequence[Contender], r
 
 
 def slower_rows(measured: Results) -> list[str]:
-    """Name the rows in which this project is slower, or bigger, than guestmount."""
-    return [
-        row
-        for row, cells in measured["rows"].items()
-        if OURS in cells and THEIRS in cells and cells[OURS]["value"] > cells[THEIRS]["value"]
-    ]
+    """Name the rows in which this project takes more than it may, by itself or compared with guestmount."""
+    found = []
+    for row in ROWS:
+        cells = measured["rows"].get(row.name, {})
+        limit = min(row.limit_absolute, row.limit * cells[THEIRS]["value"] if THEIRS in cells else math.inf)
+        if OURS in cells and cells[OURS]["value"] > limit:
+            found.append(row.name)
+    return found
 
 
 def markdown_table(measured: Results) -> str:
@@ -134,7 +137,7 @@ def _figure(value: float, unit: str) -> str:
 def _ratio(cells: Mapping[str, Cell], other: str) -> str:
     if OURS not in cells or other not in cells or not cells[other]["value"]:
         return ""
-    return f"{cells[OURS]['value'] / cells[other]['value']:.2f}"
+    return f"{cells[OURS]['value'] / cells[other]['value']:.3f}"
 
 
 def _aligned(line: Sequence[str], widths: Sequence[int]) -> Iterator[str]:

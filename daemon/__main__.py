@@ -17,6 +17,7 @@ from daemon.server import Server
 from daemon.session import CallError, Session
 from daemon.sysroot import Sysroot
 from rpc.arguments import NoArgs
+from rpc.constants import SAVE_WORD, VERBOSE_WORD
 
 _USAGE: Final = "usage: python3 -m daemon (--appliance | --channel fd:N|PATH [--sysroot DIR]) [-v]\n"
 _VALUED: Final = ("--channel", "--sysroot")
@@ -33,7 +34,8 @@ def main(arguments: list[str]) -> int:
     os.umask(0o022)
     if "--appliance" in options:
         os.chdir("/")
-        return _serve_appliance(verbose=verbose or _kernel_says_verbose())
+        words = _kernel_words()
+        return _serve_appliance(verbose=verbose or VERBOSE_WORD in words, to_be_saved=SAVE_WORD in words)
     channel = _opened(options["--channel"])
     directory = options.get("--sysroot")
     sysroot = Sysroot(os.fsencode(os.path.realpath(directory)), is_plain_directory=True) if directory else Sysroot()
@@ -53,22 +55,22 @@ def _parsed(arguments: list[str]) -> dict[str, str] | None:
     return options if all(options.values()) else None
 
 
-def _kernel_says_verbose() -> bool:
-    with open("/proc/cmdline", "rb") as file:
-        return b"guestfs_verbose=1" in file.read().split()
+def _kernel_words() -> list[str]:
+    with open("/proc/cmdline", encoding="utf-8", errors="surrogateescape") as file:
+        return file.read().split()
 
 
 def _opened(channel: str) -> int:
     return int(channel[3:]) if channel.startswith("fd:") else os.open(channel, os.O_RDWR | os.O_CLOEXEC)
 
 
-def _serve_appliance(*, verbose: bool) -> int:
+def _serve_appliance(*, verbose: bool, to_be_saved: bool) -> int:
     """Serve every channel from a process of its own; when the first one ends, unmount and return."""
     sysroot = Sysroot()
     first, extra = find_ports()
-    channel = Channel(_opened(first))
-    if not channel.has_listener():
+    if to_be_saved:  # which the host does as soon as every port is open
         _prepare_to_be_saved()
+    channel = Channel(_opened(first))
     workers = [_fork_worker(port, verbose=verbose) for port in extra]
     signal.signal(signal.SIGCHLD, lambda _signal, _frame: _end_with(workers))
     _end_with(workers)
@@ -85,7 +87,7 @@ def _serve_appliance(*, verbose: bool) -> int:
 
 
 def _prepare_to_be_saved() -> None:
-    """Nobody is connected, so this machine becomes a template; it may be saved once every port is open."""
+    """Rehearse, and hear from now on of disks that are added: this machine becomes a template."""
     from daemon.rehearsal import rehearse
     from daemon.resume import listen
 

@@ -43,10 +43,6 @@ class Channel:
         self._pipe_read, self._pipe_write = os.pipe2(os.O_CLOEXEC)
         self._pipe_bytes = fcntl(self._pipe_write, F_SETPIPE_SZ, _PIPE_BYTES)
 
-    def has_listener(self) -> bool:
-        """Tell whether somebody is connected to the other end."""
-        return not any(event & select.POLLHUP for _, event in self._readable.poll(0))
-
     def greet(self, data: bytes) -> None:
         """Send the first words as soon as somebody listens.
 

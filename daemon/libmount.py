@@ -1,5 +1,6 @@
 """mount(8) without a process of its own: its library, called from here; a new process costs more than a mount."""
 
+import os
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
@@ -20,18 +21,25 @@ def mounted(device: str, target: bytes, options: str, vfstype: str) -> bool:
         options: as for ``mount -o``.
         vfstype: empty to find out.
     """
-    library = _library()
+    values = {"source": os.fsencode(device), "target": target, "options": os.fsencode(options)}
+    if vfstype:
+        values["fstype"] = vfstype.encode()
+    if any(b"\0" in value for value in values.values()):
+        return False  # C would cut there, and lose options that stand behind
+    try:
+        library = _library()
+    except OSError:
+        return False
     context = library.mnt_new_context()
     if not context:
         return False
     try:
-        library.mnt_context_disable_helpers(context, 1)
-        library.mnt_context_set_source(context, device.encode())
-        library.mnt_context_set_target(context, target)
-        library.mnt_context_set_options(context, options.encode())
-        if vfstype:
-            library.mnt_context_set_fstype(context, vfstype.encode())
-        return bool(library.mnt_context_mount(context) == 0 and library.mnt_context_get_status(context) == _MOUNTED)
+        failed = library.mnt_context_disable_helpers(context, 1)
+        for name, value in values.items():  # without one of its options a mount must not go ahead
+            failed = failed or getattr(library, f"mnt_context_set_{name}")(context, value)
+        if failed or library.mnt_context_mount(context):
+            return False
+        return bool(library.mnt_context_get_status(context) == _MOUNTED)
     finally:
         library.mnt_free_context(context)
 

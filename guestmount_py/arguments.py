@@ -12,6 +12,8 @@ from rpc.procedure import Procedure
 
 GuestName: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
 """A path or name in the guest: bytes, or their text as UTF-8 with surrogateescape."""
+INTERNAL: Final = frozenset({"hello", "resume"})
+"""What a launch asks for itself, once; no verbs for anybody else."""
 _BYTES_KINDS: Final = frozenset((GuestPath, FileName, DeviceOrPath, MountableOrPath))
 
 
@@ -19,10 +21,10 @@ def procedure_named(name: str) -> Procedure[Any, Any]:
     """Return a row of the table.
 
     Raises:
-        AttributeError: there is none.
+        AttributeError: there is none, or it is not for callers.
     """
     row = getattr(procedures, name.upper(), None)
-    if not isinstance(row, Procedure) or row.name != name:
+    if not isinstance(row, Procedure) or row.name != name or name in INTERNAL:
         raise AttributeError(f"there is no procedure {name}")
     return row
 

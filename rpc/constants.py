@@ -38,3 +38,8 @@ EXTENSION_VERSION: Final = 1
 
 CHANNEL_NAME: Final = "org.libguestfs.channel.0"
 EXTRA_CHANNEL_PREFIX: Final = "org.guestmount-py.channel."
+
+VERBOSE_WORD: Final = "guestfs_verbose=1"
+"""Word of the appliance's kernel line, libguestfs's: the daemon writes every call to the console."""
+SAVE_WORD: Final = "guestmount_py_save=1"
+"""The same, of ours: the machine is made a template of, so the daemon prepares for that before it opens a port."""

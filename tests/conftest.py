@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from collections.abc import Generator, Iterator
 from typing import Any, Final
 
@@ -14,6 +15,9 @@ from appliance.launch import prepare_template
 from appliance.locate import find_appliance
 
 pytest.register_assert_rewrite("tests.system.sandbox")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell that started us in the background did that
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _PROGRAMS: Final = {
     "appliance": ("qemu-system-x86_64", "qemu-img"),

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType, NoneType
 from typing import Any, Final, get_args, get_origin
 
+from guestmount_py.arguments import INTERNAL
 from rpc import procedures
 from rpc.codec import (
     Char,
@@ -115,11 +116,12 @@ def stub() -> str:
     imports: dict[str, set[str]] = {}
     rows: list[tuple[Procedure[Any, Any], str]] = []
     for group, names in procedures.GROUPS.items():
+        public = {name for name in names if name.lower() not in INTERNAL}
         module = import_module(f"rpc.procedures.{group}")
         assert module.__file__ is not None
         for node in ast.parse(Path(module.__file__).read_text()).body:
             match node:
-                case ast.AnnAssign(target=ast.Name(id=name), value=ast.Call(keywords=words)) if name in names:
+                case ast.AnnAssign(target=ast.Name(id=name), value=ast.Call(keywords=words)) if name in public:
                     (result,) = [word.value for word in words if word.arg == "result"]
                     rows.append((getattr(module, name), _Result(module, imports).text(result)))
     lines = [f"from {name} import {', '.join(sorted(names))}" for name, names in sorted(imports.items())]

@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -16,7 +17,7 @@ import pytest
 import trio
 
 from appliance.cache import files_in
-from appliance.config import ApplianceConfig, Drive
+from appliance.config import Drive, config_from_environment
 from appliance.launch import launch
 from appliance.locate import find_appliance
 
@@ -153,9 +154,12 @@ async def test_appliance_written_by_an_ordinary_user_is_found_and_boots(user: Or
     files = await find_appliance(pytest.fail, {"LIBGUESTFS_PATH": str(fixed)})
     with (tmp_path / "disk.img").open("wb") as disk:
         disk.truncate(1 << 20)
-    config = ApplianceConfig(drives=(Drive(path=tmp_path / "disk.img"),), accelerator="tcg")
-    async with launch(config, files, log=pytest.fail, console=lambda _data: None) as appliance:
+    drives = (Drive(path=tmp_path / "disk.img"),)
+    config = replace(config_from_environment(drives, verbose=False), accelerator="tcg")
+    said = list[str]()
+    async with launch(config, files, log=said.append, console=lambda _data: None) as appliance:
         assert appliance.channels
+    assert set(said) <= {"starting the appliance for the first time"}
 
 
 @pytest.mark.usefixtures("first_launches")

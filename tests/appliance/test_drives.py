@@ -166,6 +166,21 @@ async def test_qcow2_with_an_endless_refcount_table_is_refused(disk: Path) -> No
     assert "damaged qcow2 header" in await _refusal(image)
 
 
+@pytest.mark.parametrize("size_bytes", [(1 << 51) + 512, 1 << 56, 1 << 60])
+async def test_absurd_size_is_refused_before_anything_is_allocated(tmp_path: Path, size_bytes: int) -> None:
+    image = tmp_path / "huge.qcow2"
+    qemu_img("create", "-q", "-f", "qcow2", "-o", "cluster_size=2M", image, "1G")
+    entries = -(-size_bytes // (2 * MIB * (2 * MIB // 8)))
+    table = -(-image.stat().st_size // (2 * MIB)) * 2 * MIB  # behind all else, a hole
+    with image.open("r+b") as file:
+        file.seek(24)
+        file.write(struct.pack(">Q", size_bytes))
+        file.seek(36)
+        file.write(struct.pack(">IQ", entries, table))
+        file.truncate(table + entries * 8)
+    assert "which qemu has no overlay for" in await _refusal(image)
+
+
 # Backing files
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from appliance.config import TEMPLATE_VARIABLE, ApplianceConfig, ApplianceFiles, Drive
+from appliance.config import TEMPLATE_VARIABLE, ApplianceConfig, ApplianceFiles, Drive, config_from_environment
 from appliance.launch import launch
 from appliance.running import root_uuid
 from appliance.state import State, StateMachine
@@ -39,10 +39,10 @@ def _disk(directory: Path, name: str, size_mib: int) -> Drive:
     return Drive(path=path)
 
 
-@pytest.fixture(params=[True, False], ids=["restored", "booted"])
+@pytest.fixture(params=[True, False], ids=["as usual", "booted"])
 def config(booting: ApplianceConfig, request: pytest.FixtureRequest) -> ApplianceConfig:
-    """The same, restored from a template or not."""
-    return replace(booting, template=request.param)
+    """The same, restored from a template unless the environment of this run forbids it, or not."""
+    return replace(booting, template=request.param and config_from_environment((), verbose=False).template)
 
 
 @pytest.fixture
@@ -79,6 +79,7 @@ async def test_launched_appliance_answers_on_every_channel_and_powers_off(
     machine, console = StateMachine(), bytearray()
     async with launch(config, appliance_files, log=_ignore, console=console.extend, machine=machine) as appliance:
         assert machine.state is State.READY
+        assert appliance.restored is config.template
         assert len(appliance.channels) == config.channel_count
         for channel in appliance.channels:
             await channel.call(procedures.PING_DAEMON, NoArgs())
@@ -86,6 +87,18 @@ async def test_launched_appliance_answers_on_every_channel_and_powers_off(
     assert appliance.gone.is_set()
     assert machine.history == COMPLETE
     assert b"guestfsd ended with status 0" in console
+
+
+@pytest.mark.parametrize("switch", [None, "0", "1"])
+async def test_environment_switches_templates(
+    booting: ApplianceConfig, appliance_files: ApplianceFiles, monkeypatch: pytest.MonkeyPatch, switch: str | None
+) -> None:
+    """None: as this run of the tests has it, so that a run with templates off is seen to be one."""
+    if switch is not None:
+        monkeypatch.setenv(TEMPLATE_VARIABLE, switch)
+    config = replace(config_from_environment(booting.drives, verbose=False), temporary=booting.temporary)
+    async with launch(config, appliance_files, log=_ignore, console=_ignore) as appliance:
+        assert appliance.restored is (os.environ.get(TEMPLATE_VARIABLE) != "0")
 
 
 async def test_drives_appear_in_order_and_without_the_root(

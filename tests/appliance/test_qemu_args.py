@@ -142,6 +142,13 @@ def test_verbose_appliance_is_not_quiet() -> None:
     assert "quiet" not in words
 
 
+def test_only_a_machine_that_is_to_be_saved_is_told_so() -> None:
+    config, word = ApplianceConfig(drives=()), "guestmount_py_save=1"
+    [said] = _values(_arguments(config, template=TemplateFds(memory=30)), "-append")
+    assert word in said.split()
+    assert not any(word in argument for argument in _arguments(config))
+
+
 def test_template_is_made_with_its_file_as_shared_memory() -> None:
     arguments = _arguments(ApplianceConfig(drives=()), template=TemplateFds(memory=30))
     assert "memory-backend-file,id=ram,size=512M,mem-path=/proc/self/fd/30,share=on" in _values(arguments, "-object")

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
@@ -17,22 +17,26 @@ import trio
 
 from appliance import cache, restore
 from appliance import launch as launch_module
+from appliance import template as template_module
 from appliance.config import ApplianceConfig, ApplianceFiles, Drive
 from appliance.launch import launch, prepare_template
 from appliance.packages import package_list
 from appliance.root_image import daemon_sources
 from appliance.running import Appliance, Job
 from appliance.state import State, StateMachine
-from appliance.template import finish_template, nameless_file
+from appliance.template import finish_template, maker_of, nameless_file, opened_template
 from rpc import procedures
 from rpc.arguments import DeviceArgs, NoArgs
-from rpc.codec import Device
-from rpc.errors import DriveError, LaunchError
+from rpc.codec import Device, DeviceOrPath
+from rpc.errors import DriveError, LaunchError, LaunchTimeout
 from rpc.procedures.control import DebugArgs
+from rpc.procedures.transfers import DownloadOffsetArgs
 from tests.system.sandbox import REPOSITORY, gone_within
 
 pytestmark = pytest.mark.appliance
 MIB = 1 << 20
+FIRST_TIME = "starting the appliance for the first time"
+BOOTS = "the appliance could not be restored from its template, so it boots: "
 
 
 @pytest.fixture
@@ -75,12 +79,25 @@ def _disk(directory: Path, name: str, size_mib: int) -> Drive:
 
 @asynccontextmanager
 async def _launched(
-    files: ApplianceFiles, *drives: Drive, said: list[str] | None = None, machine: StateMachine | None = None
+    files: ApplianceFiles,
+    *drives: Drive,
+    said: list[str] | None = None,
+    machine: StateMachine | None = None,
+    qemu: Path = Path("qemu-system-x86_64"),
+    launch_timeout_s: float = 600.0,
 ) -> AsyncIterator[Appliance]:
     lines: list[str] = [] if said is None else said
-    config = ApplianceConfig(drives=drives)
+    config = ApplianceConfig(drives=drives, qemu=str(qemu), launch_timeout_s=launch_timeout_s)
     async with launch(config, files, log=lines.append, console=lambda _: None, machine=machine) as appliance:
         yield appliance
+
+
+def _qemu(directory: Path, before: str) -> Path:
+    """Write a qemu that does something else first."""
+    qemu = directory / "qemu"
+    qemu.write_text(f'#!/bin/sh\n{before}\nexec qemu-system-x86_64 "$@"\n')
+    qemu.chmod(0o755)
+    return qemu
 
 
 async def _shell(appliance: Appliance, command: str) -> str:
@@ -96,6 +113,24 @@ async def test_restored_machine_answers_on_every_channel_and_powers_off(applianc
     assert await appliance.wait() == 0
     assert machine.history == [State.CONFIG, State.LAUNCHING, State.READY, State.CONFIG]
     assert said == []
+
+
+async def test_transfer_that_stands_still_on_one_channel_keeps_no_other_waiting(
+    appliance_files: ApplianceFiles, tmp_path: Path
+) -> None:
+    size_bytes = 64 * MIB
+    args = DownloadOffsetArgs(DeviceOrPath(b"/dev/sda"), 0, size_bytes)
+    async with _launched(appliance_files, _disk(tmp_path, "disk", 64)) as appliance:
+        assert appliance.restored
+        first, second, *_ = appliance.channels
+        received_bytes = 0
+        async with second.download(procedures.DOWNLOAD_OFFSET, args) as pieces:
+            async for piece in pieces:
+                received_bytes += len(piece)
+                if received_bytes == len(piece):
+                    for _ in range(10):
+                        await first.call(procedures.PING_DAEMON, NoArgs())
+        assert received_bytes == size_bytes
 
 
 async def test_two_restores_have_different_random_state_and_the_right_time(appliance_files: ApplianceFiles) -> None:
@@ -163,9 +198,8 @@ async def _boots_instead(files: ApplianceFiles, template: Path) -> str:
     assert machine.history == [State.CONFIG, State.LAUNCHING, State.READY, State.CONFIG]
     assert not template.exists()
     [line] = said
-    begin = "the appliance could not be restored from its template, so it boots: "
-    assert line.startswith(begin)
-    return line.removeprefix(begin)
+    assert line.startswith(BOOTS)
+    return line.removeprefix(BOOTS)
 
 
 async def test_template_is_used_from_any_cache(appliance_files: ApplianceFiles, template: Path) -> None:
@@ -200,15 +234,50 @@ async def test_state_that_qemu_does_not_know_falls_back_with_qemus_words(
     appliance_files: ApplianceFiles, template: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = template.name.removeprefix("template-")
-    with nameless_file(template.parent, 512 * MIB) as file:
+    with opened_template(template, key) as good, nameless_file(template.parent, 512 * MIB) as file:
         file.write(b"not a migration stream")
-        finish_template(file, template.parent, key, 512 * MIB)
+        finish_template(file, template, key, 512 * MIB, good.maker)
     assert "migration" in await _boots_instead(appliance_files, template)
     said = list[str]()
     async with _launched(appliance_files, said=said) as appliance:
         assert not appliance.restored
     assert said == ["the appliance boots: restoring it failed within the last hour"]
     assert _templates(template.parent) == []
+
+
+async def test_template_of_another_qemu_falls_back(appliance_files: ApplianceFiles, template: Path) -> None:
+    key = template.name.removeprefix("template-")
+    with opened_template(template, key) as good, nameless_file(template.parent, 512 * MIB) as file:
+        file.write(good.state.read()[: -template_module._END.size])
+        finish_template(file, template, key, 512 * MIB, maker_of("another version"))
+    assert await _boots_instead(appliance_files, template) == "another version of qemu made it"
+
+
+async def test_qemu_that_hangs_while_it_restores_falls_back(
+    appliance_files: ApplianceFiles, own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    qemu = _qemu(tmp_path, 'case "$*" in *-incoming*) exec sleep 1000;; esac')
+    monkeypatch.setattr(launch_module, "_RESTORE_S", 1.0)
+    said = list[str]()
+    async with _launched(appliance_files, said=said, qemu=qemu) as appliance:
+        assert not appliance.restored
+    assert [line.partition(BOOTS)[2].partition(":")[0] for line in said] == ["", "qemu did not restore it in time"]
+    assert _templates(own_cache) == []
+    assert [path.name.partition("-")[0] for path in sorted(own_cache.iterdir())] == ["failed", "lock"]
+
+
+async def test_launch_that_fails_altogether_blames_no_template(appliance_files: ApplianceFiles, template: Path) -> None:
+    with pytest.raises(LaunchTimeout):
+        async with _launched(appliance_files, launch_timeout_s=0.01):
+            pytest.fail("launched at once")
+    assert [path.name for path in template.parent.iterdir()] == [template.name]
+
+
+async def test_time_that_the_user_gives_bounds_making_too(appliance_files: ApplianceFiles, own_cache: Path) -> None:
+    with trio.fail_after(8), pytest.raises(LaunchTimeout):
+        async with _launched(appliance_files, launch_timeout_s=1.0):
+            pytest.fail("launched in a second, without a template")
+    assert [path.name for path in own_cache.iterdir()] == ["lock-template"]
 
 
 async def test_daemon_that_refuses_to_resume_falls_back(
@@ -227,7 +296,7 @@ async def test_kernel_that_does_not_boot_is_a_launch_error_as_ever(
     with pytest.raises(LaunchError, match=r"qemu ended with status 1: .*kernel"):
         async with _launched(replace(appliance_files, kernel=tmp_path / "kernel"), said=said):
             pytest.fail("launched without a kernel")
-    assert len(said) == 1
+    assert [line.partition(":")[0] for line in said] == [FIRST_TIME, BOOTS.partition(":")[0]]
     assert _templates(own_cache) == []
 
 
@@ -241,15 +310,100 @@ async def test_cancelled_restore_leaves_nothing(appliance_files: ApplianceFiles,
     assert template.exists()
 
 
+# A cache that does not do
+
+
+def _file(place: Path) -> None:
+    place.write_text("no directory")
+
+
+def _others(place: Path) -> None:
+    place.mkdir()
+    os.chown(place, 1234, 1234)
+
+
+def _read_only(place: Path) -> None:
+    place.mkdir(mode=0o700)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "ro,mode=0700", "none", place], check=True)
+
+
+def _small(place: Path) -> None:
+    place.mkdir(mode=0o700)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m,mode=0700", "none", place], check=True)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("spoil", [_file, _others, _read_only, _small])
+async def test_cache_that_cannot_be_used_means_booting(
+    appliance_files: ApplianceFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Path], None]
+) -> None:
+    monkeypatch.setenv("LIBGUESTFS_CACHEDIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(launch_module, "choose_accelerator", _tcg)
+    place = cache.cache_directory()
+    place.parent.mkdir()
+    spoil(place)
+    said = list[str]()
+    try:
+        async with _launched(appliance_files, said=said) as appliance:
+            assert not appliance.restored
+        assert said[-1].startswith(BOOTS)
+        left = [] if place.is_file() else [path.name for path in place.iterdir()]
+        assert not [name for name in left if name.startswith("template-")]
+        assert spoil is _small or not left
+    finally:
+        if place.is_mount():
+            await trio.run_process(["umount", place])
+
+
 # Making one
+
+
+async def test_cancelled_making_leaves_nothing(appliance_files: ApplianceFiles, own_cache: Path) -> None:
+    with trio.move_on_after(1.5) as scope:
+        async with _launched(appliance_files):
+            pytest.fail("launched in a second, without a template")
+    assert scope.cancelled_caught
+    assert [path.name for path in own_cache.iterdir()] == ["lock-template"]
+    found = await trio.run_process(["pgrep", "-P", str(os.getpid()), "qemu"], capture_stdout=True, check=False)
+    assert not found.stdout
+
+
+async def test_makers_that_wait_do_not_fail_once_more(
+    appliance_files: ApplianceFiles, own_cache: Path, tmp_path: Path
+) -> None:
+    count = f'case "$*" in *share=on*) echo $$ >>{tmp_path}/starts; sleep 1; exit 1;; esac'
+    qemu = _qemu(tmp_path, count)
+
+    async def launch_one() -> None:
+        async with _launched(appliance_files, qemu=qemu) as appliance:
+            assert not appliance.restored
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(launch_one)
+    assert len(_starts(tmp_path)) == 1
+
+
+async def test_concurrent_first_launches_make_one(
+    appliance_files: ApplianceFiles, own_cache: Path, tmp_path: Path
+) -> None:
+    qemu = _qemu(tmp_path, f'case "$*" in *share=on*) echo $$ >>{tmp_path}/starts;; esac')
+
+    async def launch_one(index: int) -> None:
+        async with _launched(appliance_files, _disk(tmp_path, f"disk-{index}", 1), qemu=qemu) as appliance:
+            assert appliance.restored
+
+    async with trio.open_nursery() as nursery:
+        for index in range(3):
+            nursery.start_soon(launch_one, index)
+    assert len(_starts(tmp_path)) == 1
+    assert len(_templates(own_cache)) == 1
 
 
 @pytest.fixture
 def making(appliance_files: ApplianceFiles, own_cache: Path, tmp_path: Path) -> dict[str, str]:
     """An environment in which ``python -m appliance template`` has none yet; qemu's starts are counted."""
-    qemu = tmp_path / "qemu"
-    qemu.write_text(f'#!/bin/sh\necho $$ >>{tmp_path}/starts\nexec qemu-system-x86_64 "$@"\n')
-    qemu.chmod(0o755)
+    qemu = _qemu(tmp_path, f"echo $$ >>{tmp_path}/starts")
     appliance = str(appliance_files.root.parent)
     return {**os.environ, "LIBGUESTFS_PATH": appliance, "LIBGUESTFS_HV": str(qemu)}
 
@@ -284,7 +438,7 @@ def test_killed_maker_leaves_nothing_and_the_next_one_makes_it(
         time.sleep(1)
         maker.kill()
     assert gone_within(_starts(tmp_path), 10)
-    assert [path.name for path in own_cache.iterdir()] == ["template-lock"]
+    assert [path.name for path in own_cache.iterdir()] == ["lock-template"]
     with _make(making) as maker:
         assert maker.communicate(timeout=200)[0]
     assert len(_templates(own_cache)) == 1

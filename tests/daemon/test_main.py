@@ -19,6 +19,7 @@ import pytest
 from daemon import ports
 from rpc import constants
 from rpc.arguments import NoArgs
+from rpc.constants import SAVE_WORD
 from rpc.events import Launch
 from rpc.procedures import AVAILABLE_ALL_GROUPS, PING_DAEMON
 from tests.daemon.guestfsd import ROOT, WAIT_S, Guestfsd
@@ -106,6 +107,18 @@ def test_killed_worker_ends_the_appliance() -> None:
         assert process.wait(WAIT_S) == 1
         assert process.stderr is not None
         assert f"worker {worker} died" in process.stderr.read().decode()
+
+
+@pytest.mark.parametrize(("words", "said"), [(["quiet", SAVE_WORD], b"prepared\n"), (["quiet"], b"")])
+def test_machine_that_is_to_be_saved_is_prepared_before_a_port_is_open(words: list[str], said: bytes) -> None:
+    program = (
+        "import daemon.__main__ as d; d.find_ports = lambda: ('/no-such-port', []); "
+        f"d._kernel_words = lambda: {words!r}; d._prepare_to_be_saved = lambda: print('prepared'); "
+        "d.main(['--appliance'])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, timeout=WAIT_S, check=False)
+    assert done.stdout == said
+    assert b"FileNotFoundError: [Errno 2] No such file or directory: '/no-such-port'" in done.stderr
 
 
 def test_ports_are_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

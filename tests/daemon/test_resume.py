@@ -1,14 +1,19 @@
+import fcntl
 import os
 import socket
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
 from appliance.config import ApplianceConfig, ApplianceFiles, Drive
 from appliance.launch import launch
 from daemon import resume
-from daemon.session import CallError
+from daemon.session import CallError, Session
+from daemon.sysroot import Sysroot
 from rpc.codec import UInt64
 from rpc.errors import ProcedureError
 from rpc.procedures import DEBUG, RESUME
@@ -53,6 +58,29 @@ def test_disk_that_is_only_there_does_not_count(
     announcements.send(_event(*said))
     with pytest.raises(CallError, match="no disk has the serial number drive0"):
         resume.await_disks(["drive0"])
+
+
+def test_entropy_is_credited_and_then_all_generators_begin_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, bytes]] = []
+
+    def ioctl(file: BinaryIO, request: int, argument: bytes = b"") -> None:
+        assert file.name == "/dev/urandom"
+        asked.append((request, argument))
+
+    monkeypatch.setattr(fcntl, "ioctl", ioctl)
+    resume._reseed(ENTROPY)
+    pool_info = (512).to_bytes(4, sys.byteorder) + (64).to_bytes(4, sys.byteorder)  # struct rand_pool_info
+    assert asked == [(0x40085203, pool_info + ENTROPY), (0x5207, b"")]  # <linux/random.h>
+
+
+def test_nothing_comes_before_the_new_random_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    monkeypatch.setattr(resume, "_reseed", lambda _entropy: done.append("random"))
+    monkeypatch.setattr(time, "clock_settime_ns", lambda _clock, _ns: done.append("clock"))
+    monkeypatch.setattr(resume, "await_disks", lambda _serials: done.append("disks"))
+    monkeypatch.setattr(resume, "disks", list)
+    resume.resume(Session(Sysroot()), ResumeArgs(UInt64(1), ENTROPY, []))
+    assert done == ["random", "clock", "disks"]
 
 
 @pytest.mark.appliance

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from guestmount_py.fuse_loop import check_fuse, mount_words
+from guestmount_py.fuse_loop import mount_words
+from guestmount_py.preconditions import check_fuse
 from rpc.errors import GuestmountError
 
 

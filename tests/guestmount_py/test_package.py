@@ -14,6 +14,15 @@ from rpc.errors import StateError
 _PROBE: Final = "import sys\n{action}\nprint(*sorted(name for name in {names!r} if name in sys.modules))"
 
 
+_NOT_BEFORE_THE_FORK: Final = (
+    *("pyfuse3", "guestmount_py.fuse_loop", "guestmount_py.operations", "guestmount_py.sync"),
+    *("importlib.metadata", "email", "zipfile", "csv", "asyncio", "multiprocessing", "concurrent.futures", "http"),
+    *("urllib.request", "unittest", "xml", "decimal", "daemon"),
+    *(f"rpc.procedures.{group}" for group in ("inspection", "luks", "lvm", "partitions", "filesystems", "btrfs")),
+)
+"""What a mount needs only while qemu restores, or never: docs/performance.md has what imports cost."""
+
+
 def _imported(action: str, *names: str) -> list[str]:
     program = _PROBE.format(action=action, names=names)
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
@@ -38,3 +47,8 @@ def test_library_needs_no_pyfuse3() -> None:
 def test_programs_start_without_the_library(module: str) -> None:
     heavy = ("trio", "pyfuse3", "guestmount_py.handle", "guestmount_py.sync", "rpc.procedures")
     assert _imported(f"import {module}", *heavy) == []
+
+
+def test_mount_imports_nothing_before_the_fork_that_can_wait() -> None:
+    action = "from guestmount_py.cli import parse\nfrom guestmount_py.daemonize import run_mount"
+    assert _imported(action, *_NOT_BEFORE_THE_FORK, "trio") == ["trio"]
