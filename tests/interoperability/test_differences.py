@@ -76,6 +76,11 @@ EXAMPLES: list[Example] = [
     (("mixture", "1 zero('/dev/sda')", "None", "refused: EBUSY"), ("1 zerofree('/dev/sda')", "None", "refused: EBUSY")),
     (("partitions", "part_set_name(1)", REFUSED, "None"), ("part_set_name(1)", "refused: EIO", "None")),
     (("partitions", "part_get_name(1)", "'a'", "'a name'"), ("part_get_name(1)", "'b'", "'a name'")),
+    (("partitions_named", "list_9p()", REFUSED, "[]"), ("list_9p()", REFUSED, "['tag']")),
+    (
+        ("inspection", "inspect_get_minor_version('/dev/sda')", "5", "0"),
+        ("inspect_get_major_version('/dev/sda')", "5", "0"),
+    ),
 ]
 
 
