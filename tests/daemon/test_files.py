@@ -98,7 +98,7 @@ def test_download_is_the_file_in_chunks_of_the_agreed_length(
 def test_hello_grants_no_more_than_the_limit_and_refuses_less_than_the_protocols(daemon: Guestfsd) -> None:
     answer = daemon.hello(1 << 30)
     assert (answer.chunk_max_bytes, answer.version) == (1 << 20, constants.EXTENSION_VERSION)
-    assert set(answer.extensions) == {"list_directories", "list_directory", "read_files"}
+    assert set(answer.extensions) == {"list_directories", "list_directory", "read_files", "resume"}
     with pytest.raises(ProcedureError):
         daemon.hello(8191)
 
