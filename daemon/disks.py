@@ -2,6 +2,7 @@
 
 import os
 import re
+from contextlib import suppress
 from typing import Final
 
 from daemon.assembly import assemble
@@ -21,6 +22,7 @@ from rpc.arguments import DeviceArgs, NoArgs
 from rpc.codec import Pairs
 
 _SYS_BLOCK: Final = "/sys/block"
+_9P_DEVICES: Final = "/sys/bus/virtio/drivers/9pnet_virtio"
 
 
 def arrays() -> list[str]:
@@ -87,3 +89,26 @@ def list_disk_labels(_session: Session, _args: NoArgs) -> Pairs:
 def is_whole_device(_session: Session, args: DeviceArgs) -> bool:
     """Tell whether a device is a disk: not a part of one, nor made of others, which have no hardware behind them."""
     return os.path.exists(f"{_SYS_BLOCK}/{os.path.basename(os.path.realpath(args.device))}/device")
+
+
+@handles(procedures.LIST_9P)
+def list_9p(_session: Session, _args: NoArgs) -> list[str]:
+    """Name the directories of the host that qemu offers: their mount tags."""
+    tags = []
+    with suppress(FileNotFoundError):  # the driver comes with the first of them
+        for name in os.listdir(_9P_DEVICES):
+            with suppress(OSError), open(f"{_9P_DEVICES}/{name}/mount_tag", "rb") as file:
+                tags.append(os.fsdecode(file.read().rstrip(b"\0\n")))
+    return sorted(tags)
+
+
+@handles(procedures.LIST_LDM_VOLUMES)
+def list_ldm_volumes(_session: Session, _args: NoArgs) -> list[str]:
+    """Name the volumes of Windows' dynamic disks: none, for nothing in the appliance assembles them."""
+    return []
+
+
+@handles(procedures.LIST_LDM_PARTITIONS)
+def list_ldm_partitions(_session: Session, _args: NoArgs) -> list[str]:
+    """Name the partitions of Windows' dynamic disks: none, as above."""
+    return []

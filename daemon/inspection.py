@@ -118,6 +118,20 @@ def inspect_get_filesystems(_session: Session, args: RootArgs) -> list[str]:
     return _root(args).filesystems
 
 
+@handles(procedures.INSPECT_GET_DRIVE_MAPPINGS)
+def inspect_get_drive_mappings(_session: Session, args: RootArgs) -> Pairs:
+    """Return drive letter and device: nothing, for only Linux is found, which has none."""
+    _root(args)
+    return []
+
+
+@handles(procedures.INSPECT_GET_FORMAT)
+def inspect_get_format(_session: Session, args: RootArgs) -> str:
+    """Return how a system is there: installed, for installers are not looked for."""
+    _root(args)
+    return "installed"
+
+
 @handles(procedures.INSPECT_GET_TYPE)
 def inspect_get_type(_session: Session, args: RootArgs) -> str:
     """Return the kind of a system: linux."""

@@ -32,8 +32,9 @@ def _open(device: str, key: str, mapname: str, kind: str, *, read_only: bool = F
     try:
         _cryptsetup(key, "open", *(["--readonly"] if read_only else []), "--type", kind, "--", device, mapname)
     except CallError as exc:
-        hint = ": LIBGUESTFS_MEMSIZE=1536 gives the appliance enough" if "memory" in str(exc) else ""
-        raise CallError(f"{str(exc).rstrip('.')}{hint}") from exc
+        if "memory" not in str(exc):
+            raise
+        raise CallError(f"{str(exc).rstrip('.')}: LIBGUESTFS_MEMSIZE=1536 gives the appliance enough") from exc
 
 
 @handles(procedures.CRYPTSETUP_OPEN)

@@ -103,6 +103,7 @@ def sync(_session: Session, _args: NoArgs) -> None:
     from daemon.assembly import IN_APPLIANCE
 
     os.sync()
+    failed = None
     for disk in disks() if IN_APPLIANCE else ():
         try:
             descriptor = os.open(f"/dev/{disk}", os.O_RDONLY | os.O_CLOEXEC)
@@ -110,12 +111,18 @@ def sync(_session: Session, _args: NoArgs) -> None:
             continue  # then nothing was written onto it either
         try:
             os.fsync(descriptor)
+        except OSError as exc:  # the other disks can keep theirs all the same
+            failed = failed or exc
         finally:
             os.close(descriptor)
+    if failed is not None:
+        raise failed
 
 
 @handles(procedures.INTERNAL_AUTOSYNC)
 def internal_autosync(session: Session, args: NoArgs) -> None:
-    """Unmount everything and write it out, before the appliance goes down."""
-    umount_all(session, args)
-    sync(session, args)
+    """Unmount everything and write it out, before the appliance goes down; what is busy is written out as well."""
+    try:
+        umount_all(session, args)
+    finally:
+        sync(session, args)

@@ -4,7 +4,7 @@ from typing import Final
 
 import pyfuse3
 
-from guestmount_py.guest_files import Entry
+from guestmount_py.entries import Entry
 from guestmount_py.inodes import Inode
 from rpc.types import Statvfs
 

@@ -1,13 +1,15 @@
 """Verbs of libguestfs's that are not one procedure, in terms of those that are (guestfs-protocol section 5.14)."""
 
+import stat as modes
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Final, TypeVar
 
 from guestmount_py.arguments import GuestName, bound
-from guestmount_py.guest_files import checked_name
+from guestmount_py.entries import checked_name, terminated_names
 from guestmount_py.verbs import AsyncVerbs
 from rpc import hot, procedures
+from rpc.codec import FileName
 from rpc.errors import ProcedureError, RemoteProtocolError
 from rpc.procedure import Procedure
 from rpc.types import Dirent, Statns, Xattr
@@ -19,6 +21,16 @@ _WRITE_MAX_BYTES: Final = 2 << 20
 """The longest content that goes in one message; longer ones are uploaded."""
 _NAMES_PER_CALL: Final = 1000
 _ENTRIES_MAX: Final = 16_000_000
+_LETTERS: Final = {
+    modes.S_IFBLK: "b",
+    modes.S_IFCHR: "c",
+    modes.S_IFDIR: "d",
+    modes.S_IFIFO: "f",
+    modes.S_IFLNK: "l",
+    modes.S_IFREG: "r",
+    modes.S_IFSOCK: "s",
+}
+"""What a directory entry calls the types."""
 
 
 class Conveniences(AsyncVerbs, ABC):
@@ -60,14 +72,14 @@ class Conveniences(AsyncVerbs, ABC):
 
     async def ls(self, directory: GuestName) -> list[bytes]:
         """Return the names in a directory, sorted, without ``.`` and ``..``."""
-        names = _terminated(await self.ls0(directory).read())
+        names = terminated_names(await self.ls0(directory).read())
         for name in names:
             checked_name(name)
         return sorted(names)
 
     async def find(self, directory: GuestName) -> list[bytes]:
         """Return the paths of all that is below a directory, sorted; they begin behind the directory's own path."""
-        paths = _terminated(await self.find0(directory).read())
+        paths = terminated_names(await self.find0(directory).read())
         for path in paths:
             for name in path.removeprefix(b"/").split(b"/"):
                 checked_name(name)
@@ -82,7 +94,10 @@ class Conveniences(AsyncVerbs, ABC):
         return await self.lstatns(path)
 
     async def readdir(self, dir: GuestName) -> list[Dirent]:  # noqa: A002  # the row's own name for it
-        """Return a directory's entries, however many, with ``.`` and ``..``, in the filesystem's order."""
+        """Return a directory's entries, however many, with ``.`` and ``..``, in the filesystem's order.
+
+        Inode numbers of mount points may be those of what is mounted there.
+        """
         entries: list[Dirent] = []
         try:
             async with self.internal_readdir(dir) as pieces:
@@ -94,8 +109,24 @@ class Conveniences(AsyncVerbs, ABC):
             if exc.errno_name:
                 raise
             # a daemon before 1.49.1 does not know the stream
-            return await self.call(procedures.READDIR, bound(procedures.READDIR, (dir,), {}))
+            return await self._listed_at_once(dir)
         return entries
+
+    async def _listed_at_once(self, directory: GuestName) -> list[Dirent]:
+        """Read a directory with the old call; what does not fit in its one message is looked at file by file."""
+        try:
+            return await self.call(procedures.READDIR, bound(procedures.READDIR, (directory,), {}))
+        except ProcedureError as exc:
+            if exc.errno_name:
+                raise
+        names = [b".", b"..", *terminated_names(await self.ls0(directory).read())]
+        stats = await self.lstatlist(directory, names)
+        if len(stats) != len(names):
+            raise RemoteProtocolError(f"{len(stats)} attributes where {len(names)} were asked for")
+        return [
+            Dirent(stat.st_ino, _LETTERS.get(modes.S_IFMT(stat.st_mode), "u"), FileName(name))
+            for name, stat in zip(names, stats, strict=True)
+        ]
 
     async def lstatlist(self, path: GuestName, names: Sequence[GuestName]) -> list[Statns]:
         """Return the attributes of files in one directory; st_ino is -1 for one that has none."""
@@ -122,13 +153,6 @@ class Conveniences(AsyncVerbs, ABC):
         """Tell whether the daemon has all of some optional groups, such as ``lvm2``."""
         answers = [await self.internal_feature_available(group) for group in groups]
         return not any(answers)
-
-
-def _terminated(data: bytes) -> list[bytes]:
-    *names, rest = data.split(b"\0")
-    if rest:
-        raise RemoteProtocolError(f"a list of names ends in the middle of {rest[:300]!r}")
-    return names
 
 
 def _batches(names: Sequence[GuestName]) -> list[Sequence[GuestName]]:

@@ -6,7 +6,8 @@ from typing import Final
 
 import trio
 
-from guestmount_py.guest_files import Entry, GuestFiles
+from guestmount_py.entries import Entry
+from guestmount_py.guest_files import GuestFiles
 from guestmount_py.inodes import Inode
 
 CAPACITY_BYTES: Final = 96 << 20

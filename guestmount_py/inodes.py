@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Final, NewType
 
-from guestmount_py.guest_files import Entry
+from guestmount_py.entries import Entry
 from rpc.errors import RemoteProtocolError
 
 Inode = NewType("Inode", int)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Final, TypeVar
 
 from guestmount_py.events import CallEnded, CallStarted, Events, Progress
@@ -36,10 +36,17 @@ class ObservedPool(ChannelPool):
         with self._traced(procedure, args):
             if procedure.name not in _KEPT_BY_EACH:
                 return await super().call(procedure, args)
-            results = [await channel.call(procedure, args) for channel in self._channels if not channel.is_lost]
-            if not results:
-                raise ConnectionLost("the appliance went away")
-            return results[0]
+            return await self._call_all(procedure, args)
+
+    async def _call_all(self, procedure: Procedure[ArgsT, RetT], args: ArgsT) -> RetT:
+        """Make a call on every channel that is there; one that is lost meanwhile does not keep it from the others."""
+        results = []
+        for channel in self._channels:
+            with suppress(ConnectionLost):
+                results.append(await channel.call(procedure, args))
+        if not results:
+            raise ConnectionLost("the appliance went away")
+        return results[0]
 
     @asynccontextmanager
     async def download(self, procedure: Procedure[ArgsT, None], args: ArgsT) -> AsyncIterator[AsyncIterator[bytes]]:

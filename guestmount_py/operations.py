@@ -12,9 +12,10 @@ import trio
 from guestmount_py.attributes import absent_attributes, entry_attributes, statvfs_data, unreadable_attributes
 from guestmount_py.dircache import DirectoryCache, Listing
 from guestmount_py.direct import Images
+from guestmount_py.entries import Entry, Xattrs
 from guestmount_py.errno_boundary import answers_errno
 from guestmount_py.filedata import FileData
-from guestmount_py.guest_files import Entry, GuestFiles, Xattrs
+from guestmount_py.guest_files import GuestFiles
 from guestmount_py.inodes import Inode, InodeTable, Node
 from guestmount_py.prefetch import Prefetcher
 from guestmount_py.statistics import Statistics

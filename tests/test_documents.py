@@ -50,5 +50,12 @@ def test_list_of_procedures_is_up_to_date() -> None:
     assert procedures.DOCUMENT.read_text() == procedures.document(), "run python -m tools.procedures"
 
 
+def test_list_of_procedures_has_every_call_of_libguestfs() -> None:
+    rows = re.findall(r"^\| (\d+) \| `(\w+)` \|", procedures.DOCUMENT.read_text(), re.MULTILINE)
+    listed = [line.split("\t")[:2] for line in procedures.LIST.read_text().splitlines() if line[:1].isdigit()]
+    assert {(number, name) for number, name in listed} <= set(rows)
+    assert len(rows) == len(set(rows))
+
+
 def test_index_of_handlers_is_up_to_date() -> None:
     assert procedures.INDEX.read_text() == procedures.index(), "run python -m tools.procedures"

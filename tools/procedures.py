@@ -16,13 +16,18 @@ from rpc.procedures import BY_NUMBER
 
 ROOT: Final = Path(__file__).parent.parent
 DOCUMENT: Final = ROOT / "docs" / "procedures.md"
+LIST: Final = ROOT / "tests" / "guestfs-procedures.tsv"
 INDEX: Final = ROOT / "daemon" / "index.py"
 _INTRODUCTION: Final = f"""\
 # Procedures
 
-Written by `python -m tools.procedures` from the table of calls, `rpc/procedures/`, and the daemon's handlers; a test
-compares. Numbers, names and signatures are libguestfs's; from {FIRST_EXTENSION} on they are ours (architecture.md).
-A call that is not implemented, or not in the table, gets the standard error for an unknown procedure.
+Written by `python -m tools.procedures` from the table of calls, `rpc/procedures/`, libguestfs's own list,
+`tests/guestfs-procedures.tsv`, and the daemon's handlers; a test compares. Numbers, names and signatures are
+libguestfs's; from {FIRST_EXTENSION} on they are ours (architecture.md). A call that the table has not is written in the
+words of the list. One that is not implemented gets the standard error for an unknown procedure.
+
+What only guests with Windows have, `hivex_*`, `inspect_get_windows_*` and their applications, comes with inspection
+(issue 7). LDM volumes and drive letters are answered already: there are none.
 
 `name?` is an optional argument, `str?` a string that may be missing; *FileIn* and *FileOut* stand for the chunks that
 go to the daemon or come from it.
@@ -40,12 +45,32 @@ def import_handlers() -> None:
 def document() -> str:
     """Return docs/procedures.md."""
     import_handlers()
-    rows = [row for _, row in sorted(BY_NUMBER.items())]
-    count = sum(row.number in HANDLERS for row in rows)
+    rows = {number: _line(row) for number, row in BY_NUMBER.items()}
+    rows = {**_missing(), **rows}
+    count = len(HANDLERS)
     lines = [f"{count} of {len(rows)} are implemented.", "", "| nr | name | arguments | result | implemented |"]
     lines.append("| --: | --- | --- | --- | --- |")
-    lines += [_line(row) for row in rows]
+    lines += [line for _, line in sorted(rows.items())]
     return _INTRODUCTION + "\n".join(lines) + "\n"
+
+
+def _missing() -> dict[int, str]:
+    """Return the rows of all that libguestfs lists, in the words of its list; the table's own take their places."""
+    found = {}
+    for text in LIST.read_text().splitlines():
+        if text[:1].isdigit():
+            number, name, args, optargs, result, *_ = text.split("\t")
+            optional = [f"{word.split(':')[1]}?: {word.split(':')[2]}" for word in optargs.split(", ") if word]
+            arguments = ", ".join(_in_words(word) for word in [*args.split(", "), *optional] if word)
+            shown = _TRANSFERS[Transfer.FILE_OUT] if ":FILEOUT" in args else {"-": "nothing"}.get(result, result)
+            found[int(number)] = f"| {number} | `{name}` | {arguments} | {shown} | no |"
+    return found
+
+
+def _in_words(argument: str) -> str:
+    name, _, kind = argument.partition(":")
+    kind = kind.strip()
+    return {"FILEIN": _TRANSFERS[Transfer.FILE_IN], "FILEOUT": ""}.get(kind, f"{name}: {kind}".replace("|", "\\|"))
 
 
 def _line(row: Procedure[Any, Any]) -> str:

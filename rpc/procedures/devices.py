@@ -38,6 +38,8 @@ LIST_PARTITIONS: Final = Procedure(number=8, name="list_partitions", args=NoArgs
 LIST_DM_DEVICES: Final = Procedure(number=287, name="list_dm_devices", args=NoArgs, result=STRING_LIST)
 LIST_MD_DEVICES: Final = Procedure(number=300, name="list_md_devices", args=NoArgs, result=STRING_LIST)
 LIST_9P: Final = Procedure(number=285, name="list_9p", args=NoArgs, result=STRING_LIST)
+LIST_LDM_VOLUMES: Final = Procedure(number=380, name="list_ldm_volumes", args=NoArgs, result=STRING_LIST)
+LIST_LDM_PARTITIONS: Final = Procedure(number=381, name="list_ldm_partitions", args=NoArgs, result=STRING_LIST)
 NR_DEVICES: Final = Procedure(number=336, name="nr_devices", args=NoArgs, result=INT32)
 LIST_DISK_LABELS: Final = Procedure(number=369, name="list_disk_labels", args=NoArgs, result=PAIRS)
 IS_WHOLE_DEVICE: Final = Procedure(number=395, name="is_whole_device", args=DeviceArgs, result=BOOL)

@@ -5,11 +5,13 @@ from pathlib import Path
 import pytest
 
 from daemon import devices
+from daemon import disks as disks_module
 from daemon.handlers import handler_of
 from daemon.session import Session
 from daemon.sysroot import Sysroot
 from rpc.arguments import NoArgs
-from rpc.procedures import LIST_DISK_LABELS
+from rpc.procedures import LIST_9P, LIST_DISK_LABELS, LIST_LDM_PARTITIONS, LIST_LDM_VOLUMES
+from tests.daemon.guestfsd import Guestfsd
 
 
 @pytest.fixture
@@ -40,3 +42,18 @@ def test_disk_is_named_by_its_label() -> None:
     assert devices.real_name("/dev/disk/guestfs/two") == "/dev/sdc"
     assert devices.real_name("/dev/disk/guestfs/two1") == "/dev/sdc1"
     assert devices.real_name("/dev/disk/guestfs/unknown") == "/dev/disk/guestfs/unknown"
+
+
+def test_directories_of_the_host_are_named_by_their_tags(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disks_module, "_9P_DEVICES", str(tmp_path / "9pnet_virtio"))
+    assert disks_module.list_9p(Session(Sysroot()), NoArgs()) == []
+    for number, tag in enumerate((b"two\0", b"one\0\n")):
+        (tmp_path / f"9pnet_virtio/virtio{number}").mkdir(parents=True)
+        (tmp_path / f"9pnet_virtio/virtio{number}/mount_tag").write_bytes(tag)
+    (tmp_path / "9pnet_virtio/module").mkdir()
+    assert disks_module.list_9p(Session(Sysroot()), NoArgs()) == ["one", "two"]
+
+
+def test_there_are_no_dynamic_disks(daemon: Guestfsd) -> None:
+    for procedure in (LIST_9P, LIST_LDM_VOLUMES, LIST_LDM_PARTITIONS):
+        assert daemon.call(procedure, NoArgs()) == []

@@ -13,7 +13,9 @@ from rpc.codec import Device, GuestPath, Mountable
 from rpc.procedures import (
     INSPECT_GET_ARCH,
     INSPECT_GET_DISTRO,
+    INSPECT_GET_DRIVE_MAPPINGS,
     INSPECT_GET_FILESYSTEMS,
+    INSPECT_GET_FORMAT,
     INSPECT_GET_HOSTNAME,
     INSPECT_GET_MAJOR_VERSION,
     INSPECT_GET_MINOR_VERSION,
@@ -156,6 +158,10 @@ def test_systems_are_found_on_the_disks(storage: Scratch) -> None:
     assert storage.call(MOUNTS, NoArgs()) == []
     assert storage.call(INSPECT_GET_ROOTS, NoArgs(), channel=1) == ["/dev/sdb"]
     assert storage.call(INSPECT_GET_MOUNTPOINTS, args) == [("/", "/dev/sdb"), ("/home", "/dev/sda")]
+    assert storage.call(INSPECT_GET_FORMAT, args, channel=1) == "installed"
+    assert storage.call(INSPECT_GET_DRIVE_MAPPINGS, args) == []
+    for procedure in (INSPECT_GET_FORMAT, INSPECT_GET_DRIVE_MAPPINGS):
+        assert "not a root" in storage.refused(procedure, RootArgs(Mountable("/dev/sda")))[1]
     assert storage.call(INSPECT_GET_FILESYSTEMS, args, channel=2) == ["/dev/sdb", "/dev/sda"]
     rows = (INSPECT_GET_TYPE, INSPECT_GET_DISTRO, INSPECT_GET_PRODUCT_NAME, INSPECT_GET_PRODUCT_VARIANT)
     assert [storage.call(row, args) for row in rows] == ["linux", "ubuntu", "Ubuntu 22.04.3 LTS", "unknown"]

@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -151,6 +152,54 @@ async def test_daemon_without_the_streamed_readdir_is_asked_for_it_once() -> Non
             await guest.list_directory(b"/")
     names = [name for name, _ in daemon.calls]
     assert (names.count("internal_readdir"), names.count("readdir")) == (1, 3)
+
+
+async def test_directory_too_large_for_one_message_is_listed_by_name() -> None:
+    daemon = FakeDaemon()
+    _answer_standard(daemon, [])
+    daemon.answer(procedures.READDIR, _too_long)
+    daemon.answer(procedures.LS0, lambda _args: [b"a\0", b"b\0" + b"\xff" * 100, b"\xff" * 100 + b"\0"])
+    async with fake_guest(daemon, extended=False) as (guest, _):
+        assert [entry.name for entry in await guest.list_directory(b"/")] == [b"a", b"b", b"\xff" * 200]
+        await guest.list_directory(b"/")
+        names = [name for name, _ in daemon.calls]
+        assert names.count("internal_readdir") == 1
+        daemon.answer(procedures.LS0, lambda _args: [b"a\0b"])
+        with pytest.raises(RemoteProtocolError):
+            await guest.list_directory(b"/")
+
+
+async def test_error_of_readdir_is_not_taken_for_a_directory_too_large() -> None:
+    def refuse(_args: Any) -> Any:
+        raise NotADirectoryError(errno.ENOTDIR, "not a directory")
+
+    daemon = FakeDaemon()
+    daemon.answer(procedures.READDIR, refuse)
+    async with fake_guest(daemon, extended=False) as (guest, _):
+        with pytest.raises(ProcedureError, match="not a directory"):
+            await guest.list_directory(b"/")
+        assert "ls0" not in [name for name, _ in daemon.calls]
+
+
+async def test_attributes_too_long_for_one_message_come_in_more() -> None:
+    def answer(args: Any) -> Any:
+        if len(args.names) > 2:
+            _too_long(args)
+        return [row for name in args.names for row in (Xattr(b"", b"1\0"), Xattr(b"user.name", name))]
+
+    daemon = FakeDaemon()
+    _answer_standard(daemon, [Dirent(1, "r", FileName(b"%d" % number)) for number in range(7)])
+    daemon.answer(procedures.INTERNAL_LXATTRLIST, answer)
+    async with fake_guest(daemon, extended=False) as (guest, _):
+        for entry in await guest.list_directory(b"/"):
+            assert entry.xattrs == ((b"user.name", entry.name),)
+        daemon.answer(procedures.INTERNAL_LXATTRLIST, _too_long)
+        with pytest.raises(ProcedureError, match="longer"):
+            await guest.list_directory(b"/")
+
+
+def _too_long(_args: Any) -> Any:
+    raise OSError("a message longer than 4194304 bytes")
 
 
 async def test_pread_longer_than_asked_is_refused() -> None:

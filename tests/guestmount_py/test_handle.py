@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
+from typing import Any
 
 import pytest
 import trio
@@ -12,8 +13,9 @@ from trio.testing import wait_all_tasks_blocked
 
 from appliance.config import ApplianceConfig
 from appliance.state import State
-from guestmount_py.events import ConsoleOutput, StateChanged, SubprocessQuit
+from guestmount_py.events import ConsoleOutput, Events, StateChanged, SubprocessQuit
 from guestmount_py.handle import Guest
+from guestmount_py.observed_pool import ObservedPool
 from guestmount_py.settings import DRIVES_MAX, Settings
 from rpc import procedures
 from rpc.arguments import NoArgs, PathArgs
@@ -397,6 +399,57 @@ async def test_callback_that_refuses_the_launch_leaves_config(bench: Bench) -> N
             await g.launch()
         assert state_of(g) is State.CONFIG
         await g.launch()
+
+
+@pytest.mark.parametrize("way", [Guest.close, Guest.shutdown])
+async def test_end_while_launching_is_the_launchers_error(
+    bench: Bench, way: Callable[[Guest], Awaitable[None]]
+) -> None:
+    async with Guest() as g:
+        started = trio.Event()
+        g.subscribe(ConsoleOutput, lambda _event: started.set())
+        g.add_drive(bench.image)
+        real = g.config.qemu
+        g.configure(qemu=bench.hypervisor("silent", "echo booting; exec sleep 1000"))
+
+        async def launch() -> None:
+            with pytest.raises(LaunchError):
+                await g.launch()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(launch)
+            await started.wait()
+            with trio.fail_after(10):
+                await way(g)
+        assert bench.is_deserted()
+        if way is Guest.shutdown:
+            g.configure(qemu=real)
+            await g.launch()
+            assert g.state is State.READY
+
+
+async def test_umask_is_told_to_the_channels_behind_one_that_is_lost() -> None:
+    told: list[int] = []
+
+    class FakeChannel:
+        on_progress = None
+        is_lost = False
+
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        async def call(self, _procedure: object, _args: object) -> int:
+            told.append(self.number)
+            if self.number != 2:
+                raise ConnectionLost("gone")
+            return 0o022
+
+    channels: Any = [FakeChannel(number) for number in range(4)]
+    pool = ObservedPool(channels, Events())
+    assert await pool.call(procedures.UMASK, procedures.UMASK.args(0o077)) == 0o022
+    assert told == [0, 1, 2, 3]
+    with pytest.raises(ConnectionLost):
+        await ObservedPool(channels[:2], Events()).call(procedures.UMASK, procedures.UMASK.args(0o077))
 
 
 async def test_umask_counts_for_calls_and_transfers(bench: Bench) -> None:

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from guestmount_py.guest_files import Entry
+from guestmount_py.entries import Entry
 from guestmount_py.inodes import ROOT, Inode, InodeTable
 from rpc import hot
 from rpc.errors import RemoteProtocolError

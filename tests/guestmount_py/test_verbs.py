@@ -18,7 +18,7 @@ from guestmount_py.transfers import Download
 from guestmount_py.verbs import AsyncVerbs
 from rpc import procedures
 from rpc.arguments import PathArgs
-from rpc.codec import FileName, codec_of
+from rpc.codec import FileName, GuestPath, codec_of
 from rpc.errors import LocalProtocolError, ProcedureError, RemoteProtocolError, StateError
 from rpc.procedure import Procedure, Transfer
 from rpc.procedures import BY_NAME
@@ -53,7 +53,7 @@ def test_the_blocking_handle_has_the_same_verbs() -> None:
     def public(cls: type) -> set[str]:
         return {name for name in dir(cls) if not name.startswith("_")}
 
-    assert public(Guest) - public(SyncGuest) == {"files"}
+    assert public(Guest) - public(SyncGuest) == {"files", "images"}  # what mounts use
     assert public(SyncGuest) <= public(Guest)
     for name in public(Conveniences):
         assert inspect.signature(getattr(Guest, name)) == inspect.signature(getattr(SyncGuest, name))
@@ -208,6 +208,28 @@ async def test_directories_are_listed_with_the_stream_or_the_message_whichever_t
     async with fake_guest(daemon) as (files, _):
         assert await _OverPool(files).readdir("/dir") == entries
         assert [name for name, _ in daemon.calls] == ["internal_readdir", "readdir"]
+
+
+async def test_directory_too_large_for_a_stock_daemons_message_is_listed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GUEST_IS_STOCK", "1")
+    (bench.root / "large").mkdir()
+    for number in range(16_500):
+        (bench.root / f"large/{number:0250}").touch()
+    (bench.root / "large/link").symlink_to("to")
+    os.mkfifo(bench.root / "large/fifo")
+    expected = {os.fsencode(entry.name): entry.inode() for entry in os.scandir(bench.root / "large")}
+    async with launched(bench) as g:
+        with pytest.raises(ProcedureError, match="longer"):
+            await g.call(procedures.READDIR, procedures.READDIR.args(GuestPath(b"/large")))
+        found: dict[bytes, Dirent] = {entry.name: entry for entry in await g.readdir("/large")}
+        assert [found.pop(name).ino for name in (b".", b"..")] == [
+            path.stat().st_ino for path in (bench.root / "large", bench.root)
+        ]
+        assert {name: entry.ino for name, entry in found.items()} == expected
+        assert [found[name].ftyp for name in (b"%0250d" % 7, b"link", b"fifo")] == ["r", "l", "f"]
+        assert {entry.name for entry in await g.files.list_directory(b"/large")} == set(expected)
 
 
 async def test_error_of_the_stream_is_not_taken_for_an_old_daemon() -> None:

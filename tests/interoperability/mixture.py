@@ -2,10 +2,7 @@
 
 Names come from a small pool, so that calls meet each other's files. Nothing is chosen by what a call answered.
 
-Left out is what is known to leave the disks in different states, so that all that follows would differ: ln_f, which in
-libguestfs loses the name if there is nothing to link to; links to relative names, which it looks up in the appliance;
-copies of files onto themselves, of directories, and of more than there is. And what would stop its daemon for ever:
-reading FIFOs. Nothing of the mixture is called /source or /copy but copies.
+What is left out, and why, is in LEFT_OUT. Nothing of the mixture is called /source or /copy but copies.
 """
 
 import random
@@ -18,6 +15,21 @@ T = TypeVar("T")
 
 SEED: Final = 20261121
 COUNT: Final = 2000
+LEFT_OUT: Final = (
+    ("`ln_f`", "libguestfs's loses the name if there is nothing to link to, and all that follows would differ"),
+    ("links to relative names", "libguestfs's `ln` looks them up in the appliance, not in the guest"),
+    (
+        "copies of a file onto itself, of directories, and of more than there is",
+        "what libguestfs's leaves of the target then is an accident of its buffers",
+    ),
+    ("`mkfs` of a type that there is not", "libguestfs's wipes the device before it looks; ours looks first"),
+    ("reading from FIFOs", "libguestfs's daemon waits for a writer for ever"),
+    (
+        "archives, LUKS, MD, btrfs, copies between devices, `command`",
+        "each call takes a second or changes all disks; the scripts above make them",
+    ),
+)
+"""What the mixture has not, and why."""
 
 # st_mode's file types.
 _FIFO, _CHARACTER, _DIRECTORY, _BLOCK, _REGULAR, _SOCKET = (0o010000, 0o020000, 0o040000, 0o060000, 0o100000, 0o140000)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.interoperability.differences import MEANT, reason_of, split, unexplained
-from tests.interoperability.mixture import SEED
+from tests.interoperability.mixture import LEFT_OUT, SEED
 from tests.interoperability.results import MIXTURE, Result
 from tests.interoperability.scripts import SCRIPTS
 
@@ -63,7 +63,9 @@ def _mixture(result: Result) -> str:
         f"{len(result.ours)} lines differ, for these reasons:\n\n"
         "| how many | why | for example |\n| --: | --- | --- |\n"
     )
-    return text + "".join(f"| {len(found)} | {reason} | {found[0]} |\n" for reason, found in reasons.items())
+    rows = [f"| {len(found)} | {reason} | {found[0]} |\n" for reason, found in reasons.items()]
+    left_out = [f"| {what} | {why} |\n" for what, why in LEFT_OUT]
+    return "".join([text, *rows, "\nLeft out is:\n\n| what | why |\n| --- | --- |\n", *left_out])
 
 
 def _meant() -> str:

@@ -71,7 +71,7 @@ def _classes(module: Any) -> list[type[Any]]:
 
 
 _GROUPS: Final = [import_module(f"rpc.procedures.{group}") for group in GROUPS]
-_TUPLES: Final = [cls for module in (arguments, types, *_GROUPS) for cls in _classes(module)]
+_TUPLES: Final = [cls for module in (arguments, types, *_GROUPS) for cls in _classes(module) if issubclass(cls, tuple)]
 ARGUMENTS: Final = [cls for cls in _TUPLES if cls.__name__.endswith("Args")]
 STRUCTURES: Final = [cls for cls in _TUPLES if cls not in ARGUMENTS]
 

@@ -1,12 +1,12 @@
 """Our mount of a real guest is what the host kernel's own mount is, in every format images come in."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from appliance.config import ApplianceFiles
 from tests.guests.convert import FORMATS, convert
 from tests.guests.disk import kernel_mount
 from tests.guests.linux import FILESYSTEMS, linux_disk
@@ -41,21 +41,26 @@ def references() -> Iterator[dict[str, Path]]:
         yield dict(zip(FILESYSTEMS, (ext4, xfs, btrfs), strict=True))
 
 
-@pytest.fixture(scope="module", params=FORMATS)
-def mounted(request: pytest.FixtureRequest, appliance_files: ApplianceFiles) -> Iterator[Mounted]:
+@contextmanager
+def mounted_disk(image_format: str, appliance_directory: Path) -> Iterator[Mounted]:
     """Mount all three filesystems of an image in one format; each format has another of them on /."""
-    image_format: str = request.param
     first = FORMATS.index(image_format) % len(FILESYSTEMS)
     root = FILESYSTEMS[first]
     others = [filesystem for filesystem in FILESYSTEMS if filesystem != root]
     devices = {filesystem: f"/dev/sda{number}" for number, filesystem in enumerate(FILESYSTEMS, start=1)}
-    with open_sandbox(appliance_files) as sandbox:
+    with open_sandbox(appliance_directory) as sandbox:
         image = convert(linux_disk(), image_format, sandbox.directory)
         mounts = [devices[root], *(f"{devices[other]}:/{other}" for other in others)]
         # raw can hardly be detected, and only an explicit format may lead to a backing file.
         named = {"raw": ["--format=raw"], "qcow2-backed": ["--format=qcow2"]}.get(image_format, [])
         with sandbox.mounted(image, mounts, *named) as mountpoint:
             yield Mounted({root: mountpoint, **{other: mountpoint / other for other in others}}, root)
+
+
+@pytest.fixture(scope="module", params=FORMATS)
+def mounted(request: pytest.FixtureRequest, appliance_directory: Path) -> Iterator[Mounted]:
+    with mounted_disk(request.param, appliance_directory) as found:
+        yield found
 
 
 @pytest.mark.parametrize("filesystem", FILESYSTEMS)

@@ -152,7 +152,9 @@ def archives(stage: Stage) -> Iterator[str]:
                 str(back), "back"
             )
             yield asked(library, "find", f"/{compress}")
-        library.tar_out("/from", os.fspath(back), numericowner=True, excludes=["link"], xattrs=True)
+        library.tar_out(
+            "/from", os.fspath(back), numericowner=True, excludes=["link"], xattrs=True, acls=True, selinux=True
+        )
         with tarfile.open(back) as tar:
             # Which of two hard links comes first is the order of the directory, random in each filesystem.
             linked = (tarfile.REGTYPE, tarfile.LNKTYPE)
@@ -161,7 +163,7 @@ def archives(stage: Stage) -> Iterator[str]:
                 for member in tar.getmembers()
             )
         library.mkdir("/to")
-        library.tar_in(os.fspath(back), "/to", xattrs=True)
+        library.tar_in(os.fspath(back), "/to", xattrs=True, acls=True, selinux=True)
         yield asked(library, "getxattrs", "/to/below/file")
         back.write_bytes(b"this is not an archive")
         yield asked(library, "tar_in", os.fspath(back), "/to").replace(str(back), "back")

@@ -140,5 +140,5 @@ def _summary(name: str, library: Library) -> Iterator[str]:
     times = [message[0] for message in messages]
     yield f"{name}: there were progress messages: {bool(messages)}"
     # On average: what a busy machine holds back arrives in a heap. The first and the last may come at once.
-    yield f"{name}: at most four a second: {len(times) <= 4 * (times[-1] - times[0]) + 3 if times else True}"
+    yield f"{name}: on average at most four a second: {len(times) <= 4 * (times[-1] - times[0]) + 3 if times else True}"
     yield f"{name}: the last one is complete: {bool(messages) and messages[-1][3] == messages[-1][4]}"
