@@ -8,7 +8,8 @@ import trio
 
 from appliance.qemu_args import drive_serial
 from appliance.running import Appliance
-from guestmount_py.disk_readers import DirectDrive, choose_reader
+from guestmount_py.disk_reader import DiskReader
+from guestmount_py.disk_readers import choose_reader
 from guestmount_py.extents import FileMap, Piece
 from guestmount_py.log import logger
 from guestmount_py.mapping import GuestMapping
@@ -18,15 +19,19 @@ from guestmount_py.statistics import Statistics
 class DirectPlane:
     """Reads ranges of mapped files.
 
+    Args:
+        readers: of each drive, by serial number; None for one that only the guest may read.
+        drive_sizes: bytes of each drive.
+
     Attributes:
-        drive_sizes: bytes of each drive, by serial number.
+        drive_sizes: the same.
     """
 
     def __init__(
-        self, drives: Mapping[str, DirectDrive], drive_sizes: Mapping[str, int], statistics: Statistics
+        self, readers: Mapping[str, DiskReader | None], drive_sizes: Mapping[str, int], statistics: Statistics
     ) -> None:
         self.drive_sizes: Final = drive_sizes
-        self._drives = drives
+        self._readers = readers
         self._statistics = statistics
 
     async def read(self, file_map: FileMap, offset: int, count: int) -> bytearray | None:
@@ -37,7 +42,7 @@ class DirectPlane:
             ConnectionLost: qemu, which reads for us, has gone.
         """
         pieces = file_map.pieces(offset, count)
-        if not all(piece.serial is None or self._drives[piece.serial].reader for piece in pieces):
+        if not all(piece.serial is None or self._readers[piece.serial] for piece in pieces):
             return None
         data = bytearray(sum(piece.size_bytes for piece in pieces))
         view = memoryview(data)
@@ -51,7 +56,7 @@ class DirectPlane:
         if piece.serial is None:
             self._statistics.note_read("zeros", piece.size_bytes)
             return
-        reader = self._drives[piece.serial].reader
+        reader = self._readers[piece.serial]
         assert reader is not None
         await reader.read_into(piece.offset, view)
         self._statistics.note_read(reader.plane, piece.size_bytes)
@@ -75,12 +80,12 @@ async def opened_images(
     """
     async with trio.open_nursery() as nursery:
         with ExitStack() as opened:
-            drives = {}
+            readers = {}
             for index in range(len(appliance.blocks.drives)):
                 drive = await choose_reader(appliance, index, nursery, by_qemu=by_qemu)
                 opened.callback(drive.close)
                 logger.info("%s", drive.reason)
-                drives[drive_serial(index)] = drive
+                readers[drive_serial(index)] = drive.reader
             sizes = {drive_serial(at): each.size_bytes for at, each in enumerate(appliance.blocks.drives)}
-            yield Images(DirectPlane(drives, sizes, statistics), mapping)
+            yield Images(DirectPlane(readers, sizes, statistics), mapping)
         nursery.cancel_scope.cancel()

@@ -8,7 +8,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import pyfuse3
 
-from rpc.errors import ConnectionLost, ProcedureError, ProtocolError
+from rpc.errors import ConnectionLost, DriveError, ProcedureError, ProtocolError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -32,7 +32,7 @@ def answers_errno(handler: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, C
             raise pyfuse3.FUSEError(errno.EIO if exc.errno == errno.ENOSYS else exc.errno) from exc
         except ConnectionLost as exc:
             raise pyfuse3.FUSEError(errno.EIO) from exc
-        except ProtocolError as exc:
+        except (ProtocolError, DriveError) as exc:
             logger.error("%s: %s", handler.__name__, exc)
             raise pyfuse3.FUSEError(errno.EIO) from exc
         except Exception as exc:

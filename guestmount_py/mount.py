@@ -61,8 +61,8 @@ async def serve_mount(
                 source = str(config.drives[0].path)
                 async with fuse_mounted(operations, mountpoint, config.fuse_options, source) as serving:
                     record.enter_context(serving_record(mountpoint, log_file))
-                    serving.start_soon(_unmount_on_signal, serving.cancel_scope)
-                    serving.start_soon(_write_on_signal, statistics, config.stats)
+                    await serving.start(_unmount_on_signal, serving.cancel_scope)
+                    await serving.start(_write_on_signal, statistics, config.stats)
                     ready()
                     logger.info("mounted on %s", mountpoint)
                     await trio.sleep(math.inf)
@@ -155,16 +155,19 @@ def _warn_if_not_empty(mountpoint: Path, report: Callable[[str], None]) -> None:
         report(f"warning: {mountpoint} is not empty: its files are hidden while the guest is mounted on it")
 
 
-async def _unmount_on_signal(scope: trio.CancelScope) -> None:
+async def _unmount_on_signal(scope: trio.CancelScope, task_status: "trio.TaskStatus[None]") -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        task_status.started()
         async for number in signals:
             logger.info("signal %d: unmounting", number)
             scope.cancel()
             return
 
 
-async def _write_on_signal(statistics: Statistics, path: Path | None) -> None:
+async def _write_on_signal(statistics: Statistics, path: Path | None, task_status: "trio.TaskStatus[None]") -> None:
+    """Write the statistics whenever it is asked for; started when a signal cannot end the process any more."""
     with trio.open_signal_receiver(signal.SIGUSR1) as signals:
+        task_status.started()
         async for _ in signals:
             _write(statistics, path)
 
