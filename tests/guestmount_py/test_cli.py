@@ -57,6 +57,13 @@ def test_the_rest_is_taken() -> None:
     assert (config.foreground, config.pid_file, config.ready_fd) == (True, Path("p"), 3)
     assert (config.verbose, config.trace, config.template) == (True, True, True)
     assert not parse(["-a", "a", "--no-template", *_MOUNT]).template
+    assert (config.stats, config.plane) == (None, "auto")
+
+
+@pytest.mark.parametrize("plane", ["auto", "qemu", "guest"])
+def test_plane_and_statistics_are_taken(plane: str) -> None:
+    config = parse(["-a", "a", "--plane", plane, "--stats=s.json", *_MOUNT])
+    assert (config.plane, config.stats) == (plane, Path("s.json"))
 
 
 @pytest.mark.parametrize(
@@ -78,6 +85,8 @@ def test_the_rest_is_taken() -> None:
         ["-a", "a", "--nonsense", *_MOUNT],
         ["-a", "a", *_MOUNT, "another"],
         ["-a", "a", "--form=raw", *_MOUNT],
+        ["-a", "a", "--plane=image", *_MOUNT],
+        ["-a", "a", *_MOUNT, "--stats"],
         ["-a"],
     ],
 )

@@ -1,0 +1,112 @@
+"""A guest whose files lie in a raw image of this machine: all of the direct plane but the virtual machine."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import pyfuse3
+
+from guestmount_py.direct import DirectPlane, Images
+from guestmount_py.image_file import ImageFile
+from guestmount_py.inodes import ROOT, InodeTable
+from guestmount_py.mapping import GuestMapping
+from guestmount_py.operations import ReadOnlyOperations
+from guestmount_py.raw_reader import RawReader
+from guestmount_py.statistics import Statistics
+from rpc import procedures
+from rpc.extents import EXTENT, FILESYSTEM, RECORD, REFUSED, WHOLE
+from rpc.procedures.extensions import DeviceMap, DeviceSegment, MapFilesArgs
+from rpc.types import Statns
+from tests.fakes import FakeDaemon, directory_entry, fake_guest, statns
+
+CONTEXT: Final = pyfuse3.RequestContext()
+DIRECTORY: Final = statns(st_ino=2, st_mode=0o40755, st_size=4096)
+DRIVE: Final = "drive0"
+FILESYSTEM_NUMBER: Final = 39
+LAST: Final = 1
+
+Extent = tuple[int, int, int, int]
+"""Logical and physical address, length, flags of linux/fiemap.h."""
+
+
+@dataclass
+class MappedGuest:
+    """What the daemon tells, for a test to change. What it reads itself is all ``G``.
+
+    Attributes:
+        image: the drive; only its first ``size_bytes`` belong to it.
+        files: attributes and extents by name; None for a file that cannot be mapped.
+        told: where the filesystem lies.
+        has_reader: the host may read the drive.
+    """
+
+    image: Path
+    size_bytes: int
+    files: dict[bytes, tuple[Statns, Sequence[Extent] | None]] = field(default_factory=dict)
+    told: DeviceMap | None = None
+    has_reader: bool = True
+    daemon: FakeDaemon = field(default_factory=FakeDaemon)
+    statistics: Statistics = field(default_factory=Statistics)
+
+    def add(self, name: bytes, size_bytes: int, *extents: Extent, ino: int = 0) -> None:
+        """Add a file."""
+        self.files[name] = statns(st_ino=ino or 10 + len(self.files), st_size=size_bytes), extents
+
+    def refuse(self, name: bytes, size_bytes: int) -> None:
+        """Add a file that cannot be mapped."""
+        self.files[name] = statns(st_ino=10 + len(self.files), st_size=size_bytes), None
+
+    def count(self, procedure: str) -> int:
+        """Return how often a procedure was called."""
+        return sum(name == procedure for name, _ in self.daemon.calls)
+
+    def planes(self) -> dict[str, int]:
+        """Return how many bytes came by each plane."""
+        return {name: each["bytes"] for name, each in self.statistics.as_dict()["planes"].items()}
+
+    @asynccontextmanager
+    async def mounted(self) -> AsyncIterator[ReadOnlyOperations]:
+        """Own the handlers of a mount of it."""
+        told = self.told or DeviceMap(
+            FILESYSTEM_NUMBER, "ext4", "", 4096, [DeviceSegment(0, self.size_bytes, DRIVE, 0)]
+        )
+        records = (directory_entry(name, stat) for name, (stat, _) in self.files.items())
+        listing = b"".join((directory_entry(b".", DIRECTORY), *records))
+        self.daemon.answer(procedures.LSTATNS, lambda _args: DIRECTORY)
+        self.daemon.answer(procedures.LIST_DIRECTORY, lambda _args: [listing])
+        self.daemon.answer(procedures.DEVICE_MAP, lambda _args: told)
+        self.daemon.answer(procedures.MAP_FILES, self._extents)
+        self.daemon.answer(procedures.READ_FILES, lambda args: [bytes(8 * len(args.names))])  # none comes whole
+        self.daemon.answer(procedures.PREAD, lambda args: b"G" * args.count)
+        reader = RawReader(ImageFile(self.image), self.size_bytes)
+        try:
+            async with fake_guest(self.daemon) as (guest, nursery):
+                inodes = InodeTable(await guest.lstat(b"/", b""), [])
+                readers = {DRIVE: reader if self.has_reader else None}
+                plane = DirectPlane(readers, {DRIVE: self.size_bytes}, self.statistics)
+                images = Images(plane, GuestMapping(guest._pool))
+                yield ReadOnlyOperations(guest, inodes, nursery, self.statistics, images)
+                inodes.check_invariants()
+        finally:
+            reader.close()
+
+    def _extents(self, args: MapFilesArgs) -> list[bytes]:
+        told = [FILESYSTEM.pack(FILESYSTEM_NUMBER)]
+        for name in args.names.split(b"\0"):
+            extents = self.files[name][1]
+            told.append(RECORD.pack(REFUSED if extents is None else WHOLE, len(extents or ())))
+            told += [EXTENT.pack(*extent) for extent in extents or ()]
+        return [b"".join(told)]
+
+
+async def read(operations: ReadOnlyOperations, name: bytes, offset: int = 0, count: int = 1 << 20) -> bytes:
+    """Look a file up, open it, read it once and close it."""
+    found = await operations.lookup(ROOT, pyfuse3.FileNameT(name), CONTEXT)
+    opened = await operations.open(found.st_ino, pyfuse3.FlagT(0), CONTEXT)
+    try:
+        return bytes(await operations.read(opened.fh, offset, count))
+    finally:
+        await operations.release(opened.fh)
+        await operations.forget([(found.st_ino, 1)])

@@ -1,0 +1,163 @@
+"""Reads by the direct plane: whose bytes they are, when the guest reads instead, and what a lying daemon gets."""
+
+import errno
+import logging
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyfuse3
+import pytest
+
+from rpc.procedures.extensions import DeviceMap, DeviceSegment
+from tests.guestmount_py.mapped_guest import DRIVE, FILESYSTEM_NUMBER, LAST, Extent, MappedGuest, read
+
+SIZE_BYTES = 1 << 20
+UNWRITTEN = 0x800
+
+
+@pytest.fixture
+def guest(tmp_path: Path) -> MappedGuest:
+    """A drive of random bytes in an image that is longer: what lies behind the drive's end must never be seen."""
+    image = tmp_path / "image"
+    image.write_bytes(random.Random(1).randbytes(2 * SIZE_BYTES))
+    return MappedGuest(image, SIZE_BYTES)
+
+
+async def assert_eio(guest: MappedGuest, name: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    """A read fails with one line in the log, which speaks of no bug, and no byte came any way."""
+    async with guest.mounted() as operations:
+        with pytest.raises(pyfuse3.FUSEError) as caught:
+            await read(operations, name)
+    assert caught.value.errno == errno.EIO
+    (message,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+    assert "bug" not in message
+    assert guest.planes() == {}
+    assert guest.count("pread") == guest.count("read_files") == 0
+
+
+async def test_bytes_are_those_of_the_image_and_zeros_where_nothing_was_written(guest: MappedGuest) -> None:
+    data = guest.image.read_bytes()
+    guest.add(b"plain", 5000, (0, 8192, 8192, LAST))
+    guest.add(b"parts", 30_000, (4096, 65_536, 4096, 0), (8192, 0, 8192, UNWRITTEN), (20_480, 4096, 4096, LAST))
+    guest.add(b"hole", 70_000)
+    expected = bytes(4096) + data[65_536:69_632] + bytes(12_288) + data[4096:8192] + bytes(5424)
+    async with guest.mounted() as operations:
+        assert await read(operations, b"plain") == data[8192:13_192]
+        assert await read(operations, b"parts") == expected
+        assert await read(operations, b"parts", 4000, 5000) == expected[4000:9000]
+        assert await read(operations, b"parts", 29_999) == b"\0"
+        assert await read(operations, b"parts", 30_000) == b""
+        assert await read(operations, b"hole") == bytes(70_000)
+    assert guest.planes() == {"raw": 5000 + 8192 + 4096, "zeros": 21_808 + 904 + 1 + 70_000}
+    assert guest.count("map_files") == guest.count("device_map") == 1
+
+
+async def test_file_that_cannot_be_mapped_is_read_by_the_guest_and_not_asked_for_again(guest: MappedGuest) -> None:
+    guest.refuse(b"inline", 5)
+    guest.add(b"compressed", 6, (0, 0, 4096, LAST | 0x8))
+    async with guest.mounted() as operations:
+        for _ in range(2):
+            assert await read(operations, b"inline") == b"GGGGG"
+            assert await read(operations, b"compressed") == b"GGGGGG"
+    assert guest.planes() == {"pread": 22}
+    assert guest.count("map_files") == 1
+
+
+async def test_filesystem_that_cannot_be_mapped_is_read_by_the_guest_and_the_log_says_why(
+    guest: MappedGuest, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "guestmount_py")
+    guest.told = DeviceMap(FILESYSTEM_NUMBER, "ext4", "dm-0 is a crypt target", 4096, [])
+    guest.add(b"file", 5, (0, 0, 4096, LAST))
+    async with guest.mounted() as operations:
+        assert await read(operations, b"file") == b"GGGGG"
+    assert guest.planes() == {"pread": 5}
+    assert [record.getMessage() for record in caplog.records] == [
+        "files at b'/' are read by the guest: dm-0 is a crypt target"
+    ]
+
+
+async def test_drive_that_only_the_guest_may_read_is_read_by_it(guest: MappedGuest) -> None:
+    guest.has_reader = False
+    guest.add(b"file", 5, (0, 0, 4096, LAST))
+    guest.add(b"hole", 5)
+    async with guest.mounted() as operations:
+        assert await read(operations, b"file") == b"GGGGG"
+        assert await read(operations, b"hole") == bytes(5)
+    assert guest.planes() == {"pread": 5, "zeros": 5}
+
+
+@pytest.mark.parametrize(
+    "extents",
+    [
+        [(0, SIZE_BYTES, 4096, LAST)],
+        [(0, SIZE_BYTES - 4096, 8192, LAST)],
+        [(0, (1 << 64) - 4096, 8192, LAST)],
+        [(0, 1 << 40, 4096, LAST)],
+        [(0, 0, 1 << 63, LAST)],
+        [(0, 0, 0, LAST)],
+        [(0, 0, 4096, 0), (0, 4096, 4096, LAST)],
+        [(4096, 0, 4096, 0), (0, 4096, 4096, LAST)],
+    ],
+    ids=["behind", "across", "around", "far", "long", "empty", "twice", "backwards"],
+)
+async def test_lie_about_an_extent_is_eio(
+    guest: MappedGuest, extents: Sequence[Extent], caplog: pytest.LogCaptureFixture
+) -> None:
+    guest.add(b"file", 8192, *extents)
+    await assert_eio(guest, b"file", caplog)
+
+
+@pytest.mark.parametrize(
+    "segments",
+    [
+        [DeviceSegment(0, SIZE_BYTES + 1, DRIVE, 0)],
+        [DeviceSegment(0, SIZE_BYTES, DRIVE, 512)],
+        [DeviceSegment(0, 4096, DRIVE, 1 << 63)],
+        [DeviceSegment(0, 4096, "drive1", 0)],
+        [DeviceSegment(0, 8192, DRIVE, 0), DeviceSegment(4096, 4096, DRIVE, 0)],
+        [],
+    ],
+    ids=["long", "shifted", "far", "another drive", "overlapping", "none"],
+)
+async def test_lie_about_the_device_is_eio(
+    guest: MappedGuest, segments: list[DeviceSegment], caplog: pytest.LogCaptureFixture
+) -> None:
+    guest.told = DeviceMap(FILESYSTEM_NUMBER, "ext4", "", 4096, segments)
+    guest.add(b"file", 4096, (0, 0, 4096, LAST))
+    await assert_eio(guest, b"file", caplog)
+
+
+async def test_extents_of_another_filesystem_than_the_device_map_are_eio(
+    guest: MappedGuest, caplog: pytest.LogCaptureFixture
+) -> None:
+    guest.told = DeviceMap(FILESYSTEM_NUMBER + 1, "ext4", "", 4096, [DeviceSegment(0, SIZE_BYTES, DRIVE, 0)])
+    guest.add(b"file", 4096, (0, 0, 4096, LAST))
+    await assert_eio(guest, b"file", caplog)
+
+
+async def test_image_that_was_truncated_is_eio(guest: MappedGuest, caplog: pytest.LogCaptureFixture) -> None:
+    guest.add(b"file", 4096, (0, 8192, 4096, LAST))
+    async with guest.mounted() as operations:
+        with guest.image.open("r+b") as image:
+            image.truncate(10_000)
+        with pytest.raises(pyfuse3.FUSEError) as caught:
+            await read(operations, b"file")
+    assert caught.value.errno == errno.EIO
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert "it was truncated from" in message
+
+
+async def test_lie_about_a_neighbour_leaves_honest_files_readable(
+    guest: MappedGuest, caplog: pytest.LogCaptureFixture
+) -> None:
+    guest.add(b"honest", 100, (0, 0, 4096, LAST))
+    guest.add(b"liar", 100, (0, SIZE_BYTES, 4096, LAST))
+    async with guest.mounted() as operations:
+        assert await read(operations, b"honest") == guest.image.read_bytes()[:100]
+        with pytest.raises(pyfuse3.FUSEError) as caught:
+            await read(operations, b"liar")
+    assert caught.value.errno == errno.EIO
+    assert len(caplog.records) == 2
+    assert guest.planes() == {"raw": 100}
