@@ -8,7 +8,7 @@ from typing import Any, Final, NoReturn
 
 from appliance.config import Drive
 from guestmount_py import VERSION
-from guestmount_py.config import BLOCKSIZES, PLANES, GuestMount, MountConfig
+from guestmount_py.config import BLOCKSIZES, DEFAULT_CACHE_MIB, MIN_CACHE_MIB, PLANES, GuestMount, MountConfig
 from rpc.errors import GuestmountError, UsageError
 
 _EPILOG: Final = """\
@@ -94,6 +94,13 @@ def build_parser() -> argparse.ArgumentParser:
         default="auto",
         help="read files from the image where possible, by qemu, or by the guest",
     )
+    add(
+        "--cache-mib",
+        metavar="N",
+        type=int,
+        default=DEFAULT_CACHE_MIB,
+        help=f"keep at most N MiB of listings, maps and contents (default {DEFAULT_CACHE_MIB})",
+    )
     add("-n", "--no-sync", action="store_true", help="accepted and ignored")
     add("--selinux", action="store_true", help="accepted and ignored")
     add("-v", "--verbose", action="store_true", help="log more, with the appliance's console")
@@ -127,6 +134,8 @@ def parse(arguments: Sequence[str]) -> MountConfig:
         raise UsageError("nothing to mount: give a device with -m, such as -m /dev/sda1")
     if options.directory is None:
         raise UsageError("no directory to mount on: give one as the last argument")
+    if options.cache_mib < MIN_CACHE_MIB:
+        raise UsageError(f"--cache-mib {options.cache_mib}: too little to work with: give at least {MIN_CACHE_MIB}")
     fuse_options = tuple(word for text in options.option for word in text.split(",") if word)
     for word in fuse_options:
         if word == "rw" or not word.isascii():
@@ -144,6 +153,7 @@ def parse(arguments: Sequence[str]) -> MountConfig:
         template=not options.no_template,
         stats=options.stats,
         plane=options.plane,
+        cache_mib=options.cache_mib,
     )
 
 

@@ -8,6 +8,9 @@ from appliance.config import Drive
 from rpc.errors import UsageError
 
 BLOCKSIZES: Final = (512, 4096)
+DEFAULT_CACHE_MIB: Final = 256
+MIN_CACHE_MIB: Final = 16
+"""Two segments of a file that is read in order, and a little of everything else."""
 Plane: TypeAlias = Literal["auto", "qemu", "guest"]
 PLANES: Final[tuple[Plane, ...]] = ("auto", "qemu", "guest")
 """Where files' bytes come from: the image if possible; qemu, which holds the image; or the guest's daemon."""
@@ -55,6 +58,7 @@ class MountConfig:
         template: restore the appliance, unless the environment forbids it.
         stats: where the statistics are written.
         plane: how files' bytes are read.
+        cache_mib: what listings, maps and contents may take together.
     """
 
     drives: tuple[Drive, ...]
@@ -69,3 +73,4 @@ class MountConfig:
     template: bool = True
     stats: Path | None = None
     plane: Plane = "auto"
+    cache_mib: int = DEFAULT_CACHE_MIB

@@ -6,11 +6,11 @@ from typing import Final
 
 import trio
 
+from guestmount_py.caches import CacheBudget
 from guestmount_py.entries import Entry
 from guestmount_py.guest_files import GuestFiles
 from guestmount_py.inodes import Inode
 
-CAPACITY_BYTES: Final = 96 << 20
 _ENTRY_BYTES: Final = 260
 """Python's objects for one entry, beside the listing's own bytes."""
 
@@ -31,12 +31,12 @@ class DirectoryCache:
     Two tasks that want the same directory share one call. No await stands between a reply and its insertion.
     """
 
-    def __init__(self, guest: GuestFiles, capacity_bytes: int = CAPACITY_BYTES) -> None:
+    def __init__(self, guest: GuestFiles, budget: CacheBudget) -> None:
         self._guest = guest
-        self.capacity_bytes: Final = capacity_bytes
+        self._cache = budget.open_cache("listings", self._drop)
+        self.share_bytes: Final = self._cache.share_bytes
         self._listings: OrderedDict[Inode, Listing] = OrderedDict()
         self._underway: dict[Inode, trio.Event] = {}
-        self._used_bytes = 0
         self._expected: Inode | None = None
 
     def cached(self, inode: Inode) -> Listing | None:
@@ -44,6 +44,7 @@ class DirectoryCache:
         listing = self._listings.get(inode)
         if listing is not None:
             self._listings.move_to_end(inode)
+            self._cache.hits += 1
         return listing
 
     async def listing(self, inode: Inode, path: bytes) -> Listing:
@@ -59,6 +60,7 @@ class DirectoryCache:
 
     async def _fetch(self, inode: Inode, path: bytes) -> Listing:
         event = self._underway[inode] = trio.Event()
+        self._cache.misses += 1
         try:
             return self.keep(inode, await self._guest.list_directory(path))
         finally:
@@ -88,12 +90,18 @@ class DirectoryCache:
     def keep(self, inode: Inode, entries: list[Entry]) -> Listing:
         """Take a listing in."""
         replaced = self._listings.pop(inode, None)
-        self._used_bytes -= replaced.cost_bytes if replaced is not None else 0
+        if replaced is not None:
+            self._cache.remove(replaced.cost_bytes)
         listing = self._listings[inode] = Listing(entries)
-        self._used_bytes += listing.cost_bytes
-        while self._used_bytes > self.capacity_bytes and len(self._listings) > 1:
-            _, dropped = self._listings.popitem(last=False)
-            self._used_bytes -= dropped.cost_bytes
-            for entry in dropped.entries:
-                entry.detach()
+        self._cache.add(listing.cost_bytes)
         return listing
+
+    def _drop(self) -> bool:
+        """Give up the least recently used listing, never the last one."""
+        if len(self._listings) < 2:
+            return False
+        _, dropped = self._listings.popitem(last=False)
+        self._cache.remove(dropped.cost_bytes)
+        for entry in dropped.entries:
+            entry.detach()
+        return True

@@ -7,6 +7,7 @@ from typing import Final
 
 import trio
 
+from guestmount_py.caches import CacheBudget
 from guestmount_py.dircache import DirectoryCache, Listing
 from guestmount_py.direct import Images
 from guestmount_py.extents import AddressMap, FileMap, file_map
@@ -14,7 +15,6 @@ from guestmount_py.inodes import Inode, InodeTable
 from guestmount_py.log import logger
 from rpc.errors import ProcedureError, RemoteProtocolError
 
-CAPACITY_BYTES: Final = 32 << 20
 _FIRST_BATCH: Final = 8
 _BATCH_GROWTH: Final = 8
 _BATCH_MAX: Final = 512
@@ -29,25 +29,19 @@ class FileMaps:
 
     The first file read in a directory brings few others along, those after it many: a reader of one file shall not
     wait for the maps of all, and a reader of all not ask for each.
-
-    Attributes:
-        used_bytes: about what they take.
     """
 
-    def __init__(
-        self, images: Images, inodes: InodeTable, directories: DirectoryCache, capacity_bytes: int = CAPACITY_BYTES
-    ) -> None:
+    def __init__(self, images: Images, inodes: InodeTable, directories: DirectoryCache, budget: CacheBudget) -> None:
         self._mapping = images.mapping
         self._inodes = inodes
         self._directories = directories
         self._drive_sizes = images.plane.drive_sizes
-        self._capacity_bytes = capacity_bytes
+        self._cache = budget.open_cache("maps", self._drop)
         self._maps: OrderedDict[Inode, FileMap | None] = OrderedDict()
         self._addresses: dict[int, AddressMap] = {}
         self._asking = trio.Lock()
         self._last: tuple[Inode, int] | None = None
         """Directory and size of the latest batch."""
-        self.used_bytes = 0
 
     async def get(self, inode: Inode) -> FileMap | None:
         """Return the map of a file that the kernel knows, None if its bytes are not simply on a drive.
@@ -58,11 +52,14 @@ class FileMaps:
         if inode not in self._maps:
             async with self._asking:
                 if inode not in self._maps:
-                    await self._ask(inode)
+                    self._cache.misses += 1
+                    return await self._ask(inode)
+        self._cache.hits += 1
         self._maps.move_to_end(inode)
         return self._maps[inode]
 
-    async def _ask(self, inode: Inode) -> None:
+    async def _ask(self, inode: Inode) -> FileMap | None:
+        """Ask for a file and others; what comes of the others may already have to be given up again."""
         node = self._inodes.get(inode)
         path = self._inodes.path(node.parent)
         names = {node.entry.name: (inode, node.entry.fields[7])}
@@ -74,17 +71,22 @@ class FileMaps:
         except ProcedureError as exc:  # the directory itself cannot be opened
             logger.info("%r: its files cannot be mapped: %s", path, exc)
             self._keep(inode, None)
-            return
+            return None
         addresses = self._addresses.get(filesystem)
         if addresses is None:
             addresses = self._addresses[filesystem] = await self._ask_addresses(path, filesystem)
+        wanted = None
         for (number, size_bytes), extents in zip(names.values(), answers, strict=True):
             try:
-                self._keep(number, None if extents is None else file_map(extents, size_bytes, addresses))
+                found = None if extents is None else file_map(extents, size_bytes, addresses)
             except RemoteProtocolError as exc:
                 if number == inode:
                     raise
                 logger.error("the map of a file in %r: %s", path, exc)
+                continue
+            self._keep(number, found)
+            wanted = found if number == inode else wanted
+        return wanted
 
     def _add_neighbours(
         self, names: dict[bytes, tuple[Inode, int]], directory: Inode, name: bytes, listing: Listing
@@ -113,8 +115,18 @@ class FileMaps:
         return addresses
 
     def _keep(self, inode: Inode, found: FileMap | None) -> None:
+        if inode in self._maps:  # by another of its names
+            self._cache.remove(_cost_bytes(self._maps.pop(inode)))
         self._maps[inode] = found
-        self.used_bytes += _ENTRY_BYTES + (0 if found is None else sys.getsizeof(found))
-        while self.used_bytes > self._capacity_bytes and len(self._maps) > 1:
-            _, dropped = self._maps.popitem(last=False)
-            self.used_bytes -= _ENTRY_BYTES + (0 if dropped is None else sys.getsizeof(dropped))
+        self._cache.add(_cost_bytes(found))
+
+    def _drop(self) -> bool:
+        if not self._maps:
+            return False
+        _, dropped = self._maps.popitem(last=False)
+        self._cache.remove(_cost_bytes(dropped))
+        return True
+
+
+def _cost_bytes(found: FileMap | None) -> int:
+    return _ENTRY_BYTES + (0 if found is None else sys.getsizeof(found))

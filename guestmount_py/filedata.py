@@ -5,6 +5,7 @@ from typing import Final
 
 import trio
 
+from guestmount_py.caches import CacheBudget
 from guestmount_py.dircache import DirectoryCache
 from guestmount_py.direct import Images
 from guestmount_py.extents import FileMap
@@ -52,15 +53,16 @@ class FileData:
         nursery: trio.Nursery,
         statistics: Statistics,
         images: Images | None,
+        budget: CacheBudget,
     ) -> None:
         self._guest = guest
         self._inodes = inodes
         self._directories = directories
         self._statistics = statistics
         self._images = images
-        self._maps = FileMaps(images, inodes, directories) if images is not None else None
-        self._segments = SegmentCache(guest, nursery)
-        self._small = SmallFiles(guest, inodes)
+        self._maps = FileMaps(images, inodes, directories, budget) if images is not None else None
+        self._segments = SegmentCache(guest, nursery, budget)
+        self._small = SmallFiles(guest, inodes, budget)
         self._files: dict[int, _OpenFile] = {}
         self._next_handle = 1
 

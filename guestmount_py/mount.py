@@ -57,7 +57,7 @@ async def serve_mount(
         inodes = await _mount_all(files, config.mounts, report)
         try:
             async with guest.images(statistics, config.plane) as images, trio.open_nursery() as nursery:
-                operations = ReadOnlyOperations(files, inodes, nursery, statistics, images)
+                operations = ReadOnlyOperations(files, inodes, nursery, statistics, images, config.cache_mib)
                 source = str(config.drives[0].path)
                 async with fuse_mounted(operations, mountpoint, config.fuse_options, source) as serving:
                     record.enter_context(serving_record(mountpoint, log_file))

@@ -10,6 +10,8 @@ import pyfuse3
 import trio
 
 from guestmount_py.attributes import absent_attributes, entry_attributes, statvfs_data, unreadable_attributes
+from guestmount_py.caches import CacheBudget
+from guestmount_py.config import DEFAULT_CACHE_MIB
 from guestmount_py.dircache import DirectoryCache, Listing
 from guestmount_py.direct import Images
 from guestmount_py.entries import Entry, Xattrs
@@ -42,12 +44,15 @@ class ReadOnlyOperations(pyfuse3.Operations):
         nursery: trio.Nursery,
         statistics: Statistics | None = None,
         images: Images | None = None,
+        cache_mib: int = DEFAULT_CACHE_MIB,
     ) -> None:
         super().__init__()
         self._guest = guest
         self._inodes = inodes
-        self._directories = DirectoryCache(guest)
-        self._files = FileData(guest, inodes, self._directories, nursery, statistics or Statistics(), images)
+        statistics = statistics or Statistics()
+        budget = CacheBudget(cache_mib << 20, statistics)
+        self._directories = DirectoryCache(guest, budget)
+        self._files = FileData(guest, inodes, self._directories, nursery, statistics, images, budget)
         self._prefetcher = Prefetcher(guest, self._directories, inodes, nursery)
         self._open_directories: dict[int, tuple[Inode, Listing]] = {}
         self._next_directory = 1

@@ -75,7 +75,7 @@ class Prefetcher:
         self._ahead_bytes = 0
 
     def _has_room(self) -> bool:
-        return len(self._ahead) < _AHEAD_MAX_LISTINGS and self._ahead_bytes < self._directories.capacity_bytes // 4
+        return len(self._ahead) < _AHEAD_MAX_LISTINGS and self._ahead_bytes < self._directories.share_bytes // 4
 
     def _expand(self, inode: Inode, path: bytes, device: int) -> None:
         """Put a directory's subdirectories before all that waits; large ones and other filesystems are left alone."""

@@ -6,22 +6,29 @@ from typing import Final
 
 import trio
 
+from guestmount_py.caches import CacheBudget
 from guestmount_py.guest_files import GuestFiles
 from guestmount_py.log import logger
 from rpc.errors import ConnectionLost, GuestmountError, RemoteProtocolError
 
 SEGMENT_BYTES: Final = 4 << 20
-CAPACITY_BYTES: Final = 48 << 20
+_KEPT: Final = 2
+"""A reader needs the segment it is in and the next."""
 
 
 class Segment:
     """A piece of a file that fills from its front; readers wait only for the part they want.
 
+    Args:
+        size_bytes: when it is full.
+
     Attributes:
+        size_bytes: the same.
         transfer: what fills it; cancelled when nobody wants it any more.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, size_bytes: int) -> None:
+        self.size_bytes: Final = size_bytes
         self.transfer: Final = trio.CancelScope()
         self._pieces: list[bytes] = []
         self._ends: list[int] = []
@@ -68,10 +75,10 @@ class SegmentCache:
     Each segment is one bounded transfer, so no channel is held while a reader takes its time.
     """
 
-    def __init__(self, guest: GuestFiles, nursery: trio.Nursery, capacity_bytes: int = CAPACITY_BYTES) -> None:
+    def __init__(self, guest: GuestFiles, nursery: trio.Nursery, budget: CacheBudget) -> None:
         self._guest = guest
         self._nursery = nursery
-        self._capacity = max(2, capacity_bytes // SEGMENT_BYTES)
+        self._cache = budget.open_cache("segments", self._drop)
         self._segments: OrderedDict[tuple[int, int], Segment] = OrderedDict()
 
     async def read(self, inode: int, path: bytes, size_bytes: int, offset: int, count: int) -> bytes:
@@ -81,6 +88,10 @@ class SegmentCache:
         while offset < end:
             index = offset // SEGMENT_BYTES
             base = index * SEGMENT_BYTES
+            if (inode, index) in self._segments:
+                self._cache.hits += 1
+            else:
+                self._cache.misses += 1
             segment = self._segment(inode, path, size_bytes, index)
             part = await segment.read(offset - base, min(end - base, SEGMENT_BYTES))
             if not part:
@@ -95,15 +106,15 @@ class SegmentCache:
         key = (inode, index)
         segment = self._segments.get(key)
         if segment is None:
-            segment = self._segments[key] = Segment()
             offset = index * SEGMENT_BYTES
-            self._nursery.start_soon(self._fill, segment, key, path, offset, min(SEGMENT_BYTES, size_bytes - offset))
-            while len(self._segments) > self._capacity:
-                self._segments.popitem(last=False)
+            segment = self._segments[key] = Segment(min(SEGMENT_BYTES, size_bytes - offset))
+            self._nursery.start_soon(self._fill, segment, key, path, offset)
+            self._cache.add(segment.size_bytes)
         self._segments.move_to_end(key)
         return segment
 
-    async def _fill(self, segment: Segment, key: tuple[int, int], path: bytes, offset: int, size_bytes: int) -> None:
+    async def _fill(self, segment: Segment, key: tuple[int, int], path: bytes, offset: int) -> None:
+        size_bytes = segment.size_bytes
         error: GuestmountError | None = ConnectionLost("the file or the mount was closed")
         try:
             with segment.transfer:
@@ -121,9 +132,20 @@ class SegmentCache:
         finally:
             segment.finish(error)
             if error is not None and self._segments.get(key) is segment:
-                del self._segments[key]  # the next reader asks again
+                self._remove(key)  # the next reader asks again
 
     def forget(self, inode: int) -> None:
         """Drop a closed file's segments, also those under way."""
         for key in [key for key in self._segments if key[0] == inode]:
-            self._segments.pop(key).transfer.cancel()
+            self._remove(key).transfer.cancel()
+
+    def _remove(self, key: tuple[int, int]) -> Segment:
+        segment = self._segments.pop(key)
+        self._cache.remove(segment.size_bytes)
+        return segment
+
+    def _drop(self) -> bool:
+        if len(self._segments) <= _KEPT:
+            return False
+        self._remove(next(iter(self._segments)))
+        return True

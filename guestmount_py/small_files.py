@@ -7,12 +7,12 @@ from typing import Final, NamedTuple
 
 import trio
 
+from guestmount_py.caches import CacheBudget
 from guestmount_py.dircache import Listing
 from guestmount_py.guest_files import GuestFiles
 from guestmount_py.inodes import Inode, InodeTable
 
 SMALL_MAX_BYTES: Final = 128 * 1024
-CAPACITY_BYTES: Final = 16 << 20
 BATCH_MAX_BYTES: Final = 2 << 20
 _BATCH_MAX_FILES: Final = 512
 _AT_ONCE_BYTES: Final = 256 * 1024
@@ -67,12 +67,11 @@ class SmallFiles:
     fetched once is not fetched again with others: by then the kernel has it.
     """
 
-    def __init__(self, guest: GuestFiles, inodes: InodeTable, capacity_bytes: int = CAPACITY_BYTES) -> None:
+    def __init__(self, guest: GuestFiles, inodes: InodeTable, budget: CacheBudget) -> None:
         self._guest = guest
         self._inodes = inodes
-        self._capacity_bytes = capacity_bytes
+        self._cache = budget.open_cache("small", self._drop)
         self._contents: OrderedDict[Inode, bytes] = OrderedDict()
-        self._used_bytes = 0
         self._directory: _Directory | None = None
         self._batch_left: set[Inode] = set()
         self._batch_size = 0
@@ -82,7 +81,8 @@ class SmallFiles:
         """Return a content that is here; the kernel caches it from now on, so it is dropped."""
         data = self._contents.pop(inode, None)
         if data is not None:
-            self._used_bytes -= len(data)
+            self._cache.remove(len(data))
+            self._cache.hits += 1
             self._batch_left.discard(inode)
             if self._directory is not None:
                 self._directory.last_read = inode
@@ -92,7 +92,10 @@ class SmallFiles:
         """Return a small file's content together with others'; None if this one is better read by itself."""
         async with self._fetching:
             data = self.take(inode)
-            return data if data is not None else await self._fetch(inode, directory, directory_path, listing)
+            if data is not None:
+                return data
+            self._cache.misses += 1
+            return await self._fetch(inode, directory, directory_path, listing)
 
     async def _fetch(self, inode: Inode, directory: Inode, path: bytes, listing: Listing) -> bytes | None:
         known = self._directory
@@ -134,13 +137,17 @@ class SmallFiles:
                 wanted = data
             elif each.inode not in self._contents:
                 self._contents[each.inode] = data
-                self._used_bytes += len(data)
                 self._batch_left.add(each.inode)
+                self._cache.add(len(data))
         self._batch_size = len(self._batch_left)
-        while self._used_bytes > self._capacity_bytes:
-            _, dropped = self._contents.popitem(last=False)
-            self._used_bytes -= len(dropped)
         return wanted
+
+    def _drop(self) -> bool:
+        if not self._contents:
+            return False
+        _, dropped = self._contents.popitem(last=False)
+        self._cache.remove(len(dropped))
+        return True
 
     def _used_well(self) -> bool:
         """Tell whether at least half of the last batch was read."""

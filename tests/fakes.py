@@ -2,13 +2,15 @@
 
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import trio
 
+from guestmount_py.caches import CacheBudget
 from guestmount_py.guest_files import GuestFiles
+from guestmount_py.statistics import Statistics
 from rpc.client import open_channel
 from rpc.connection import Connection, Role
 from rpc.events import NEED_DATA, Message
@@ -27,6 +29,11 @@ def statns(**fields: int) -> Statns:
     return plain._replace(**fields)
 
 
+def budget(capacity_bytes: int = 64 << 20) -> CacheBudget:
+    """Return a bound for caches that no statistics are kept of."""
+    return CacheBudget(capacity_bytes, Statistics())
+
+
 def opaque(data: bytes) -> bytes:
     """Return a variable-length opaque item (RFC 4506 section 4.10)."""
     return struct.pack(">I", len(data)) + data + bytes(-len(data) % 4)
@@ -36,6 +43,12 @@ def directory_entry(name: bytes, stat: Statns, xattrs: Sequence[tuple[bytes, byt
     """Return a ``DirectoryEntry`` record, without looking at what is in it."""
     pairs = b"".join(opaque(key) + opaque(value) for key, value in xattrs)
     return opaque(name) + struct.pack(">22q", *stat) + opaque(b"") + struct.pack(">II", 1, len(xattrs)) + pairs
+
+
+def listing_chunks(records: Iterable[bytes]) -> list[bytes]:
+    """Return small records as a listing is sent: whole ones in each chunk, no chunk above the protocol's 8 KiB."""
+    found = list(records)
+    return [b"".join(found[start : start + 25]) for start in range(0, len(found), 25)]
 
 
 class FakeDaemon:

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Final
 
 import pyfuse3
+import trio
 
 from guestmount_py.direct import DirectPlane, Images
+from guestmount_py.guest_files import GuestFiles
 from guestmount_py.image_file import ImageFile
 from guestmount_py.inodes import ROOT, InodeTable
 from guestmount_py.mapping import GuestMapping
@@ -19,7 +21,7 @@ from rpc import procedures
 from rpc.extents import EXTENT, FILESYSTEM, RECORD, REFUSED, WHOLE
 from rpc.procedures.extensions import DeviceMap, DeviceSegment, MapFilesArgs
 from rpc.types import Statns
-from tests.fakes import FakeDaemon, directory_entry, fake_guest, statns
+from tests.fakes import FakeDaemon, directory_entry, fake_guest, listing_chunks, statns
 
 CONTEXT: Final = pyfuse3.RequestContext()
 DIRECTORY: Final = statns(st_ino=2, st_mode=0o40755, st_size=4096)
@@ -67,15 +69,15 @@ class MappedGuest:
         return {name: each["bytes"] for name, each in self.statistics.as_dict()["planes"].items()}
 
     @asynccontextmanager
-    async def mounted(self) -> AsyncIterator[ReadOnlyOperations]:
-        """Own the handlers of a mount of it."""
+    async def served(self) -> AsyncIterator[tuple[GuestFiles, InodeTable, Images, trio.Nursery]]:
+        """Own what a mount of it stands on."""
         told = self.told or DeviceMap(
             FILESYSTEM_NUMBER, "ext4", "", 4096, [DeviceSegment(0, self.size_bytes, DRIVE, 0)]
         )
         records = (directory_entry(name, stat) for name, (stat, _) in self.files.items())
-        listing = b"".join((directory_entry(b".", DIRECTORY), *records))
+        listing = listing_chunks((directory_entry(b".", DIRECTORY), *records))
         self.daemon.answer(procedures.LSTATNS, lambda _args: DIRECTORY)
-        self.daemon.answer(procedures.LIST_DIRECTORY, lambda _args: [listing])
+        self.daemon.answer(procedures.LIST_DIRECTORY, lambda _args: listing)
         self.daemon.answer(procedures.DEVICE_MAP, lambda _args: told)
         self.daemon.answer(procedures.MAP_FILES, self._extents)
         self.daemon.answer(procedures.READ_FILES, lambda args: [bytes(8 * len(args.names))])  # none comes whole
@@ -87,10 +89,16 @@ class MappedGuest:
                 readers = {DRIVE: reader if self.has_reader else None}
                 plane = DirectPlane(readers, {DRIVE: self.size_bytes}, self.statistics)
                 images = Images(plane, GuestMapping(guest._pool))
-                yield ReadOnlyOperations(guest, inodes, nursery, self.statistics, images)
+                yield guest, inodes, images, nursery
                 inodes.check_invariants()
         finally:
             reader.close()
+
+    @asynccontextmanager
+    async def mounted(self) -> AsyncIterator[ReadOnlyOperations]:
+        """Own the handlers of a mount of it."""
+        async with self.served() as (guest, inodes, images, nursery):
+            yield ReadOnlyOperations(guest, inodes, nursery, self.statistics, images)
 
     def _extents(self, args: MapFilesArgs) -> list[bytes]:
         told = [FILESYSTEM.pack(FILESYSTEM_NUMBER)]

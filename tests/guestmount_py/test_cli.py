@@ -66,6 +66,11 @@ def test_plane_and_statistics_are_taken(plane: str) -> None:
     assert (config.plane, config.stats) == (plane, Path("s.json"))
 
 
+def test_bound_of_the_caches_is_taken() -> None:
+    assert parse(["-a", "a", *_MOUNT]).cache_mib == 256
+    assert parse(["-a", "a", "--cache-mib=16", *_MOUNT]).cache_mib == 16
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -87,6 +92,8 @@ def test_plane_and_statistics_are_taken(plane: str) -> None:
         ["-a", "a", "--form=raw", *_MOUNT],
         ["-a", "a", "--plane=image", *_MOUNT],
         ["-a", "a", *_MOUNT, "--stats"],
+        ["-a", "a", "--cache-mib=15", *_MOUNT],
+        ["-a", "a", "--cache-mib=1.5", *_MOUNT],
         ["-a"],
     ],
 )

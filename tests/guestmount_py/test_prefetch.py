@@ -16,7 +16,7 @@ from guestmount_py.guest_files import GuestFiles
 from guestmount_py.inodes import ROOT, InodeTable, Node
 from guestmount_py.prefetch import Prefetcher
 from rpc import procedures
-from tests.fakes import FakeDaemon, directory_entry, fake_guest, statns
+from tests.fakes import FakeDaemon, budget, directory_entry, fake_guest, statns
 
 DIRECTORY, FILE = 0o40755, 0o100644
 TREE: Final[dict[bytes, dict[bytes, tuple[int, int]]]] = {
@@ -44,7 +44,7 @@ class _Walker:
 
     def __init__(self, guest: GuestFiles, inodes: InodeTable, nursery: trio.Nursery, capacity_bytes: int) -> None:
         self.inodes = inodes
-        self.directories = DirectoryCache(guest, capacity_bytes)
+        self.directories = DirectoryCache(guest, budget(capacity_bytes))
         self._prefetcher = Prefetcher(guest, self.directories, inodes, nursery)
 
     async def open(self, path: bytes) -> None:

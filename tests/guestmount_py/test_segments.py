@@ -12,7 +12,7 @@ import trio.testing
 from guestmount_py.segments import SEGMENT_BYTES, Segment, SegmentCache
 from rpc import procedures
 from rpc.errors import ConnectionLost, ProcedureError
-from tests.fakes import FakeDaemon, fake_guest
+from tests.fakes import FakeDaemon, budget, fake_guest
 
 _SIZE_BYTES = 3 * SEGMENT_BYTES + 12_345
 
@@ -39,7 +39,7 @@ def _pieces(step: int) -> Iterator[int]:
 async def test_reading_in_order_asks_for_each_segment_once(content: bytes) -> None:
     daemon = _daemon_of(content)
     async with fake_guest(daemon) as (guest, nursery):
-        cache = SegmentCache(guest, nursery)
+        cache = SegmentCache(guest, nursery, budget())
         parts = [await cache.read(7, b"/file", _SIZE_BYTES, offset, 131_072) for offset in _pieces(131_072)]
     assert b"".join(parts) == content
     assert sorted(args.offset for _, args in daemon.calls) == [index * SEGMENT_BYTES for index in range(4)]
@@ -47,7 +47,7 @@ async def test_reading_in_order_asks_for_each_segment_once(content: bytes) -> No
 
 async def test_reads_across_a_border_and_beyond_the_end(content: bytes) -> None:
     async with fake_guest(_daemon_of(content)) as (guest, nursery):
-        cache = SegmentCache(guest, nursery)
+        cache = SegmentCache(guest, nursery, budget())
         start = SEGMENT_BYTES - 10
         assert await cache.read(7, b"/file", _SIZE_BYTES, start, 20) == content[start : start + 20]
         assert await cache.read(7, b"/file", _SIZE_BYTES, _SIZE_BYTES - 5, 100) == content[-5:]
@@ -57,7 +57,7 @@ async def test_reads_across_a_border_and_beyond_the_end(content: bytes) -> None:
 async def test_memory_is_bounded_and_what_was_dropped_comes_again(content: bytes) -> None:
     daemon = _daemon_of(content)
     async with fake_guest(daemon) as (guest, nursery):
-        cache = SegmentCache(guest, nursery, capacity_bytes=2 * SEGMENT_BYTES)
+        cache = SegmentCache(guest, nursery, budget(2 * SEGMENT_BYTES))
         for _ in range(2):
             parts = [await cache.read(7, b"/file", _SIZE_BYTES, offset, 1 << 20) for offset in _pieces(1 << 20)]
             assert b"".join(parts) == content
@@ -71,7 +71,7 @@ async def test_failure_reaches_the_reader_and_is_not_kept(content: bytes) -> Non
     daemon = FakeDaemon()
     daemon.answer(procedures.DOWNLOAD_OFFSET, fail)
     async with fake_guest(daemon) as (guest, nursery):
-        cache = SegmentCache(guest, nursery)
+        cache = SegmentCache(guest, nursery, budget())
         with pytest.raises(ProcedureError, match="bad sector"):
             await cache.read(7, b"/file", _SIZE_BYTES, 0, 100)
         daemon.answer(procedures.DOWNLOAD_OFFSET, lambda args: [content[args.offset : args.offset + 100]])
@@ -82,7 +82,7 @@ async def test_closed_file_stops_its_transfer() -> None:
     daemon = FakeDaemon()
     daemon.answer(procedures.DOWNLOAD_OFFSET, lambda _args: [bytes(8192)] * 10)
     async with fake_guest(daemon) as (guest, nursery):
-        cache = SegmentCache(guest, nursery)
+        cache = SegmentCache(guest, nursery, budget())
         await cache.read(7, b"/file", _SIZE_BYTES, 0, 8192)
         cache.forget(7)
         await trio.testing.wait_all_tasks_blocked()
@@ -92,7 +92,7 @@ async def test_closed_file_stops_its_transfer() -> None:
 async def test_forgotten_before_it_started_ends_quietly() -> None:
     daemon = FakeDaemon()
     async with fake_guest(daemon) as (guest, nursery):
-        cache = SegmentCache(guest, nursery)
+        cache = SegmentCache(guest, nursery, budget())
         async with trio.open_nursery() as readers:
             readers.start_soon(_read_and_lose, cache)
             await trio.lowlevel.checkpoint()
@@ -105,7 +105,7 @@ async def _read_and_lose(cache: SegmentCache) -> None:
 
 
 async def test_reader_waits_only_for_its_part() -> None:
-    segment = Segment()
+    segment = Segment(SEGMENT_BYTES)
     got: list[bytes] = []
 
     async def read() -> None:

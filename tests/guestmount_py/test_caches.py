@@ -1,0 +1,105 @@
+"""One bound for all caches of a mount."""
+
+from collections import deque
+from typing import Any
+
+import pyfuse3
+import pytest
+
+from guestmount_py.caches import SHARES, Cache, CacheBudget
+from guestmount_py.config import MIN_CACHE_MIB
+from guestmount_py.inodes import ROOT, InodeTable
+from guestmount_py.operations import ReadOnlyOperations
+from guestmount_py.statistics import Statistics
+from rpc import procedures
+from tests.fakes import FakeDaemon, directory_entry, fake_guest, listing_chunks, statns
+
+
+class Kept:
+    """A cache of things of some size, the oldest given up first."""
+
+    def __init__(self, budget: CacheBudget, name: str, least: int = 0) -> None:
+        self.sizes: deque[int] = deque()
+        self._least = least
+        self.cache: Cache = budget.open_cache(name, self._drop)
+
+    def keep(self, size_bytes: int) -> None:
+        self.sizes.append(size_bytes)
+        self.cache.add(size_bytes)
+
+    def _drop(self) -> bool:
+        if len(self.sizes) <= self._least:
+            return False
+        self.cache.remove(self.sizes.popleft())
+        return True
+
+
+def test_shares_are_the_whole() -> None:
+    assert sum(SHARES.values()) == 1
+
+
+def test_cache_takes_what_others_leave_and_gives_it_back_when_they_want_it() -> None:
+    budget = CacheBudget(800, Statistics())
+    listings, small = Kept(budget, "listings"), Kept(budget, "small")
+    for _ in range(10):
+        small.keep(100)
+    assert small.cache.used_bytes == 800
+    for _ in range(5):
+        listings.keep(100)
+    assert (listings.cache.used_bytes, small.cache.used_bytes) == (500, 300)
+    for _ in range(10):
+        listings.keep(100)
+    assert listings.cache.used_bytes + small.cache.used_bytes == 800
+    assert small.cache.used_bytes >= small.cache.share_bytes
+
+
+def test_cache_that_must_keep_what_it_has_leaves_giving_up_to_others() -> None:
+    budget = CacheBudget(100, Statistics())
+    segments, maps = Kept(budget, "segments", least=2), Kept(budget, "maps")
+    for _ in range(3):
+        maps.keep(30)
+    for _ in range(3):
+        segments.keep(60)
+    assert (list(segments.sizes), list(maps.sizes)) == ([60, 60], [])
+
+
+def test_figures_say_how_well_a_cache_does() -> None:
+    statistics = Statistics()
+    kept = Kept(CacheBudget(1000, statistics), "maps")
+    kept.keep(10)
+    kept.keep(20)
+    assert statistics.as_dict()["caches"]["maps"]["hit_ratio"] == 0.0
+    kept.cache.hits, kept.cache.misses = 3, 1
+    assert statistics.as_dict()["caches"] == {
+        "maps": {"entries": 2, "bytes": 30, "hits": 3, "misses": 1, "hit_ratio": 0.75}
+    }
+
+
+@pytest.mark.parametrize(("cache_mib", "stays"), [(MIN_CACHE_MIB, False), (64, True)])
+async def test_mount_keeps_its_listings_within_the_bound(cache_mib: int, *, stays: bool) -> None:
+    """60 000 files in six directories take 27 MB."""
+    root = statns(st_ino=2, st_mode=0o40755, st_size=4096)
+    records = [directory_entry(b".", root)]
+    records += [directory_entry(b"%d" % at, root._replace(st_ino=100 + at)) for at in range(6)]
+    files = [directory_entry(b".", root), *(directory_entry(b"file-%05d" % at, statns()) for at in range(10_000))]
+    chunks = (listing_chunks(files), listing_chunks(records))
+
+    def listing(args: Any) -> list[bytes]:
+        return chunks[args.path == b"/"]
+
+    daemon = FakeDaemon()
+    daemon.answer(procedures.LSTATNS, lambda _args: root)
+    daemon.answer(procedures.LIST_DIRECTORY, listing)
+    statistics = Statistics()
+    context = pyfuse3.RequestContext()
+    async with fake_guest(daemon) as (guest, nursery):
+        inodes = InodeTable(await guest.lstat(b"/", b""), [])
+        operations = ReadOnlyOperations(guest, inodes, nursery, statistics, cache_mib=cache_mib)
+        for _ in range(2):
+            for at in range(6):
+                found = await operations.lookup(ROOT, pyfuse3.FileNameT(b"%d" % at), context)
+                await operations.releasedir(await operations.opendir(found.st_ino, context))
+    figures = statistics.as_dict()["caches"]["listings"]
+    assert figures["bytes"] <= cache_mib << 20
+    assert (figures["misses"] == 7) is stays
+    assert figures["hits"] > 0

@@ -1,0 +1,151 @@
+"""Maps of files: which are asked for together, which are kept."""
+
+import errno
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from guestmount_py.caches import CacheBudget
+from guestmount_py.dircache import DirectoryCache, Listing
+from guestmount_py.extents import FileMap
+from guestmount_py.file_maps import FileMaps
+from guestmount_py.inodes import ROOT, InodeTable
+from guestmount_py.statistics import Statistics
+from rpc import procedures
+from tests.guestmount_py.mapped_guest import LAST, MappedGuest
+
+SIZE_BYTES = 1 << 20
+FILES = [b"file-%03d" % index for index in range(100)]
+
+
+@dataclass
+class Reader:
+    """Wants maps of files in the root directory, by name."""
+
+    maps: FileMaps
+    inodes: InodeTable
+    listing: Listing
+    statistics: Statistics
+
+    async def get(self, name: bytes) -> FileMap | None:
+        return await self.maps.get(self.inodes.remember(self.listing.by_name[name], ROOT).inode)
+
+    def figures(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.statistics.as_dict()["caches"]["maps"]
+        return found
+
+
+@pytest.fixture
+def guest(tmp_path: Path) -> MappedGuest:
+    image = tmp_path / "image"
+    image.write_bytes(bytes(SIZE_BYTES))
+    return MappedGuest(image, SIZE_BYTES)
+
+
+@asynccontextmanager
+async def reader_of(guest: MappedGuest, capacity_bytes: int = 1 << 20, *, listed: bool = True) -> AsyncIterator[Reader]:
+    async with guest.served() as (files, inodes, images, _):
+        budget = CacheBudget(capacity_bytes, guest.statistics)
+        directories = DirectoryCache(files, budget)
+        listing = Listing(await files.list_directory(b"/"))
+        if listed:
+            directories.keep(ROOT, listing.entries)
+        yield Reader(FileMaps(images, inodes, directories, budget), inodes, listing, guest.statistics)
+
+
+def add_many(guest: MappedGuest) -> None:
+    for index, name in enumerate(FILES):
+        guest.add(name, 4096, (0, index * 4096, 4096, LAST))
+
+
+def asked(guest: MappedGuest) -> list[list[bytes]]:
+    return [args.names.split(b"\0") for name, args in guest.daemon.calls if name == "map_files"]
+
+
+async def test_later_files_of_a_directory_bring_more_neighbours_than_the_first(guest: MappedGuest) -> None:
+    add_many(guest)
+    async with reader_of(guest) as reader:
+        for index, name in enumerate(FILES):
+            found = await reader.get(name)
+            assert found is not None
+            assert [piece.offset for piece in found.pieces(0, 4096)] == [index * 4096]
+    assert asked(guest) == [FILES[:8], FILES[8:72], FILES[72:]]
+    assert guest.count("device_map") == 1
+    assert (reader.figures()["hits"], reader.figures()["misses"]) == (97, 3)
+
+
+async def test_file_in_the_middle_brings_those_behind_it_and_no_other_twice(guest: MappedGuest) -> None:
+    add_many(guest)
+    async with reader_of(guest) as reader:
+        await reader.get(FILES[97])
+        await reader.get(FILES[50])
+    first, second = asked(guest)
+    assert first == [*FILES[97:], *FILES[:5]]
+    assert second == [*FILES[50:97], *FILES[5:22]]
+
+
+@pytest.mark.parametrize(("name", "listed"), [(b"large", True), (FILES[0], False)])
+async def test_large_file_and_one_whose_directory_is_not_listed_are_asked_for_alone(
+    guest: MappedGuest, name: bytes, *, listed: bool
+) -> None:
+    add_many(guest)
+    guest.add(b"large", 64 << 20, (0, 0, 4096, LAST))
+    async with reader_of(guest, listed=listed) as reader:
+        await reader.get(name)
+    assert asked(guest) == [[name]]
+
+
+async def test_readers_of_one_directory_at_the_same_time_ask_for_no_file_twice(guest: MappedGuest) -> None:
+    add_many(guest)
+    async with reader_of(guest) as reader, trio.open_nursery() as nursery:
+        for name in FILES[:8]:
+            nursery.start_soon(reader.get, name)
+    names = [name for batch in asked(guest) for name in batch]
+    assert len(names) == len(set(names))
+    assert len(asked(guest)) <= 2  # they may begin with the last of them
+
+
+async def test_names_of_one_file_are_one_map(guest: MappedGuest) -> None:
+    for name in FILES[:4]:
+        guest.add(name, 4096, (0, 4096, 4096, LAST), ino=77)
+    async with reader_of(guest) as reader:
+        assert await reader.get(FILES[2]) is await reader.get(FILES[0])
+        assert reader.figures()["entries"] == 1
+
+
+@pytest.mark.parametrize("capacity_bytes", [0, 1000, 4000])
+async def test_bound_is_kept_and_what_was_given_up_is_asked_for_again(guest: MappedGuest, capacity_bytes: int) -> None:
+    add_many(guest)
+    async with reader_of(guest, capacity_bytes, listed=False) as reader:
+        for _ in range(2):
+            for index, name in enumerate(FILES):
+                found = await reader.get(name)
+                assert found is not None
+                assert found.pieces(0, 1)[0].offset == index * 4096
+        assert reader.figures()["bytes"] <= capacity_bytes
+        assert reader.figures()["misses"] == 200
+
+
+async def test_wanted_map_comes_back_though_its_neighbours_push_it_out(guest: MappedGuest) -> None:
+    add_many(guest)
+    async with reader_of(guest, 1000) as reader:
+        for name in FILES:
+            assert await reader.get(name) is not None
+
+
+async def test_directory_that_cannot_be_opened_leaves_its_files_to_the_guest(guest: MappedGuest) -> None:
+    add_many(guest)
+
+    def refuse(_args: object) -> list[bytes]:
+        raise OSError(errno.ENOENT, "gone")
+
+    async with reader_of(guest) as reader:
+        guest.daemon.answer(procedures.MAP_FILES, refuse)
+        assert await reader.get(FILES[0]) is None
+        assert await reader.get(FILES[0]) is None
+    assert len(asked(guest)) == 1
