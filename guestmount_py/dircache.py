@@ -13,16 +13,34 @@ from guestmount_py.inodes import Inode
 
 _ENTRY_BYTES: Final = 260
 """Python's objects for one entry, beside the listing's own bytes."""
+_TEXT_BYTES: Final = 33
+_PAIR_BYTES: Final = 64 + 2 * _TEXT_BYTES
+"""Those of a link's target and of an extended attribute, beside what they say."""
 
 
 class Listing:
-    """One directory's entries, in the order the guest gave them."""
+    """One directory's entries, in the order the guest gave them.
+
+    Attributes:
+        cost_bytes: about what it takes, as of when it was measured last.
+    """
 
     def __init__(self, entries: list[Entry]) -> None:
         self.entries: Final = entries
         self.by_name: Final = {entry.name: entry for entry in entries}
-        pieces = {id(entry.data): len(entry.data) for entry in entries}
-        self.cost_bytes: Final = sum(pieces.values()) + len(entries) * _ENTRY_BYTES + sys.getsizeof(self.by_name)
+        self.cost_bytes = self.measured_bytes()
+
+    def measured_bytes(self) -> int:
+        """Return about what it takes now."""
+        pieces = {id(entry.data): len(entry.data) for entry in self.entries}
+        texts = sum(_texts_bytes(entry) for entry in self.entries if entry.target or entry.xattrs)
+        return sum(pieces.values()) + len(self.entries) * _ENTRY_BYTES + sys.getsizeof(self.by_name) + texts
+
+
+def _texts_bytes(entry: Entry) -> int:
+    pairs = entry.xattrs or ()
+    target_bytes = _TEXT_BYTES + len(entry.target) if entry.target else 0
+    return target_bytes + sum(_PAIR_BYTES + len(key) + len(value) for key, value in pairs)
 
 
 class DirectoryCache:
@@ -95,6 +113,14 @@ class DirectoryCache:
         listing = self._listings[inode] = Listing(entries)
         self._cache.add(listing.cost_bytes)
         return listing
+
+    def count_again(self, inode: Inode) -> None:
+        """Note that the entries of a listing have got more to say, such as extended attributes."""
+        listing = self.cached(inode)
+        if listing is not None:
+            self._cache.remove(listing.cost_bytes)
+            listing.cost_bytes = listing.measured_bytes()
+            self._cache.add(listing.cost_bytes)
 
     def _drop(self) -> bool:
         """Give up the least recently used listing, never the last one."""

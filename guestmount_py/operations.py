@@ -137,6 +137,7 @@ class ReadOnlyOperations(pyfuse3.Operations):
                 unknown = [each for each in listing.entries if each.xattrs is None and not each.is_unreadable]
                 if len(unknown) > 1:
                     await self._guest.neighbours_xattrs(self._inodes.path(node.parent), unknown)
+                    self._directories.count_again(node.parent)
         if entry.xattrs is None:
             entry.xattrs = await self._guest.xattrs(self._inodes.path(inode))
         return entry.xattrs

@@ -8,7 +8,9 @@ import pytest
 
 from guestmount_py.caches import SHARES, Cache, CacheBudget
 from guestmount_py.config import MIN_CACHE_MIB
-from guestmount_py.inodes import ROOT, InodeTable
+from guestmount_py.dircache import DirectoryCache
+from guestmount_py.entries import entry_of
+from guestmount_py.inodes import ROOT, Inode, InodeTable
 from guestmount_py.operations import ReadOnlyOperations
 from guestmount_py.statistics import Statistics
 from rpc import procedures
@@ -73,6 +75,21 @@ def test_figures_say_how_well_a_cache_does() -> None:
     assert statistics.as_dict()["caches"] == {
         "maps": {"entries": 2, "bytes": 30, "hits": 3, "misses": 1, "hit_ratio": 0.75}
     }
+
+
+async def test_what_is_asked_for_later_is_counted_too() -> None:
+    statistics = Statistics()
+    entry = entry_of(b"file", statns())
+    async with fake_guest(FakeDaemon()) as (guest, _):
+        directories = DirectoryCache(guest, CacheBudget(1 << 20, statistics))
+        directories.keep(ROOT, [entry])
+        before = statistics.as_dict()["caches"]["listings"]
+        entry.xattrs, entry.target = ((b"user.x", bytes(1000)),), b"t" * 500
+        directories.count_again(ROOT)
+        directories.count_again(Inode(77))
+    after = statistics.as_dict()["caches"]["listings"]
+    assert 1506 < after["bytes"] - before["bytes"] < 2000
+    assert after["entries"] == before["entries"] == 1
 
 
 @pytest.mark.parametrize(("cache_mib", "stays"), [(MIN_CACHE_MIB, False), (64, True)])
