@@ -1,8 +1,9 @@
 """Serve a directory of this machine by FUSE through real daemons: everything of a mount but qemu.
 
-python -m tests.mount.server SYSROOT MOUNTPOINT --log FILE [--standard] [--channels N] [--daemon MODULE]
+python -m tests.mount.server SYSROOT MOUNTPOINT --log FILE [--standard] [--channels N] [--daemon MODULE] [--image FILE]
 
 Prints the process ids of the daemons, one for each channel, when the mount is ready; ends when it is unmounted.
+With an image the guest has one drive, of DRIVE_BYTES, which is read directly; statistics then go to the file --stats.
 """
 
 import argparse
@@ -17,12 +18,17 @@ from pathlib import Path
 
 import trio
 
+from guestmount_py.direct import DirectPlane, Images
 from guestmount_py.fuse_loop import fuse_mounted
 from guestmount_py.guest_files import GuestFiles
+from guestmount_py.image_file import ImageFile
 from guestmount_py.inodes import InodeTable
 from guestmount_py.log import open_log
+from guestmount_py.mapping import GuestMapping
 from guestmount_py.operations import ReadOnlyOperations
+from guestmount_py.raw_reader import RawReader
 from guestmount_py.serving import serving_record
+from guestmount_py.statistics import Statistics
 from rpc.client import open_channel
 from rpc.pool import ChannelPool
 
@@ -37,8 +43,18 @@ def start_daemon(sysroot: str, module: str) -> tuple["subprocess.Popen[bytes]", 
     return daemon, trio.SocketStream(trio.socket.from_stdlib_socket(ours))
 
 
-async def serve(sysroot: str, mountpoint: Path, *, standard: bool, channel_count: int, module: str) -> None:
+async def serve(
+    sysroot: str,
+    mountpoint: Path,
+    *,
+    standard: bool,
+    channel_count: int,
+    module: str,
+    image: Path | None,
+    stats: Path | None,
+) -> None:
     """Serve until the directory is unmounted."""
+    statistics = Statistics()
     async with AsyncExitStack() as stack:
         daemons = []
         channels = []
@@ -51,17 +67,26 @@ async def serve(sysroot: str, mountpoint: Path, *, standard: bool, channel_count
             await channel.wait_launch()
             if not standard:
                 await channel.hello()
-        guest = GuestFiles(ChannelPool(channels), extended=not standard)
+        pool = ChannelPool(channels)
+        guest = GuestFiles(pool, extended=not standard)
+        images = None
+        if image is not None:
+            reader = RawReader(ImageFile(image), int(os.environ["DRIVE_BYTES"]))
+            stack.callback(reader.close)
+            plane = DirectPlane({"drive0": reader}, {"drive0": reader.size_bytes}, statistics)
+            images = Images(plane, GuestMapping(pool))
         root = await guest.lstat(b"/", b"")
         inodes = InodeTable(root, [])
         async with trio.open_nursery() as nursery:
-            operations = ReadOnlyOperations(guest, inodes, nursery)
+            operations = ReadOnlyOperations(guest, inodes, nursery, statistics, images)
             async with fuse_mounted(operations, mountpoint, [], sysroot):
                 with serving_record(mountpoint, Path(os.devnull)):
                     print(*(daemon.pid for daemon in daemons), flush=True)
                     await trio.sleep(math.inf)
             nursery.cancel_scope.cancel()
         inodes.check_invariants()
+        if stats is not None:
+            statistics.write(stats)
 
 
 def main() -> None:
@@ -73,9 +98,18 @@ def main() -> None:
     parser.add_argument("--standard", action="store_true")
     parser.add_argument("--channels", type=int, default=4)
     parser.add_argument("--daemon", default="daemon")
+    parser.add_argument("--image", type=Path)
+    parser.add_argument("--stats", type=Path)
     options = parser.parse_args()
     open_log(options.log, verbose=False, trace=False, echo=False)
-    run = partial(serve, standard=options.standard, channel_count=options.channels, module=options.daemon)
+    run = partial(
+        serve,
+        standard=options.standard,
+        channel_count=options.channels,
+        module=options.daemon,
+        image=options.image,
+        stats=options.stats,
+    )
     trio.run(run, options.sysroot, options.mountpoint)
 
 
