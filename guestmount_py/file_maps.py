@@ -20,6 +20,8 @@ _BATCH_GROWTH: Final = 8
 _BATCH_MAX: Final = 512
 _OWN_ANSWER_BYTES: Final = 64 << 20
 """A file of this size may be in many pieces: it is asked for alone."""
+_FILESYSTEMS_MAX: Final = 256
+"""A guest has a few; one that has another at each question would fill the memory with their maps."""
 _ENTRY_BYTES: Final = 200
 """Python's dictionary entry and key, beside the map itself."""
 
@@ -107,6 +109,8 @@ class FileMaps:
                     names.setdefault(entry.name, (number, fields[7]))
 
     async def _ask_addresses(self, path: bytes, filesystem: int) -> AddressMap:
+        if len(self._addresses) >= _FILESYSTEMS_MAX:
+            raise RemoteProtocolError(f"more than {_FILESYSTEMS_MAX} filesystems in one guest")
         addresses = await self._mapping.device_map(path, self._drive_sizes)
         if addresses.filesystem != filesystem:
             raise RemoteProtocolError(f"{path!r} is on filesystem {filesystem} and on {addresses.filesystem}")

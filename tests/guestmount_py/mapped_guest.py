@@ -41,6 +41,7 @@ class MappedGuest:
         image: the drive; only its first ``size_bytes`` belong to it.
         files: attributes and extents by name; None for a file that cannot be mapped.
         told: where the filesystem lies.
+        filesystem: its number.
         has_reader: the host may read the drive.
     """
 
@@ -48,6 +49,7 @@ class MappedGuest:
     size_bytes: int
     files: dict[bytes, tuple[Statns, Sequence[Extent] | None]] = field(default_factory=dict)
     told: DeviceMap | None = None
+    filesystem: int = FILESYSTEM_NUMBER
     has_reader: bool = True
     daemon: FakeDaemon = field(default_factory=FakeDaemon)
     statistics: Statistics = field(default_factory=Statistics)
@@ -71,14 +73,14 @@ class MappedGuest:
     @asynccontextmanager
     async def served(self) -> AsyncIterator[tuple[GuestFiles, InodeTable, Images, trio.Nursery]]:
         """Own what a mount of it stands on."""
-        told = self.told or DeviceMap(
-            FILESYSTEM_NUMBER, "ext4", "", 4096, [DeviceSegment(0, self.size_bytes, DRIVE, 0)]
-        )
+        whole = [DeviceSegment(0, self.size_bytes, DRIVE, 0)]
         records = (directory_entry(name, stat) for name, (stat, _) in self.files.items())
         listing = listing_chunks((directory_entry(b".", DIRECTORY), *records))
         self.daemon.answer(procedures.LSTATNS, lambda _args: DIRECTORY)
         self.daemon.answer(procedures.LIST_DIRECTORY, lambda _args: listing)
-        self.daemon.answer(procedures.DEVICE_MAP, lambda _args: told)
+        self.daemon.answer(
+            procedures.DEVICE_MAP, lambda _args: self.told or DeviceMap(self.filesystem, "ext4", "", 4096, whole)
+        )
         self.daemon.answer(procedures.MAP_FILES, self._extents)
         self.daemon.answer(procedures.READ_FILES, lambda args: [bytes(8 * len(args.names))])  # none comes whole
         self.daemon.answer(procedures.PREAD, lambda args: b"G" * args.count)
@@ -101,7 +103,7 @@ class MappedGuest:
             yield ReadOnlyOperations(guest, inodes, nursery, self.statistics, images)
 
     def _extents(self, args: MapFilesArgs) -> list[bytes]:
-        told = [FILESYSTEM.pack(FILESYSTEM_NUMBER)]
+        told = [FILESYSTEM.pack(self.filesystem)]
         for name in args.names.split(b"\0"):
             extents = self.files[name][1]
             told.append(RECORD.pack(REFUSED if extents is None else WHOLE, len(extents or ())))

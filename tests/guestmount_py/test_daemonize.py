@@ -58,10 +58,13 @@ def test_mountpoint_that_does_not_exist_is_one_line(tmp_path: Path, env: dict[st
     assert done.stderr == f"guestmount-py: {tmp_path}/nowhere: no such directory: create it first\n"
 
 
-def test_pid_file_that_cannot_be_written_is_found_at_once(words: list[str | Path], env: dict[str, str]) -> None:
-    done = _run("--pid-file", "/nowhere/pid", *words, env=env)
+@pytest.mark.parametrize("option", ["--pid-file", "--stats"])
+def test_file_that_cannot_be_written_is_found_at_once(
+    option: str, words: list[str | Path], env: dict[str, str]
+) -> None:
+    done = _run(option, "/nowhere/pid", *words, env=env)
     assert done.returncode == 2
-    assert "--pid-file /nowhere/pid: cannot be written" in done.stderr
+    assert f"{option} /nowhere/pid: cannot be written" in done.stderr
 
 
 def test_descriptor_that_is_not_open_is_found_at_once(words: list[str | Path], env: dict[str, str]) -> None:

@@ -51,8 +51,9 @@ def test_files_are_the_same_by_every_plane_and_counted(
 ) -> None:
     image, contents = disk
     stats = sandbox.directory / "stats.json"
-    options = ["--format=raw", f"--plane={plane}", "--stats", str(stats), "--pid-file", str(sandbox.directory / "pid")]
-    with sandbox.mounted(image, ["/dev/sda"], *options) as mountpoint:
+    options = ["--format=raw", f"--plane={plane}", "--cache-mib=16", "--stats", str(stats)]
+    pid_file = str(sandbox.directory / "pid")
+    with sandbox.mounted(image, ["/dev/sda"], *options, "--pid-file", pid_file) as mountpoint:
         before = statistics_after(sandbox, stats)
         assert before["planes"] == {}
         assert before["calls"]["mount_options"]["count"] == 1
@@ -63,6 +64,10 @@ def test_files_are_the_same_by_every_plane_and_counted(
     read_bytes = sum(each["bytes"] for each in during["planes"].values())
     assert read_bytes == sum(len(data) for data in contents.values() if data is not None)
     assert ("map_files" in during["calls"]) is (plane != "guest")
+    caches = during["caches"]
+    assert sum(each["bytes"] for each in caches.values()) <= 16 << 20
+    assert caches["listings"]["hits"] > caches["listings"]["misses"] > 0
+    assert (caches.get("maps", {"hit_ratio": 0})["hit_ratio"] > 0) is (plane != "guest")
     after = json.loads(stats.read_text())
     assert after["planes"] == during["planes"]
     assert f"{image}: read" in sandbox.log() or plane == "guest"
