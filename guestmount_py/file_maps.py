@@ -3,7 +3,7 @@
 import stat as modes
 import sys
 from collections import OrderedDict
-from typing import Final
+from typing import Final, NamedTuple
 
 import trio
 
@@ -26,6 +26,14 @@ _ENTRY_BYTES: Final = 200
 """Python's dictionary entry and key, beside the map itself."""
 
 
+class _Batch(NamedTuple):
+    """The latest batch: of which directory, how many files it might have, and where in the listing it ended."""
+
+    directory: Inode
+    size: int
+    end: int
+
+
 class FileMaps:
     """Where the bytes of files lie.
 
@@ -42,8 +50,7 @@ class FileMaps:
         self._maps: OrderedDict[Inode, FileMap | None] = OrderedDict()
         self._addresses: dict[int, AddressMap] = {}
         self._asking = trio.Lock()
-        self._last: tuple[Inode, int] | None = None
-        """Directory and size of the latest batch."""
+        self._last: _Batch | None = None
 
     async def get(self, inode: Inode) -> FileMap | None:
         """Return the map of a file that the kernel knows, None if its bytes are not simply on a drive.
@@ -66,7 +73,7 @@ class FileMaps:
         path = self._inodes.path(node.parent)
         names = {node.entry.name: (inode, node.entry.fields[7])}
         listing = self._directories.cached(node.parent)
-        if listing is not None and node.entry.fields[7] < _OWN_ANSWER_BYTES:
+        if listing is not None and listing.entries and node.entry.fields[7] < _OWN_ANSWER_BYTES:
             self._add_neighbours(names, node.parent, node.entry.name, listing)
         try:
             filesystem, answers = await self._mapping.map_files(path, list(names))
@@ -94,19 +101,22 @@ class FileMaps:
         self, names: dict[bytes, tuple[Inode, int]], directory: Inode, name: bytes, listing: Listing
     ) -> None:
         """Add files that come after one in its directory, or before it if there are none left."""
-        follows = self._last is not None and self._last[0] == directory
-        size = min(self._last[1] * _BATCH_GROWTH, _BATCH_MAX) if follows and self._last else _FIRST_BATCH
-        self._last = (directory, size)
         entries = listing.entries
-        start = next((index for index, entry in enumerate(entries) if entry.name == name), 0)
-        for entry in (*entries[start + 1 :], *entries[:start]) if size < len(entries) else entries:
-            if len(names) >= size:
-                break
+        size, start = _FIRST_BATCH, 0
+        if self._last is not None and self._last.directory == directory:
+            size, start = min(self._last.size * _BATCH_GROWTH, _BATCH_MAX), self._last.end
+        total = len(entries)
+        position = next((at % total for at in range(start, start + total) if entries[at % total].name == name), 0)
+        end = position + 1
+        while end < position + total and len(names) < size:
+            entry = entries[end % total]
             fields = entry.fields
             if modes.S_ISREG(fields[2]) and 0 < fields[7] < _OWN_ANSWER_BYTES:
                 number = self._inodes.number(entry, directory)
                 if number not in self._maps:
                     names.setdefault(entry.name, (number, fields[7]))
+            end += 1
+        self._last = _Batch(directory, size, end % total)
 
     async def _ask_addresses(self, path: bytes, filesystem: int) -> AddressMap:
         if len(self._addresses) >= _FILESYSTEMS_MAX:

@@ -111,6 +111,17 @@ async def test_readers_of_one_directory_at_the_same_time_ask_for_no_file_twice(g
     assert len(asked(guest)) < 8
 
 
+@pytest.mark.parametrize("names", [[], FILES[3:5]])
+async def test_file_that_its_listing_has_not_is_mapped_all_the_same(guest: MappedGuest, names: list[bytes]) -> None:
+    """As where the guest folds case."""
+    add_many(guest)
+    async with reader_of(guest, listed=False) as reader:
+        reader.maps._directories.keep(ROOT, [reader.listing.by_name[name] for name in names])
+        assert await reader.get(FILES[0]) is not None
+        assert set(asked(guest)[0]) >= {FILES[0]}
+        assert await reader.get(FILES[99]) is not None
+
+
 async def test_names_of_one_file_are_one_map(guest: MappedGuest) -> None:
     for name in FILES[:4]:
         guest.add(name, 4096, (0, 4096, 4096, LAST), ino=77)
