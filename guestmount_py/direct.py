@@ -14,6 +14,7 @@ from guestmount_py.extents import FileMap, Piece
 from guestmount_py.log import logger
 from guestmount_py.mapping import GuestMapping
 from guestmount_py.statistics import Statistics
+from rpc.errors import ConnectionLost
 
 
 class DirectPlane:
@@ -22,14 +23,20 @@ class DirectPlane:
     Args:
         readers: of each drive, by serial number; None for one that only the guest may read.
         drive_sizes: bytes of each drive.
+        gone: set when the appliance has died: a mount whose guest is gone answers nothing, not some files still.
 
     Attributes:
         drive_sizes: the same.
     """
 
     def __init__(
-        self, readers: Mapping[str, DiskReader | None], drive_sizes: Mapping[str, int], statistics: Statistics
+        self,
+        readers: Mapping[str, DiskReader | None],
+        drive_sizes: Mapping[str, int],
+        statistics: Statistics,
+        gone: trio.Event,
     ) -> None:
+        self._gone = gone
         self.drive_sizes: Final = drive_sizes
         self._readers = readers
         self._statistics = statistics
@@ -39,8 +46,10 @@ class DirectPlane:
 
         Raises:
             DriveError: an image cannot be read.
-            ConnectionLost: qemu, which reads for us, has gone.
+            ConnectionLost: qemu has gone, whether it reads for us or not.
         """
+        if self._gone.is_set():
+            raise ConnectionLost("the appliance went away")
         pieces = file_map.pieces(offset, count)
         if not all(piece.serial is None or self._readers[piece.serial] for piece in pieces):
             return None
@@ -87,5 +96,5 @@ async def opened_images(
                 logger.info("%s", drive.reason)
                 readers[drive_serial(index)] = drive.reader
             sizes = {drive_serial(at): each.size_bytes for at, each in enumerate(appliance.blocks.drives)}
-            yield Images(DirectPlane(readers, sizes, statistics), mapping)
+            yield Images(DirectPlane(readers, sizes, statistics, appliance.gone), mapping)
         nursery.cancel_scope.cancel()

@@ -53,6 +53,7 @@ class MappedGuest:
     has_reader: bool = True
     daemon: FakeDaemon = field(default_factory=FakeDaemon)
     statistics: Statistics = field(default_factory=Statistics)
+    gone: trio.Event = field(default_factory=trio.Event)
 
     def add(self, name: bytes, size_bytes: int, *extents: Extent, ino: int = 0) -> None:
         """Add a file."""
@@ -89,7 +90,7 @@ class MappedGuest:
             async with fake_guest(self.daemon) as (guest, nursery):
                 inodes = InodeTable(await guest.lstat(b"/", b""), [])
                 readers = {DRIVE: reader if self.has_reader else None}
-                plane = DirectPlane(readers, {DRIVE: self.size_bytes}, self.statistics)
+                plane = DirectPlane(readers, {DRIVE: self.size_bytes}, self.statistics, self.gone)
                 images = Images(plane, GuestMapping(guest._pool))
                 yield guest, inodes, images, nursery
                 inodes.check_invariants()

@@ -161,3 +161,13 @@ async def test_lie_about_a_neighbour_leaves_honest_files_readable(
     assert caught.value.errno == errno.EIO
     assert len(caplog.records) == 2
     assert guest.planes() == {"raw": 100}
+
+
+async def test_appliance_that_died_is_eio_though_the_image_is_still_there(guest: MappedGuest) -> None:
+    guest.add(b"file", 100, (0, 0, 4096, LAST))
+    async with guest.mounted() as operations:
+        await read(operations, b"file")
+        guest.gone.set()
+        with pytest.raises(pyfuse3.FUSEError) as caught:
+            await read(operations, b"file")
+    assert caught.value.errno == errno.EIO

@@ -73,7 +73,7 @@ async def serve(
         if image is not None:
             reader = RawReader(ImageFile(image), int(os.environ["DRIVE_BYTES"]))
             stack.callback(reader.close)
-            plane = DirectPlane({"drive0": reader}, {"drive0": reader.size_bytes}, statistics)
+            plane = DirectPlane({"drive0": reader}, {"drive0": reader.size_bytes}, statistics, trio.Event())
             images = Images(plane, GuestMapping(pool))
         root = await guest.lstat(b"/", b"")
         inodes = InodeTable(root, [])
