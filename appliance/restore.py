@@ -77,7 +77,6 @@ async def ensure_template(
                 if cache.failed_lately(key):
                     raise LaunchError("another process has just failed to make it")
                 cache.prune()
-                log("starting the appliance for the first time")
                 try:
                     await _make(job._replace(drives=()), cache.path(key), key, console, log)
                 except LaunchError:

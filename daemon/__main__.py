@@ -110,7 +110,10 @@ def _fork_worker(port: str, *, verbose: bool) -> int:
 def _end_with(workers: list[int]) -> None:
     """End, and the appliance with us, if a worker died: the host would wait for its answers for ever."""
     for worker in list(workers):
-        ended, status = os.waitpid(worker, os.WNOHANG)
+        try:
+            ended, status = os.waitpid(worker, os.WNOHANG)
+        except ChildProcessError:
+            continue  # another SIGCHLD came meanwhile, and its handler has seen to this one
         if ended:
             workers.remove(worker)
             if status:

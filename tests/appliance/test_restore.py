@@ -1,16 +1,11 @@
 """Machines restored from templates by the real qemu."""
 
 import os
-import shutil
 import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Final
 
 import pytest
 import trio
@@ -18,95 +13,23 @@ import trio
 from appliance import cache, restore
 from appliance import launch as launch_module
 from appliance import template as template_module
-from appliance.config import ApplianceConfig, ApplianceFiles, Drive
-from appliance.launch import launch, prepare_template
-from appliance.packages import package_list
-from appliance.root_image import daemon_sources
-from appliance.running import Appliance, Job
+from appliance.config import ApplianceConfig, ApplianceFiles
+from appliance.launch import prepare_template
 from appliance.state import State, StateMachine
 from appliance.template import finish_template, maker_of, nameless_file, opened_template
 from rpc import procedures
 from rpc.arguments import DeviceArgs, NoArgs
 from rpc.codec import Device, DeviceOrPath
 from rpc.errors import DriveError, LaunchError, LaunchTimeout
-from rpc.procedures.control import DebugArgs
 from rpc.procedures.transfers import DownloadOffsetArgs
-from tests.system.sandbox import REPOSITORY, gone_within
+from tests.appliance.machines import BOOTS, MIB, always_tcg, disk, launched, qemu_after, shell, templates
 
 pytestmark = pytest.mark.appliance
-MIB = 1 << 20
-FIRST_TIME = "starting the appliance for the first time"
-BOOTS = "the appliance could not be restored from its template, so it boots: "
-
-
-@pytest.fixture
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache; launches are given their appliance."""
-    monkeypatch.setenv("LIBGUESTFS_CACHEDIR", str(tmp_path / "cache"))
-    monkeypatch.setenv("LIBGUESTFS_BACKEND_SETTINGS", "force_tcg")
-    monkeypatch.setattr(launch_module, "choose_accelerator", _tcg)
-    directory = cache.cache_directory()
-    cache.make_private(directory)
-    return directory
-
-
-@pytest.fixture
-def template(appliance_files: ApplianceFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy, in a cache of its own, of the template that launches here use."""
-    prepared = trio.run(partial(prepare_template, ApplianceConfig(drives=()), print, files=appliance_files))
-    monkeypatch.setenv("LIBGUESTFS_CACHEDIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(launch_module, "choose_accelerator", _tcg)
-    directory = cache.cache_directory()
-    cache.make_private(directory)
-    subprocess.run(["cp", "-p", "--sparse=always", prepared, directory], check=True)
-    return directory / prepared.name
-
-
-async def _tcg(*_: object) -> str:
-    return "tcg"
-
-
-def _templates(directory: Path) -> list[Path]:
-    return sorted(directory.glob("template-*[0-9a-f]"))
-
-
-def _disk(directory: Path, name: str, size_mib: int) -> Drive:
-    path = directory / f"{name}.img"
-    with path.open("wb") as file:
-        file.truncate(size_mib * MIB)
-    return Drive(path=path)
-
-
-@asynccontextmanager
-async def _launched(
-    files: ApplianceFiles,
-    *drives: Drive,
-    said: list[str] | None = None,
-    machine: StateMachine | None = None,
-    qemu: Path = Path("qemu-system-x86_64"),
-    launch_timeout_s: float = 600.0,
-) -> AsyncIterator[Appliance]:
-    lines: list[str] = [] if said is None else said
-    config = ApplianceConfig(drives=drives, qemu=str(qemu), launch_timeout_s=launch_timeout_s)
-    async with launch(config, files, log=lines.append, console=lambda _: None, machine=machine) as appliance:
-        yield appliance
-
-
-def _qemu(directory: Path, before: str) -> Path:
-    """Write a qemu that does something else first."""
-    qemu = directory / "qemu"
-    qemu.write_text(f'#!/bin/sh\n{before}\nexec qemu-system-x86_64 "$@"\n')
-    qemu.chmod(0o755)
-    return qemu
-
-
-async def _shell(appliance: Appliance, command: str) -> str:
-    return await appliance.channels[0].call(procedures.DEBUG, DebugArgs("sh", [command]))
 
 
 async def test_restored_machine_answers_on_every_channel_and_powers_off(appliance_files: ApplianceFiles) -> None:
     said, machine = list[str](), StateMachine()
-    async with _launched(appliance_files, said=said, machine=machine) as appliance:
+    async with launched(appliance_files, said=said, machine=machine) as appliance:
         assert appliance.restored
         for channel in appliance.channels:
             await channel.call(procedures.PING_DAEMON, NoArgs())
@@ -120,7 +43,7 @@ async def test_transfer_that_stands_still_on_one_channel_keeps_no_other_waiting(
 ) -> None:
     size_bytes = 64 * MIB
     args = DownloadOffsetArgs(DeviceOrPath(b"/dev/sda"), 0, size_bytes)
-    async with _launched(appliance_files, _disk(tmp_path, "disk", 64)) as appliance:
+    async with launched(appliance_files, disk(tmp_path, "disk", 64)) as appliance:
         assert appliance.restored
         first, second, *_ = appliance.channels
         received_bytes = 0
@@ -136,9 +59,9 @@ async def test_transfer_that_stands_still_on_one_channel_keeps_no_other_waiting(
 async def test_two_restores_have_different_random_state_and_the_right_time(appliance_files: ApplianceFiles) -> None:
     seen = []
     for _ in range(2):
-        async with _launched(appliance_files) as appliance:
-            uuids = await _shell(appliance, "for i in 1 2 3 4; do cat /proc/sys/kernel/random/uuid; done")
-            now_s = float(await _shell(appliance, "date +%s.%N"))
+        async with launched(appliance_files) as appliance:
+            uuids = await shell(appliance, "for i in 1 2 3 4; do cat /proc/sys/kernel/random/uuid; done")
+            now_s = float(await shell(appliance, "date +%s.%N"))
             assert abs(now_s - time.time()) < 2
             seen += uuids.split()
     assert len(set(seen)) == 8
@@ -146,8 +69,8 @@ async def test_two_restores_have_different_random_state_and_the_right_time(appli
 
 async def test_drives_of_both_block_sizes_are_in_order(appliance_files: ApplianceFiles, tmp_path: Path) -> None:
     sizes = [(8, None), (3, 512), (5, 4096), (2, 4096)]
-    drives = [replace(_disk(tmp_path, f"{mib}", mib), blocksize_bytes=size) for mib, size in sizes]
-    async with _launched(appliance_files, *drives) as appliance:
+    drives = [replace(disk(tmp_path, f"{mib}", mib), blocksize_bytes=size) for mib, size in sizes]
+    async with launched(appliance_files, *drives) as appliance:
         assert appliance.restored
         channel = appliance.channels[0]
         devices = await channel.call(procedures.LIST_DEVICES, NoArgs())
@@ -161,9 +84,9 @@ async def test_drives_of_both_block_sizes_are_in_order(appliance_files: Applianc
 
 @pytest.mark.parametrize("count", [27, 255])
 async def test_many_drives_are_all_there_in_order(appliance_files: ApplianceFiles, tmp_path: Path, count: int) -> None:
-    drives = [_disk(tmp_path, f"{number}", 1 + number % 7) for number in range(count)]
+    drives = [disk(tmp_path, f"{number}", 1 + number % 7) for number in range(count)]
     said = list[str]()
-    async with _launched(appliance_files, *drives, said=said) as appliance:
+    async with launched(appliance_files, *drives, said=said) as appliance:
         assert said == []
         assert appliance.restored
         channel = appliance.channels[0]
@@ -178,12 +101,12 @@ async def test_drive_that_qemu_refuses_is_a_drive_error_and_the_template_stays(
     appliance_files: ApplianceFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await prepare_template(ApplianceConfig(drives=()), pytest.fail)
-    before = _templates(cache.cache_directory())
+    before = templates(cache.cache_directory())
     monkeypatch.setattr(restore, "drive_node", lambda _drive, _index: {"driver": "qcow2", "node-name": "drive0"})
     with pytest.raises(DriveError, match=r"qemu cannot attach it: blockdev-add: .*file"):
-        async with _launched(appliance_files, _disk(tmp_path, "a", 1)):
+        async with launched(appliance_files, disk(tmp_path, "a", 1)):
             pytest.fail("launched without the drive")
-    assert _templates(cache.cache_directory()) == before
+    assert templates(cache.cache_directory()) == before
 
 
 # A template that does not do
@@ -192,7 +115,7 @@ async def test_drive_that_qemu_refuses_is_a_drive_error_and_the_template_stays(
 async def _boots_instead(files: ApplianceFiles, template: Path) -> str:
     """Insist that the machine boots, that all is as always but for one line, and return the reason in it."""
     said, machine = list[str](), StateMachine()
-    async with _launched(files, said=said, machine=machine) as appliance:
+    async with launched(files, said=said, machine=machine) as appliance:
         assert not appliance.restored
         await appliance.channels[0].call(procedures.PING_DAEMON, NoArgs())
     assert machine.history == [State.CONFIG, State.LAUNCHING, State.READY, State.CONFIG]
@@ -203,7 +126,7 @@ async def _boots_instead(files: ApplianceFiles, template: Path) -> str:
 
 
 async def test_template_is_used_from_any_cache(appliance_files: ApplianceFiles, template: Path) -> None:
-    async with _launched(appliance_files) as appliance:
+    async with launched(appliance_files) as appliance:
         assert appliance.restored
     assert template.exists()
 
@@ -211,7 +134,7 @@ async def test_template_is_used_from_any_cache(appliance_files: ApplianceFiles, 
 async def test_truncated_template_falls_back(appliance_files: ApplianceFiles, template: Path) -> None:
     os.truncate(template, 300 * MIB)
     assert await _boots_instead(appliance_files, template) == "it was cut short"
-    async with _launched(appliance_files) as appliance:
+    async with launched(appliance_files) as appliance:
         assert appliance.restored
 
 
@@ -239,10 +162,10 @@ async def test_state_that_qemu_does_not_know_falls_back_with_qemus_words(
         finish_template(file, template, key, 512 * MIB, good.maker)
     assert "migration" in await _boots_instead(appliance_files, template)
     said = list[str]()
-    async with _launched(appliance_files, said=said) as appliance:
+    async with launched(appliance_files, said=said) as appliance:
         assert not appliance.restored
     assert said == ["the appliance boots: restoring it failed within the last hour"]
-    assert _templates(template.parent) == []
+    assert templates(template.parent) == []
 
 
 async def test_template_of_another_qemu_falls_back(appliance_files: ApplianceFiles, template: Path) -> None:
@@ -256,26 +179,26 @@ async def test_template_of_another_qemu_falls_back(appliance_files: ApplianceFil
 async def test_qemu_that_hangs_while_it_restores_falls_back(
     appliance_files: ApplianceFiles, own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    qemu = _qemu(tmp_path, 'case "$*" in *-incoming*) exec sleep 1000;; esac')
+    qemu = qemu_after(tmp_path, 'case "$*" in *-incoming*) exec sleep 1000;; esac')
     monkeypatch.setattr(launch_module, "_RESTORE_S", 1.0)
     said = list[str]()
-    async with _launched(appliance_files, said=said, qemu=qemu) as appliance:
+    async with launched(appliance_files, said=said, qemu=qemu) as appliance:
         assert not appliance.restored
-    assert [line.partition(BOOTS)[2].partition(":")[0] for line in said] == ["", "qemu did not restore it in time"]
-    assert _templates(own_cache) == []
+    assert [line.partition(BOOTS)[2].partition(":")[0] for line in said] == ["qemu did not restore it in time"]
+    assert templates(own_cache) == []
     assert [path.name.partition("-")[0] for path in sorted(own_cache.iterdir())] == ["failed", "lock"]
 
 
 async def test_launch_that_fails_altogether_blames_no_template(appliance_files: ApplianceFiles, template: Path) -> None:
     with pytest.raises(LaunchTimeout):
-        async with _launched(appliance_files, launch_timeout_s=0.01):
+        async with launched(appliance_files, launch_timeout_s=0.01):
             pytest.fail("launched at once")
     assert [path.name for path in template.parent.iterdir()] == [template.name]
 
 
 async def test_time_that_the_user_gives_bounds_making_too(appliance_files: ApplianceFiles, own_cache: Path) -> None:
     with trio.fail_after(8), pytest.raises(LaunchTimeout):
-        async with _launched(appliance_files, launch_timeout_s=1.0):
+        async with launched(appliance_files, launch_timeout_s=1.0):
             pytest.fail("launched in a second, without a template")
     assert [path.name for path in own_cache.iterdir()] == ["lock-template"]
 
@@ -294,16 +217,16 @@ async def test_kernel_that_does_not_boot_is_a_launch_error_as_ever(
     (tmp_path / "kernel").write_bytes(b"\x7fELF" + bytes(60))
     said = list[str]()
     with pytest.raises(LaunchError, match=r"qemu ended with status 1: .*kernel"):
-        async with _launched(replace(appliance_files, kernel=tmp_path / "kernel"), said=said):
+        async with launched(replace(appliance_files, kernel=tmp_path / "kernel"), said=said):
             pytest.fail("launched without a kernel")
-    assert [line.partition(":")[0] for line in said] == [FIRST_TIME, BOOTS.partition(":")[0]]
-    assert _templates(own_cache) == []
+    assert [line.partition(":")[0] for line in said] == [BOOTS.partition(":")[0]]
+    assert templates(own_cache) == []
 
 
 async def test_cancelled_restore_leaves_nothing(appliance_files: ApplianceFiles, template: Path) -> None:
     machine = StateMachine()
     with trio.move_on_after(0.1) as scope:
-        async with _launched(appliance_files, machine=machine):
+        async with launched(appliance_files, machine=machine):
             await trio.sleep_forever()
     assert scope.cancelled_caught
     assert machine.state is State.CONFIG
@@ -338,13 +261,13 @@ async def test_cache_that_cannot_be_used_means_booting(
     appliance_files: ApplianceFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Path], None]
 ) -> None:
     monkeypatch.setenv("LIBGUESTFS_CACHEDIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(launch_module, "choose_accelerator", _tcg)
+    monkeypatch.setattr(launch_module, "choose_accelerator", always_tcg)
     place = cache.cache_directory()
     place.parent.mkdir()
     spoil(place)
     said = list[str]()
     try:
-        async with _launched(appliance_files, said=said) as appliance:
+        async with launched(appliance_files, said=said) as appliance:
             assert not appliance.restored
         assert said[-1].startswith(BOOTS)
         left = [] if place.is_file() else [path.name for path in place.iterdir()]
@@ -353,122 +276,3 @@ async def test_cache_that_cannot_be_used_means_booting(
     finally:
         if place.is_mount():
             await trio.run_process(["umount", place])
-
-
-# Making one
-
-
-async def test_cancelled_making_leaves_nothing(appliance_files: ApplianceFiles, own_cache: Path) -> None:
-    with trio.move_on_after(1.5) as scope:
-        async with _launched(appliance_files):
-            pytest.fail("launched in a second, without a template")
-    assert scope.cancelled_caught
-    assert [path.name for path in own_cache.iterdir()] == ["lock-template"]
-    found = await trio.run_process(["pgrep", "-P", str(os.getpid()), "qemu"], capture_stdout=True, check=False)
-    assert not found.stdout
-
-
-async def test_makers_that_wait_do_not_fail_once_more(
-    appliance_files: ApplianceFiles, own_cache: Path, tmp_path: Path
-) -> None:
-    count = f'case "$*" in *share=on*) echo $$ >>{tmp_path}/starts; sleep 1; exit 1;; esac'
-    qemu = _qemu(tmp_path, count)
-
-    async def launch_one() -> None:
-        async with _launched(appliance_files, qemu=qemu) as appliance:
-            assert not appliance.restored
-
-    async with trio.open_nursery() as nursery:
-        for _ in range(3):
-            nursery.start_soon(launch_one)
-    assert len(_starts(tmp_path)) == 1
-
-
-async def test_concurrent_first_launches_make_one(
-    appliance_files: ApplianceFiles, own_cache: Path, tmp_path: Path
-) -> None:
-    qemu = _qemu(tmp_path, f'case "$*" in *share=on*) echo $$ >>{tmp_path}/starts;; esac')
-
-    async def launch_one(index: int) -> None:
-        async with _launched(appliance_files, _disk(tmp_path, f"disk-{index}", 1), qemu=qemu) as appliance:
-            assert appliance.restored
-
-    async with trio.open_nursery() as nursery:
-        for index in range(3):
-            nursery.start_soon(launch_one, index)
-    assert len(_starts(tmp_path)) == 1
-    assert len(_templates(own_cache)) == 1
-
-
-@pytest.fixture
-def making(appliance_files: ApplianceFiles, own_cache: Path, tmp_path: Path) -> dict[str, str]:
-    """An environment in which ``python -m appliance template`` has none yet; qemu's starts are counted."""
-    qemu = _qemu(tmp_path, f"echo $$ >>{tmp_path}/starts")
-    appliance = str(appliance_files.root.parent)
-    return {**os.environ, "LIBGUESTFS_PATH": appliance, "LIBGUESTFS_HV": str(qemu)}
-
-
-MAKE: Final = (sys.executable, "-m", "appliance", "template")
-
-
-def _make(environment: dict[str, str]) -> "subprocess.Popen[str]":
-    return subprocess.Popen(MAKE, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, text=True)
-
-
-def _starts(tmp_path: Path) -> list[int]:
-    with suppress(FileNotFoundError):
-        return [int(line) for line in (tmp_path / "starts").read_text().splitlines()]
-    return []
-
-
-def test_concurrent_makers_make_one(making: dict[str, str], own_cache: Path, tmp_path: Path) -> None:
-    with _make(making) as first, _make(making) as second, _make(making) as third:
-        paths = {maker.communicate(timeout=200)[0] for maker in (first, second, third)}
-    assert paths == {f"{path}\n" for path in _templates(own_cache)}
-    assert len(paths) == 1
-    assert len(_starts(tmp_path)) == 1
-
-
-def test_killed_maker_leaves_nothing_and_the_next_one_makes_it(
-    making: dict[str, str], own_cache: Path, tmp_path: Path
-) -> None:
-    with _make(making) as maker:
-        while not _starts(tmp_path):
-            time.sleep(0.05)
-        time.sleep(1)
-        maker.kill()
-    assert gone_within(_starts(tmp_path), 10)
-    assert [path.name for path in own_cache.iterdir()] == ["lock-template"]
-    with _make(making) as maker:
-        assert maker.communicate(timeout=200)[0]
-    assert len(_templates(own_cache)) == 1
-
-
-def test_one_byte_of_daemon_code_makes_another_template(
-    appliance_files: ApplianceFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The daemon's code is part of the appliance's name, and the appliance of the template's."""
-    packages = package_list()
-    before = cache.content_key(packages)
-    sources = {name: Path(shutil.copytree(path, tmp_path / name)) for name, path in daemon_sources().items()}
-    monkeypatch.setattr(cache, "daemon_sources", lambda: sources)
-    assert cache.content_key(packages) == before
-    with (sources["daemon"] / "stat.py").open("a") as file:
-        file.write("\n")
-    after = cache.content_key(packages)
-    assert after != before
-    other = appliance_files.root.parent.with_name(f"appliance-{after}")
-    elsewhere = Path(shutil.copytree(appliance_files.root.parent, tmp_path / other.name, copy_function=os.link))
-    files = replace(appliance_files, kernel=elsewhere / "kernel", initrd=elsewhere / "initrd", root=elsewhere / "root")
-    keys = {restore.job_key(Job(ApplianceConfig(drives=()), each, "tcg", "uuid")) for each in (files, appliance_files)}
-    assert len(keys) == 2
-
-
-def test_appliance_of_others_is_never_restored(appliance_files: ApplianceFiles, tmp_path: Path) -> None:
-    for name in ("kernel", "initrd", "root"):
-        (tmp_path / name).touch()
-    (tmp_path / "README.fixed").write_text("This is the fixed appliance.\n")
-    found = cache.files_in(tmp_path)
-    assert found is not None
-    assert not found.resumable
-    assert appliance_files.resumable

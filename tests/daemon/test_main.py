@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from daemon import ports
+from daemon.__main__ import _end_with
 from rpc import constants
 from rpc.arguments import NoArgs
 from rpc.constants import SAVE_WORD
@@ -138,3 +139,14 @@ def test_ports_are_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     (tmp_path / "vport1p2/name").write_text("other\n")
     with pytest.raises(FileNotFoundError, match=re.escape(constants.CHANNEL_NAME)):
         ports.find_ports()
+
+
+def test_worker_that_a_later_signal_has_seen_to_is_passed_over() -> None:
+    """A SIGCHLD that comes while another is handled reaps what the first was about to."""
+    worker = os.fork()
+    if not worker:
+        os._exit(0)
+    os.waitpid(worker, 0)
+    workers = [worker]
+    _end_with(workers)
+    assert workers == [worker]

@@ -204,10 +204,10 @@ async def test_two_handles_tell_their_own_events_and_do_not_meet(drive: Path, tm
         await one.kill_subprocess()
         assert await other.blockdev_getsize64("/dev/sda") == MIB
         await other.shutdown()
-    assert {event.text for event in said} <= {"starting the appliance for the first time"}  # a verbose one
+    assert all("for the first time" in event.text for event in said)  # one may wait for the other's template
     assert b"guestfsd ended with status 0" in consoles[1]
     assert b"guestfsd ended" not in consoles[0]
-    assert b"Linux version" in consoles[0]
+    assert b"QEMU HARDDISK" in consoles[0]
 
 
 def test_launch_timeout_leaves_nothing_and_a_longer_one_works(drive: Path) -> None:

@@ -133,7 +133,7 @@ def modes(stage: Stage) -> Iterator[str]:
         yield asked(library, "umask", 0o022)
 
 
-@script("archives in and out, with every optional argument")
+@script("archives in and out, with their optional arguments (compression: in tests/daemon)")
 def archives(stage: Stage) -> Iterator[str]:
     back = stage.directory / "back.tar"
     with stage.filesystem() as library:
