@@ -1,0 +1,116 @@
+"""Every test of this directory runs on the kernel's own filesystems, which proves the test, and then on ours."""
+
+import itertools
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.posix.actor import Actor
+from tests.posix.worlds import (
+    FILESYSTEMS,
+    KERNELS,
+    OURS,
+    check_filesystems,
+    make_disk,
+    mounted_by_kernel,
+    mounted_by_us,
+)
+
+_numbers = itertools.count()
+ALICE, BOB, FRIENDS = 1000, 1001, 2000
+
+
+@contextmanager
+def open_world(kind: str, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """Make a disk, mount it, and have it checked when all is done; yields the root of the mount."""
+    with tempfile.TemporaryDirectory(prefix="guestmount-posix-", dir="/var/tmp") as name:
+        Path(name).chmod(0o755)
+        image = make_disk(Path(name) / "disk.img")
+        if kind == KERNELS:
+            with mounted_by_kernel(image) as root:
+                yield root
+        else:
+            with mounted_by_us(image, request.getfixturevalue("appliance_directory")) as root:
+                yield root
+        check_filesystems(image)
+
+
+@pytest.fixture(scope="session")
+def appliance_directory(request: pytest.FixtureRequest) -> Path:
+    """Say where the appliance is."""
+    kernel: Path = request.getfixturevalue("appliance_files").kernel
+    return kernel.parent
+
+
+@pytest.fixture(scope="session")
+def kernels_world(request: pytest.FixtureRequest) -> Iterator[Path]:
+    """The reference, mounted once."""
+    with open_world(KERNELS, request) as root:
+        yield root
+
+
+@pytest.fixture(scope="session")
+def our_world(request: pytest.FixtureRequest) -> Iterator[Path]:
+    """Ours, mounted once."""
+    with open_world(OURS, request) as root:
+        yield root
+
+
+@pytest.fixture(
+    scope="session",
+    params=[
+        pytest.param(KERNELS, marks=pytest.mark.root),
+        pytest.param(OURS, marks=[pytest.mark.appliance, pytest.mark.fuse, pytest.mark.root]),
+    ],
+)
+def world(request: pytest.FixtureRequest) -> Path:
+    """Return the root of each world in turn."""
+    root: Path = request.getfixturevalue("kernels_world" if request.param == KERNELS else "our_world")
+    return root
+
+
+@pytest.fixture(scope="session", params=FILESYSTEMS)
+def filesystem(request: pytest.FixtureRequest) -> str:
+    """Name each filesystem in turn."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def place(world: Path, filesystem: str) -> Path:
+    """Make a new directory to work in, where everybody may write."""
+    return new_place(world / filesystem)
+
+
+def new_place(parent: Path) -> Path:
+    """Make a new directory in which everybody may write."""
+    directory = parent / f"place-{next(_numbers)}"
+    directory.mkdir()
+    directory.chmod(0o777)
+    return directory
+
+
+@pytest.fixture(autouse=True)
+def plain_umask() -> Iterator[None]:
+    """Have modes come out as on most machines."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+@pytest.fixture(scope="session")
+def alice() -> Iterator[Actor]:
+    """A user, with a group of her own and one that she shares with Bob."""
+    with Actor(ALICE, ALICE, (FRIENDS,)) as actor:
+        yield actor
+
+
+@pytest.fixture(scope="session")
+def bob() -> Iterator[Actor]:
+    """Another user."""
+    with Actor(BOB, BOB, (FRIENDS,)) as actor:
+        yield actor
