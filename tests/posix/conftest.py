@@ -67,10 +67,22 @@ def our_world(request: pytest.FixtureRequest) -> Iterator[Path]:
         pytest.param(OURS, marks=[pytest.mark.appliance, pytest.mark.fuse, pytest.mark.root]),
     ],
 )
-def world(request: pytest.FixtureRequest) -> Path:
+def world_kind(request: pytest.FixtureRequest) -> str:
+    """Name each world in turn."""
+    kind: str = request.param
+    return kind
+
+
+@pytest.fixture(scope="session")
+def world(world_kind: str, request: pytest.FixtureRequest) -> Path:
     """Return the root of each world in turn."""
-    root: Path = request.getfixturevalue("kernels_world" if request.param == KERNELS else "our_world")
+    root: Path = request.getfixturevalue("kernels_world" if world_kind == KERNELS else "our_world")
     return root
+
+
+def share(count: int, world_kind: str) -> int:
+    """Return how often to try what needs many tries: the kernel's own filesystems only prove the test."""
+    return count if world_kind == OURS else count // 10
 
 
 @pytest.fixture(scope="session", params=FILESYSTEMS)

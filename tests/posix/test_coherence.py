@@ -1,0 +1,94 @@
+"""Whoever looks, by whatever name, sees what was done last: as on a local filesystem."""
+
+import os
+import random
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.posix.actor import Actor
+from tests.posix.conftest import new_place, share
+from tests.posix.interleavings import interleave
+from tests.posix.twin import Twin
+
+INTERLEAVINGS: Final = {"ext4": 1000, "xfs": 200, "btrfs": 200}
+
+
+@pytest.fixture(scope="module")
+def processes() -> Iterator[list[Actor]]:
+    """Start processes that take turns."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(Actor()) for _ in range(3)]
+
+
+def test_random_interleavings(
+    kernels_world: Path, place: Path, world_kind: str, filesystem: str, processes: list[Actor]
+) -> None:
+    reference = new_place(kernels_world / filesystem)
+    for _ in range(share(INTERLEAVINGS[filesystem], world_kind)):
+        seed = random.SystemRandom().randrange(1 << 32)
+        twin = Twin(new_place(reference), new_place(place), processes)
+        twin.history.append(f"seed {seed}")
+        interleave(twin, seed)
+
+
+def test_two_names_of_one_file_are_one_file_for_all(place: Path, processes: list[Actor]) -> None:
+    first, second, third = processes
+    for actor in processes:
+        actor.call(os.chdir, place)
+    (place / "name").write_bytes(b"0" * 10_000)
+    os.link(place / "name", place / "other")
+    writer = first.call(os.open, "name", os.O_RDWR)
+    reader = second.call(os.open, "other", os.O_RDONLY)
+    for step in range(1, 30):
+        first.call(os.pwrite, writer, b"%d" % (step % 10) * 5000, step * 100)
+        assert second.call(os.pread, reader, 5000, step * 100) == b"%d" % (step % 10) * 5000
+        assert second.call(os.fstat, reader).st_size == third.call(os.lstat, "name").st_size
+    third.call(os.truncate, "other", 7)
+    assert first.call(os.fstat, writer).st_size == 7
+    third.call(os.chmod, "other", 0o604)
+    assert second.call(os.lstat, "name").st_mode & 0o777 == 0o604
+    third.call(os.unlink, "name")
+    assert second.call(os.fstat, reader).st_nlink == first.call(os.lstat, "other").st_nlink == 1
+    first.call(os.pwrite, writer, b"still", 0)
+    assert second.call(os.pread, reader, 9, 0) == b"still00"
+    first.call(os.close, writer)
+    second.call(os.close, reader)
+
+
+def test_directory_renamed_over_and_over_with_open_files_below(place: Path, processes: list[Actor]) -> None:
+    first, second, third = processes
+    for actor in processes:
+        actor.call(os.chdir, place)
+    (place / "start/below").mkdir(parents=True)
+    (place / "start/below/file").write_bytes(b"")
+    writer = first.call(os.open, "start/below/file", os.O_RDWR | os.O_APPEND)
+    second.call(os.chdir, place / "start/below")
+    name = "start"
+    for step in range(30):
+        third.call(os.rename, name, f"name-{step}")
+        name = f"name-{step}"
+        first.call(os.write, writer, b"%02d" % step)
+        assert third.call(Path(f"{name}/below/file").read_bytes).endswith(b"%02d" % step)
+        assert second.call(os.stat, "file").st_size == 2 * (step + 1)
+        assert second.call(os.listdir, "../..") == [name]
+        assert not (place / f"name-{step - 1}").exists()
+    first.call(os.close, writer)
+
+
+def test_file_that_is_replaced_while_it_is_read(place: Path, processes: list[Actor]) -> None:
+    for actor in processes:
+        actor.call(os.chdir, place)
+    (place / "file").write_bytes(b"\0" * 300_000)
+    for step in range(1, 20):
+        reader = processes[0].call(os.open, "file", os.O_RDONLY)
+        half = processes[0].call(os.read, reader, 150_000)
+        (place / "new").write_bytes(bytes([step]) * (300_000 + step))
+        processes[1].call(os.rename, "new", "file")
+        assert half + processes[0].call(os.read, reader, 400_000) == bytes([step - 1]) * (300_000 + step - 1)
+        assert processes[2].call(Path("file").read_bytes) == bytes([step]) * (300_000 + step)
+        assert processes[0].call(os.fstat, reader).st_nlink == 0
+        processes[0].call(os.close, reader)
