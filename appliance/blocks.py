@@ -13,9 +13,25 @@ from appliance.control import Control
 from appliance.drives import CheckedDrive
 from appliance.qemu_args import node_name
 from appliance.qmp import QmpError
+from rpc.constants import MAILBOX_SERIAL
 from rpc.errors import ConnectionLost, DriveError
 
 _BACKLOG: Final = 16
+_MAILBOX_FDSET: Final = 1000
+MAILBOX_NODE: Final = {
+    "driver": "raw",
+    "node-name": MAILBOX_SERIAL,
+    "file": {"driver": "file", "filename": f"/dev/fdset/{_MAILBOX_FDSET}", "locking": "off"},
+    "cache": {"no-flush": True},
+}
+MAILBOX_DEVICE: Final = {
+    "driver": "scsi-hd",
+    "bus": "scsi.0",
+    "drive": MAILBOX_SERIAL,
+    "scsi-id": 255,
+    "serial": MAILBOX_SERIAL,
+}
+"""Behind all drives, which have lower numbers."""
 
 
 class Blocks:
@@ -52,6 +68,16 @@ class Blocks:
             return any(counts) or bool(node["parent"]["stats"]["wr_highest_offset"])
         except (KeyError, TypeError, ValueError, AttributeError) as exc:
             raise DriveError(f"qemu does not tell whether {name} was written to") from exc
+
+    async def add_mailbox(self, descriptor: int) -> None:
+        """Add a disk to the running machine that is a file of ours; the daemon knows it by its serial number.
+
+        Raises:
+            DriveError: qemu refuses; ConnectionLost: it has gone.
+        """
+        await self._execute("add-fd", {"fdset-id": _MAILBOX_FDSET}, fd=descriptor)
+        await self._execute("blockdev-add", MAILBOX_NODE)
+        await self._execute("device_add", MAILBOX_DEVICE)
 
     async def connect(self, index: int) -> trio.SocketStream:
         """Return a new connection to qemu's NBD server, which exports the drive as the guest sees it.

@@ -21,9 +21,10 @@ LUKS2_MEMORY_MIB: Final = 1536
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drive:
-    """One image to attach, read-only.
+    """One image to attach.
 
     Attributes:
+        writable: the guest writes to the image itself; otherwise the image is only read.
         format: what the user says it is; None means: find out, and trust nothing the image says of other files.
         blocksize_bytes: sector size shown to the guest, 512 or 4096; None for qemu's default.
     """
@@ -31,6 +32,7 @@ class Drive:
     path: Path
     format: str | None = None
     blocksize_bytes: int | None = None
+    writable: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

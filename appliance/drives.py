@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from appliance.config import Drive
+from appliance.image_use import check_writable
 from appliance.process import ProgramFailed, run_program
 from appliance.qcow2 import DISK_MAX_BYTES, MAGIC, check_complete, empty_image, read_header
 from rpc.errors import DriveError
@@ -30,6 +31,7 @@ class CheckedDrive:
         may_chain: the user named the format, so files that the image names may be opened.
         size_bytes: size of the disk that the guest sees.
         is_block_device: it is no file but a device of the host's, which qemu opens by another driver.
+        writable: the guest writes to it.
     """
 
     path: Path
@@ -38,6 +40,7 @@ class CheckedDrive:
     size_bytes: int
     blocksize_bytes: int | None
     is_block_device: bool = False
+    writable: bool = False
 
 
 async def check_drive(drive: Drive) -> CheckedDrive:
@@ -51,6 +54,8 @@ async def check_drive(drive: Drive) -> CheckedDrive:
     if not os.fsencode(path).decode("utf-8", "ignore") == str(path):
         raise DriveError(f"{path}: qemu takes only UTF-8 names: give the image a symlink with such a name")
     _check_readable(path)
+    if drive.writable:
+        check_writable(path)
     if drive.format is not None and drive.format not in FORMATS:
         raise DriveError(f"{drive.path}: unknown format {drive.format}: known are {', '.join(FORMATS)}")
     kind = drive.format or _guess(path)
@@ -63,7 +68,13 @@ async def check_drive(drive: Drive) -> CheckedDrive:
     if size_bytes > DISK_MAX_BYTES:
         raise DriveError(f"{path}: claims a disk of {size_bytes} bytes, which qemu has no overlay for: is it damaged?")
     return CheckedDrive(
-        path, kind, drive.format is not None, size_bytes, drive.blocksize_bytes, is_block_device=path.is_block_device()
+        path,
+        kind,
+        drive.format is not None,
+        size_bytes,
+        drive.blocksize_bytes,
+        is_block_device=path.is_block_device(),
+        writable=drive.writable,
     )
 
 

@@ -77,7 +77,10 @@ async def _brought_up(
     accelerator = await choose_accelerator(config, files, log)
     deadline = trio.current_time() + config.launch_timeout_s
     with ExitStack() as overlays:  # qemu inherits them
-        fds = [overlays.enter_context(make_overlay(drive, config.temporary)).fileno() for drive in drives]
+        fds = [
+            None if drive.writable else overlays.enter_context(make_overlay(drive, config.temporary)).fileno()
+            for drive in drives
+        ]
         job = Job(config, files, accelerator, root_uuid(files.root), list(zip(drives, fds, strict=True)))
         attempt = _Attempt(job, log, console, deadline)
         if config.template and files.resumable:

@@ -42,7 +42,7 @@ def qemu_arguments(
     root_uuid: str,
     channel_fds: Sequence[int],
     control_fd: int,
-    drives: Sequence[tuple[CheckedDrive, int]],
+    drives: Sequence[tuple[CheckedDrive, int | None]],
     template: TemplateFds | None = None,
 ) -> list[str]:
     """Return the arguments behind the program's name.
@@ -57,7 +57,7 @@ def qemu_arguments(
         root_uuid: of the root's filesystem.
         channel_fds: inherited sockets, one for each channel.
         control_fd: inherited socket of the control channel (QMP).
-        drives: each with the inherited descriptor of its overlay.
+        drives: each with the inherited descriptor of its overlay, if it has one.
         template: what it is saved to or restored from.
     """
     restored = template is not None and template.state is not None
@@ -76,8 +76,8 @@ def qemu_arguments(
         *("-device", "virtio-scsi-pci,id=scsi"),
     ]
     for index, (drive, overlay_fd) in enumerate(drives):
-        fdset = _FIRST_FDSET + index
-        arguments += ["-add-fd", f"fd={overlay_fd},set={fdset}"]
+        if overlay_fd is not None:
+            arguments += ["-add-fd", f"fd={overlay_fd},set={_FIRST_FDSET + index}"]
         if not restored:
             arguments += ["-blockdev", _json(drive_node(drive, index)), "-device", _json(disk_device(drive, index))]
     arguments += ["-device", "virtio-serial-pci,max_ports=31"]
@@ -121,7 +121,12 @@ def _root_drive(files: ApplianceFiles) -> str:
 
 
 def drive_node(drive: CheckedDrive, index: int) -> dict[str, Any]:
-    """Return a writable overlay over the image, which itself is only read and may be in use elsewhere."""
+    """Return a writable overlay over the image, which itself is only read and may be in use elsewhere.
+
+    If the guest writes to the image, return that: then qemu locks it.
+    """
+    if drive.writable:
+        return _written_node(drive, index)
     base: dict[str, Any] = {
         "driver": drive.format,
         "read-only": True,
@@ -137,6 +142,18 @@ def drive_node(drive: CheckedDrive, index: int) -> dict[str, Any]:
         "backing": base,
         "discard": "unmap",
     }
+
+
+def _written_node(drive: CheckedDrive, index: int) -> dict[str, Any]:
+    node: dict[str, Any] = {
+        "driver": drive.format,
+        "node-name": node_name(index),
+        "file": {**_protocol_node(drive), "locking": "on"},
+        "discard": "unmap",
+    }
+    if drive.format in ("qcow2", "qcow", "qed", "vmdk") and not drive.may_chain:
+        node["backing"] = None
+    return node
 
 
 def _protocol_node(drive: CheckedDrive) -> dict[str, Any]:

@@ -32,14 +32,14 @@ class Job(NamedTuple):
     """What is to be started.
 
     Attributes:
-        drives: each with the descriptor of its overlay.
+        drives: each with the descriptor of its overlay, None if the guest writes to the image.
     """
 
     config: ApplianceConfig
     files: ApplianceFiles
     accelerator: str
     root_uuid: str
-    drives: Sequence[tuple[CheckedDrive, int]] = ()
+    drives: Sequence[tuple[CheckedDrive, int | None]] = ()
 
 
 class TemplateFiles(NamedTuple):
@@ -160,7 +160,7 @@ async def start_qemu(
             drives=job.drives,
             template=fds,
         )
-        descriptors = [*channel_fds, control_fd, *(overlay for _, overlay in job.drives)]
+        descriptors = [*channel_fds, control_fd, *(overlay for _, overlay in job.drives if overlay is not None)]
         descriptors += [number for number in fds or () if number is not None]
         output, console_write = os.pipe2(os.O_CLOEXEC)
         inherited.callback(os.close, console_write)

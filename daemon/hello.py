@@ -8,7 +8,7 @@ from rpc import constants, procedures
 from rpc.procedures.extensions import HelloArgs
 from rpc.types import Hello
 
-_EXTENSIONS: Final = ["device_map", "list_directory", "map_files", "read_files", "resume", "walk"]
+_EXTENSIONS: Final = ["device_map", "list_directory", "map_files", "read_files", "resume", "walk", "write"]
 
 
 @handles(procedures.HELLO)

@@ -44,7 +44,8 @@ def stat_fields(info: os.stat_result) -> tuple[int, ...]:
     )
 
 
-def _statns(info: os.stat_result) -> Statns:
+def statns_of(info: os.stat_result) -> Statns:
+    """Return a stat result as it goes over the wire."""
     return Statns._make((*stat_fields(info), *_SPARE))
 
 
@@ -52,14 +53,14 @@ def _statns(info: os.stat_result) -> Statns:
 def lstatns(session: Session, args: PathArgs) -> Statns:
     """Return the attributes of a file; a link is not followed."""
     with session.sysroot:
-        return _statns(os.lstat(args.path))
+        return statns_of(os.lstat(args.path))
 
 
 @handles(procedures.STATNS)
 def statns(session: Session, args: PathArgs) -> Statns:
     """Return the attributes of a file; links are followed."""
     with session.sysroot:
-        return _statns(os.stat(args.path))
+        return statns_of(os.stat(args.path))
 
 
 @handles(procedures.INTERNAL_LSTATNSLIST)
@@ -72,7 +73,7 @@ def internal_lstatnslist(session: Session, args: PathNamesArgs) -> list[Statns]:
 
 def _lstat_or_mark(name: bytes) -> Statns:
     try:
-        return _statns(os.lstat(name))
+        return statns_of(os.lstat(name))
     except OSError:
         return _UNREADABLE
 

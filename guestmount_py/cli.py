@@ -12,7 +12,8 @@ from guestmount_py.config import BLOCKSIZES, DEFAULT_CACHE_MIB, MIN_CACHE_MIB, P
 from rpc.errors import GuestmountError, UsageError
 
 _EPILOG: Final = """\
-The mount is read-only. The program returns when the mount is ready; 'guestunmount-py DIRECTORY' ends it.
+The mount is read-only unless --rw is given. The program returns when the mount is ready; 'guestunmount-py DIRECTORY'
+ends it.
 
 Exit status: 0 the mount is ready (with --no-fork: it was unmounted), 1 something failed, 2 the command line was wrong.
 Every failure is one line on standard error: what failed, on what, what to do.
@@ -32,7 +33,6 @@ _LATER: Final = {
     "--keys-from-stdin": "encrypted disks",
     "--echo-keys": "encrypted disks",
     "--live": "live access",
-    "--rw": "writing",
 }
 
 
@@ -80,7 +80,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--format", metavar="FORMAT", nargs="?", default=None, help="format of the images that follow; = alone: detect")
     add("--blocksize", metavar="512|4096", nargs="?", type=int, choices=BLOCKSIZES, help="sector size of what follows")
     add("-m", "--mount", metavar="DEV", action="append", default=[], help="mount DEV[:MOUNTPOINT[:OPTIONS[:FSTYPE]]]")
-    add("-r", "--ro", action="store_true", help="mount read-only (the default, and the only way so far)")
+    add("-r", "--ro", action="store_true", help="mount read-only (the default)")
+    add("-w", "--rw", action="store_true", help="mount for writing: what is written goes to the image")
     add("-o", "--option", metavar="OPTION", action="append", default=[], help="FUSE option, see --fuse-help")
     add("--dir-cache-timeout", metavar="N", type=int, help="accepted and ignored: a read-only mount never changes")
     add("--no-fork", action="store_true", help="stay in the foreground")
@@ -110,7 +111,6 @@ def build_parser() -> argparse.ArgumentParser:
     add("-c", "--connect", action=_Later, metavar="URI", help="not supported yet")
     add("-d", "--domain", action=_Later, metavar="NAME", help="not supported yet")
     add("-i", "--inspector", action=_Later, nargs=0, help="not supported yet")
-    add("-w", "--rw", action=_Later, nargs=0, help="not supported yet")
     add("--key", action=_Later, metavar="SELECTOR", help="not supported yet")
     for name in ("--keys-from-stdin", "--echo-keys", "--live"):
         add(name, action=_Later, nargs=0, help="not supported yet")
@@ -136,10 +136,16 @@ def parse(arguments: Sequence[str]) -> MountConfig:
         raise UsageError("no directory to mount on: give one as the last argument")
     if options.cache_mib < MIN_CACHE_MIB:
         raise UsageError(f"--cache-mib {options.cache_mib}: too little to work with: give at least {MIN_CACHE_MIB}")
+    if options.rw and options.ro:
+        raise UsageError("--ro and --rw: give one of them")
     fuse_options = tuple(word for text in options.option for word in text.split(",") if word)
     for word in fuse_options:
-        if word == "rw" or not word.isascii():
-            raise UsageError(f"-o {word}: {'writing: not supported yet' if word == 'rw' else 'not an option of FUSE'}")
+        if not word.isascii():
+            raise UsageError(f"-o {word}: not an option of FUSE")
+        if word == ("ro" if options.rw else "rw"):
+            raise UsageError(
+                f"-o {word}: {'--rw was given' if options.rw else '--rw mounts for writing'}: leave it out"
+            )
     return MountConfig(
         drives=options.drives,
         mounts=tuple(GuestMount.parse(text) for text in options.mount),
@@ -154,6 +160,7 @@ def parse(arguments: Sequence[str]) -> MountConfig:
         stats=options.stats,
         plane=options.plane,
         cache_mib=options.cache_mib,
+        writable=options.rw,
     )
 
 

@@ -41,6 +41,14 @@ class GuestMount:
         return cls(device, mountpoint.encode("utf-8", "surrogateescape"), options, fstype)
 
     @property
+    def writing_options(self) -> str:
+        """Return the mount options of one that is written to; access times stay as they are unless asked for."""
+        words = [word for word in self.options.split(",") if word]
+        if not {"atime", "noatime", "relatime", "strictatime"}.intersection(words):
+            words.append("noatime")
+        return ",".join(words)
+
+    @property
     def read_only_options(self) -> str:
         """Return the mount options with ``ro`` among them and without ``rw``, which would win if it came later."""
         words = [word for word in self.options.split(",") if word not in ("", "rw")]
@@ -59,6 +67,7 @@ class MountConfig:
         stats: where the statistics are written.
         plane: how files' bytes are read.
         cache_mib: what listings, maps and contents may take together.
+        writable: the guest's filesystems can be written to.
     """
 
     drives: tuple[Drive, ...]
@@ -74,3 +83,4 @@ class MountConfig:
     stats: Path | None = None
     plane: Plane = "auto"
     cache_mib: int = DEFAULT_CACHE_MIB
+    writable: bool = False

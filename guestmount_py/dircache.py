@@ -26,9 +26,24 @@ class Listing:
     """
 
     def __init__(self, entries: list[Entry]) -> None:
-        self.entries: Final = entries
+        self._entries: list[Entry] | None = entries
         self.by_name: Final = {entry.name: entry for entry in entries}
         self.cost_bytes = self.measured_bytes()
+
+    @property
+    def entries(self) -> list[Entry]:
+        """Return the entries in order; the list stays as it is, whatever becomes of the directory."""
+        if self._entries is None:
+            self._entries = list(self.by_name.values())
+        return self._entries
+
+    def change(self, name: bytes, entry: Entry | None) -> None:
+        """Have a name mean something else, or nothing any more."""
+        self._entries = None
+        if entry is None:
+            self.by_name.pop(name, None)
+        else:
+            self.by_name[name] = entry
 
     def measured_bytes(self) -> int:
         """Return about what it takes now."""

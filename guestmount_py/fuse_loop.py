@@ -13,11 +13,11 @@ from guestmount_py.operations import ReadOnlyOperations
 from rpc.errors import GuestmountError
 
 
-def mount_words(options: Sequence[str], source: str) -> set[str]:
+def mount_words(options: Sequence[str], source: str, *, writable: bool = False) -> set[str]:
     """Return the words of ``-o`` for libfuse: what the user gave, and ours where they do not say otherwise."""
     names = {word.partition("=")[0] for word in options}
-    ours = {"ro", "nosuid", "nodev"} - {f"no{name}" for name in names}
-    if "allow_other" in names:
+    ours = {"rw" if writable else "ro", "nosuid", "nodev"} - {f"no{name}" for name in names}
+    if "allow_other" in names or writable:
         ours.add("default_permissions")  # the process that serves root's mount may read all: others may not
     if "subtype" not in names:
         ours.add("subtype=guestmount-py")
@@ -48,7 +48,7 @@ def _captured_stderr() -> Iterator[Callable[[], str]]:
 
 @asynccontextmanager
 async def fuse_mounted(
-    operations: ReadOnlyOperations, mountpoint: Path, options: Sequence[str], source: str
+    operations: ReadOnlyOperations, mountpoint: Path, options: Sequence[str], source: str, *, writable: bool = False
 ) -> AsyncIterator[trio.Nursery]:
     """Own a mount that answers requests until it is unmounted; then the body is cancelled.
 
@@ -59,7 +59,7 @@ async def fuse_mounted(
     """
     with _captured_stderr() as captured:
         try:
-            pyfuse3.init(operations, str(mountpoint), mount_words(options, source))
+            pyfuse3.init(operations, str(mountpoint), mount_words(options, source, writable=writable))
         except RuntimeError as exc:
             said = captured().strip().replace("\n", "; ") or exc
             raise GuestmountError(f"{mountpoint}: cannot be mounted: {said}") from exc

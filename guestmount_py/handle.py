@@ -1,5 +1,6 @@
 """The library's handle: configure, launch, call, leave."""
 
+import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -18,6 +19,8 @@ from guestmount_py.conveniences import Conveniences
 from guestmount_py.direct import Images, opened_images
 from guestmount_py.events import Events, EventT, StateChanged, Subscription
 from guestmount_py.guest_files import GuestFiles
+from guestmount_py.guest_writing import GuestWriting
+from guestmount_py.mailbox import opened_mailbox
 from guestmount_py.mapping import GuestMapping
 from guestmount_py.session import Session
 from guestmount_py.settings import Settings, changed, with_drive
@@ -25,7 +28,7 @@ from guestmount_py.statistics import Statistics
 from guestmount_py.transfers import Download, LocalPath, Source, opened
 from rpc import procedures
 from rpc.arguments import NoArgs
-from rpc.errors import GuestmountError, LocalProtocolError, StateError, UsageError
+from rpc.errors import GuestmountError, LaunchError, LocalProtocolError, StateError, UsageError
 from rpc.procedure import Procedure, Transfer
 
 ArgsT = TypeVar("ArgsT")
@@ -43,7 +46,8 @@ class Guest(Conveniences):
     is CONFIG again after ``shutdown``, ``kill_subprocess`` or qemu's death, with the same drives and settings, and may
     be launched again. Calls may be made by several tasks at once.
 
-    Drives are only ever read: what the guest writes goes to an overlay that vanishes with the appliance.
+    Drives are only read, unless they are added as writable: what the guest writes goes to an overlay that vanishes with
+    the appliance.
     """
 
     def __init__(self) -> None:
@@ -117,6 +121,19 @@ class Guest(Conveniences):
         ) as images:
             yield images
 
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[GuestWriting]:
+        """Own verbs that change the guest's files, good for this launch, in READY.
+
+        Raises:
+            LaunchError: the daemon has not our extensions.
+        """
+        session = self._ready("writing")
+        if not session.appliance.extended:
+            raise LaunchError("writing: the appliance in LIBGUESTFS_PATH cannot do it: unset that variable")
+        async with opened_mailbox(session.appliance, session.pool) as mailbox:
+            yield GuestWriting(session.pool, mailbox)
+
     def subscribe(self, kind: type[EventT], callback: Callable[[EventT], None]) -> Subscription:
         """Call ``callback`` with every event of a kind; ``guestmount_py.events`` says which, and what it may do."""
         return self._events.subscribe(kind, callback)
@@ -137,6 +154,7 @@ class Guest(Conveniences):
         *,
         format: str | None = None,  # noqa: A002  # libguestfs's name for it
         blocksize_bytes: int | None = None,
+        writable: bool = False,
     ) -> None:
         """Add a disk image, the next of /dev/sda, /dev/sdb, …; it is looked at by ``launch``.
 
@@ -144,13 +162,14 @@ class Guest(Conveniences):
             path: a file or block device.
             format: such as ``raw`` or ``qcow2``; None: find out, and open no other file that the image names.
             blocksize_bytes: sector size that the guest sees, 512 or 4096; None for qemu's default.
+            writable: let the guest write to the image, which nobody else may use meanwhile.
 
         Raises:
             StateError: not in CONFIG.
             UsageError: there are as many as can be, or no disk has such sectors.
         """
         self._must_be(State.CONFIG, "add_drive")
-        drive = Drive(path=Path(path), format=format, blocksize_bytes=blocksize_bytes)
+        drive = Drive(path=Path(path), format=format, blocksize_bytes=blocksize_bytes, writable=writable)
         self._config = with_drive(self._config, drive)
 
     def forget_drives(self) -> None:
@@ -197,7 +216,8 @@ class Guest(Conveniences):
         session.orderly = True
         try:
             if self.state is State.READY:
-                with trio.move_on_after(_SYNC_S):
+                writes = any(drive.writable for drive in self._config.drives)
+                with trio.move_on_after(math.inf if writes else _SYNC_S):
                     async with session.calling("shutdown"):
                         await session.pool.call(procedures.INTERNAL_AUTOSYNC, NoArgs())
         finally:

@@ -112,6 +112,17 @@ class InodeTable:
         if node is None:
             return
         node.lookup_count -= count
+        self._drop_unused(node)
+
+    def move(self, node: Node, parent: Inode, entry: Entry) -> None:
+        """Note that a node is found elsewhere from now on."""
+        former, node.parent, node.entry = node.parent, parent, entry
+        if parent != former:
+            self._nodes[parent].children += 1
+            self._nodes[former].children -= 1
+            self._drop_unused(self._nodes[former])
+
+    def _drop_unused(self, node: Node) -> None:
         while node.inode != ROOT and node.lookup_count <= 0 and not node.children:
             del self._nodes[node.inode]
             node = self._nodes[node.parent]

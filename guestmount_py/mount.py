@@ -4,12 +4,14 @@ import json
 import math
 import os
 import signal
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack, ExitStack, suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
+from logging import ERROR, WARNING
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -24,6 +26,9 @@ from guestmount_py.preconditions import check_fuse
 from guestmount_py.serving import serving_record
 from guestmount_py.statistics import Statistics
 from rpc.errors import GuestmountError, ProcedureError, UsageError
+
+if TYPE_CHECKING:
+    from guestmount_py.operations import ReadOnlyOperations
 
 _MOUNT_IN_GUEST_S: Final = 1200.0
 """A large journal may have to be replayed first, under emulation."""
@@ -50,29 +55,64 @@ async def serve_mount(
         await stack.enter_async_context(guest)
         await _launch(guest)
         from guestmount_py.fuse_loop import fuse_mounted
-        from guestmount_py.operations import ReadOnlyOperations
 
         logger.info("appliance is ready, qemu is process %d", guest.pid)
-        files = guest.files
-        inodes = await _mount_all(files, config.mounts, report)
+        inodes = await _mount_all(guest, config, report)
+        ending = _Ending()
         try:
-            async with guest.images(statistics, config.plane) as images, trio.open_nursery() as nursery:
-                operations = ReadOnlyOperations(files, inodes, nursery, statistics, images, config.cache_mib)
+            async with _operations(guest, inodes, statistics, config, ending) as operations:
                 source = str(config.drives[0].path)
-                async with fuse_mounted(operations, mountpoint, config.fuse_options, source) as serving:
-                    record.enter_context(serving_record(mountpoint, log_file))
+                async with fuse_mounted(
+                    operations, mountpoint, config.fuse_options, source, writable=config.writable
+                ) as serving:
+                    ending.note = record.enter_context(serving_record(mountpoint, log_file, writable=config.writable))
                     await serving.start(_unmount_on_signal, serving.cancel_scope)
                     await serving.start(_write_on_signal, statistics, config.stats)
                     ready()
                     logger.info("mounted on %s", mountpoint)
                     await trio.sleep(math.inf)
-                nursery.cancel_scope.cancel()
         except BaseExceptionGroup as group:
             raise lone_leaf(group) from None
         logger.info("unmounted")
         if config.stats:
             _write(statistics, config.stats)
-        await _shut_down(guest)
+        await _shut_down(guest, ending, writable=config.writable)
+
+
+@dataclass(slots=True)
+class _Ending:
+    """How a mount ends.
+
+    Attributes:
+        failure: what could not be written.
+        note: writes that down for guestunmount-py.
+    """
+
+    failure: str | None = None
+    note: Callable[[str | None], None] | None = None
+
+
+@asynccontextmanager
+async def _operations(
+    guest: Guest, inodes: InodeTable, statistics: Statistics, config: MountConfig, ending: _Ending
+) -> "AsyncIterator[ReadOnlyOperations]":
+    """Own the handlers; what was promised to be written has been when they are given up."""
+    from guestmount_py.operations import ReadOnlyOperations
+
+    if config.writable:
+        from guestmount_py.writing_mount import opened_writing
+
+        async with opened_writing(guest, inodes, statistics, config) as operations:
+            yield operations
+            try:
+                await operations.finish()
+            except GuestmountError as exc:
+                logger.error("%s", exc)
+                ending.failure = str(exc)
+        return
+    async with guest.images(statistics, config.plane) as images, trio.open_nursery() as nursery:
+        yield ReadOnlyOperations(guest.files, inodes, nursery, statistics, images, config.cache_mib)
+        nursery.cancel_scope.cancel()
 
 
 def _configured_guest(config: MountConfig, report: Callable[[str], None]) -> Guest:
@@ -81,7 +121,9 @@ def _configured_guest(config: MountConfig, report: Callable[[str], None]) -> Gue
     if not config.template:
         guest.configure(template=False)
     for drive in config.drives:
-        guest.add_drive(drive.path, format=drive.format, blocksize_bytes=drive.blocksize_bytes)
+        guest.add_drive(
+            drive.path, format=drive.format, blocksize_bytes=drive.blocksize_bytes, writable=config.writable
+        )
     sink = console_sink()
     guest.subscribe(ConsoleOutput, lambda event: sink(event.data))
     guest.subscribe(LogMessage, lambda event: report(event.text))
@@ -101,28 +143,44 @@ async def _launch(guest: Guest) -> None:
         raise lone_leaf(group) from None
 
 
-async def _shut_down(guest: Guest) -> None:
-    """Let the guest unmount; nothing was written, so that a failure is worth no more than a line in the log."""
+async def _shut_down(guest: Guest, ending: _Ending, *, writable: bool) -> None:
+    """Let the guest write everything out and unmount.
+
+    Raises:
+        GuestmountError: something was not written; if nothing could be, that is worth no more than a line in the log.
+    """
     try:
         await guest.shutdown()
     except GuestmountError as exc:
-        logger.warning("the guest could not unmount: %s", exc)
+        logger.log(ERROR if writable else WARNING, "the guest could not unmount: %s", exc)
+        if writable:
+            ending.failure = ending.failure or str(exc)
+    if ending.note is not None:
+        ending.note(ending.failure)
+    if ending.failure is not None:
+        raise GuestmountError(f"not everything was written: {ending.failure}")
 
 
-async def _mount_all(files: GuestFiles, mounts: Sequence[GuestMount], report: Callable[[str], None]) -> InodeTable:
+async def _mount_all(guest: Guest, config: MountConfig, report: Callable[[str], None]) -> InodeTable:
     """Mount the guest's filesystems."""
+    files, mounts = guest.files, config.mounts
     try:
         async with patience(_MOUNT_IN_GUEST_S, lambda: report("the guest is still mounting its filesystems")):
             for mount in mounts:
-                await _mount_in_guest(files, mount)
+                await _mount_in_guest(files, mount, writable=config.writable)
+            if config.writable:
+                from guestmount_py.writing_mount import check_mounted_for_writing
+
+                await check_mounted_for_writing(guest, mounts)
             return await _inode_table(files, mounts)
     except trio.TooSlowError as exc:
         raise GuestmountError(f"the guest did not mount its filesystems within {_MOUNT_IN_GUEST_S:g} s") from exc
 
 
-async def _mount_in_guest(files: GuestFiles, mount: GuestMount) -> None:
+async def _mount_in_guest(files: GuestFiles, mount: GuestMount, *, writable: bool) -> None:
+    options = mount.writing_options if writable else mount.read_only_options
     try:
-        await files.mount(mount.device, mount.mountpoint, mount.read_only_options, mount.fstype)
+        await files.mount(mount.device, mount.mountpoint, options, mount.fstype)
     except ProcedureError as exc:
         found = ""
         with suppress(GuestmountError):  # the reason of the first failure is what counts

@@ -38,6 +38,11 @@ class ObservedPool(ChannelPool):
                 return await super().call(procedure, args)
             return await self._call_all(procedure, args)
 
+    async def call_first(self, procedure: Procedure[ArgsT, RetT], args: ArgsT) -> RetT:
+        """Make a call on the first channel, traced."""
+        with self._traced(procedure, args):
+            return await super().call_first(procedure, args)
+
     async def _call_all(self, procedure: Procedure[ArgsT, RetT], args: ArgsT) -> RetT:
         """Make a call on every channel that is there; one that is lost meanwhile does not keep it from the others."""
         results = []

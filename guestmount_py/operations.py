@@ -51,11 +51,14 @@ class ReadOnlyOperations(pyfuse3.Operations):
         self._inodes = inodes
         statistics = statistics or Statistics()
         budget = CacheBudget(cache_mib << 20, statistics)
-        self._directories = DirectoryCache(guest, budget)
+        self._directories = self._directory_cache(guest, budget)
         self._files = FileData(guest, inodes, self._directories, nursery, statistics, images, budget)
         self._prefetcher = Prefetcher(guest, self._directories, inodes, nursery)
         self._open_directories: dict[int, tuple[Inode, Listing]] = {}
         self._next_directory = 1
+
+    def _directory_cache(self, guest: GuestFiles, budget: CacheBudget) -> DirectoryCache:
+        return DirectoryCache(guest, budget)
 
     def _node(self, inode: int) -> Node:
         try:
@@ -221,5 +224,5 @@ class ReadOnlyOperations(pyfuse3.Operations):
     async def _refuse(self, *_args: Any, **_kwargs: Any) -> NoReturn:
         raise pyfuse3.FUSEError(errno.EROFS)
 
-    setattr = mknod = mkdir = unlink = rmdir = symlink = rename = link = create = write = _refuse
-    setxattr = removexattr = _refuse
+    mknod: Any = _refuse
+    mkdir = unlink = rmdir = symlink = rename = link = create = write = setattr = setxattr = removexattr = mknod

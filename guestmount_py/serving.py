@@ -11,9 +11,11 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from rpc.errors import GuestmountError
+
+_RECORD_MAX_BYTES: Final = 64 * 1024
 
 
 class Mount(NamedTuple):
@@ -84,8 +86,13 @@ def _belongs_to(directory: Path, user_id: int) -> bool:
 
 
 @contextmanager
-def serving_record(mountpoint: Path, log_file: Path) -> Iterator[None]:
+def serving_record(
+    mountpoint: Path, log_file: Path, *, writable: bool = False
+) -> Iterator[Callable[[str | None], None]]:
     """Hold the record of a mount that has just been made on a directory whose path has no symlink.
+
+    Yields what notes how it ended: what could not be written, or None for nothing. Until then the record of a mount
+    that writes says that nobody knows.
 
     Raises:
         GuestmountError: there is no place for it, or the mount has gone already.
@@ -99,8 +106,14 @@ def serving_record(mountpoint: Path, log_file: Path) -> Iterator[None]:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        os.write(descriptor, json.dumps({"pid": os.getpid(), "log": str(log_file)}).encode())
-        yield
+        facts: dict[str, object] = {"pid": os.getpid(), "log": str(log_file)}
+
+        def note(failure: str | None) -> None:
+            data = json.dumps({**facts, "failure": failure}).encode()
+            os.ftruncate(descriptor, os.pwrite(descriptor, data, 0))
+
+        note("its process was killed before everything was written" if writable else None)
+        yield note
     finally:
         _discard(path, descriptor)  # the descriptor, and with it the lock, stays until the process has ended
 
@@ -113,8 +126,10 @@ def _discard(path: Path, descriptor: int) -> None:
 
 
 @contextmanager
-def server_of(mount: Mount) -> Iterator[Callable[[], None]]:
+def server_of(mount: Mount) -> Iterator[Callable[[], str | None]]:
     """Get hold of a mount's record before unmounting; yields what waits until its process has ended.
+
+    That returns what could not be written, None if all was.
 
     If it has no record (it is not ours, or its process was killed) there is nothing to wait for.
     """
@@ -131,9 +146,14 @@ def server_of(mount: Mount) -> Iterator[Callable[[], None]]:
         yield lambda: None
         return
 
-    def wait_gone() -> None:
+    def wait_gone() -> str | None:
         fcntl.flock(descriptor, fcntl.LOCK_SH)
         _discard(path, descriptor)  # one that was killed left it behind
+        try:
+            record = json.loads(os.pread(descriptor, _RECORD_MAX_BYTES, 0))
+            return f"{record['failure']}: see {record['log']}" if record["failure"] else None
+        except (ValueError, KeyError, TypeError):
+            return None
 
     try:
         yield wait_gone

@@ -20,7 +20,8 @@ NOT_MOUNTED: Final = 3
 _RETRIES: Final = 5
 _DELAY_S: Final = 0.125
 _EPILOG: Final = """\
-Exit status: 0 unmounted and the appliance is gone, 1 a program error, 2 still mounted after all retries, 3 not mounted.
+Exit status: 0 unmounted and the appliance is gone, 1 not everything was written, or a program error, 2 still mounted
+after all retries, 3 not mounted.
 """
 
 
@@ -81,7 +82,10 @@ def unmount(mountpoint: Path, *, retries: int = _RETRIES, quiet: bool = False, v
             problem = _try_unmount(mount.path)
             if problem is None:
                 say("waiting for the appliance to go", wanted=verbose)
-                wait_gone()
+                failure = wait_gone()
+                if failure is not None:
+                    say(f"{mountpoint}: not everything was written: {failure}", wanted=True)
+                    return FAILED
                 return UNMOUNTED
             if "not installed" in problem:
                 say(problem)

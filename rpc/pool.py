@@ -17,8 +17,9 @@ RetT = TypeVar("RetT")
 class _Waiter:
     """A task that waits for a channel of its kind."""
 
-    def __init__(self, *, for_transfer: bool) -> None:
+    def __init__(self, *, for_transfer: bool, only_first: bool) -> None:
         self.for_transfer = for_transfer
+        self.only_first = only_first
         self.channel: Channel | None = None
         self.served = trio.Event()
 
@@ -43,6 +44,11 @@ class ChannelPool:
         with self._returned(await self._borrow(for_transfer=False)) as channel:
             return await channel.call(procedure, args)
 
+    async def call_first(self, procedure: Procedure[ArgsT, RetT], args: ArgsT) -> RetT:
+        """Make a call on the first channel: what it leaves behind in the daemon is with that one process."""
+        with self._returned(await self._borrow(for_transfer=False, only_first=True)) as channel:
+            return await channel.call(procedure, args)
+
     @asynccontextmanager
     async def download(self, procedure: Procedure[ArgsT, None], args: ArgsT) -> AsyncIterator[AsyncIterator[bytes]]:
         """Make a FileOut call on a free channel; see ``Channel.download``."""
@@ -57,17 +63,22 @@ class ChannelPool:
         with self._returned(await self._borrow(for_transfer=True)) as channel:
             return await channel.upload(procedure, args, source, size_hint_bytes)
 
-    def _suits(self, channel: Channel, *, for_transfer: bool) -> bool:
-        return not for_transfer or channel is not self._first or len(self._alive) == 1
+    def _suits(self, channel: Channel, waiter: _Waiter) -> bool:
+        if channel is self._first:
+            return not waiter.for_transfer or len(self._alive) == 1
+        return not waiter.only_first
 
-    async def _borrow(self, *, for_transfer: bool) -> Channel:
-        if not self._alive:
+    def _is_hopeless(self, waiter: _Waiter) -> bool:
+        return not self._alive or (waiter.only_first and self._first.is_lost)
+
+    async def _borrow(self, *, for_transfer: bool, only_first: bool = False) -> Channel:
+        waiter = _Waiter(for_transfer=for_transfer, only_first=only_first)
+        if self._is_hopeless(waiter):
             raise ConnectionLost("the appliance went away")
         for channel in self._idle:
-            if self._suits(channel, for_transfer=for_transfer):
+            if self._suits(channel, waiter):
                 self._idle.remove(channel)
                 return channel
-        waiter = _Waiter(for_transfer=for_transfer)
         self._waiting.append(waiter)
         try:
             await waiter.served.wait()
@@ -92,11 +103,11 @@ class ChannelPool:
             self._idle.insert(0 if channel is self._first else len(self._idle), channel)
         still_waiting = []
         for waiter in self._waiting:
-            suiting = (idle for idle in self._idle if self._suits(idle, for_transfer=waiter.for_transfer))
+            suiting = (idle for idle in self._idle if self._suits(idle, waiter))
             waiter.channel = next(suiting, None)
             if waiter.channel is not None:
                 self._idle.remove(waiter.channel)
-            if waiter.channel is not None or not self._alive:
+            if waiter.channel is not None or self._is_hopeless(waiter):
                 waiter.served.set()
             else:
                 still_waiting.append(waiter)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from rpc.procedures.raid import *
     from rpc.procedures.texts import *
     from rpc.procedures.transfers import *
+    from rpc.procedures.writing import *
     from rpc.procedures.xattrs import *
     from rpc.procedures.xfs import *
 
@@ -44,6 +45,10 @@ if TYPE_CHECKING:
 
 _GROUPS: Final = {
     "extensions": "HELLO LIST_DIRECTORY READ_FILES RESUME MAP_FILES DEVICE_MAP WALK",
+    "writing": """
+        CHANGE_FILES MAKE_FILE LINK_FILE REMOVE_NAME RENAME_FILE OPEN_FILE READ_KEPT CLOSE_KEPT SYNC_FILE CHANGE_XATTR
+        OPEN_MAILBOX
+    """,
     "mounting": """
         MOUNT MOUNT_RO MOUNT_OPTIONS MOUNT_VFS UMOUNT UMOUNT_ALL MOUNTS MOUNTPOINTS SYNC INTERNAL_AUTOSYNC
         INTERNAL_PARSE_MOUNTABLE MOUNT_LOOP REMOUNT MKMOUNTPOINT RMMOUNTPOINT

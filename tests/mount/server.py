@@ -1,6 +1,7 @@
 """Serve a directory of this machine by FUSE through real daemons: everything of a mount but qemu.
 
-python -m tests.mount.server SYSROOT MOUNTPOINT --log FILE [--standard] [--channels N] [--daemon MODULE] [--image FILE]
+python -m tests.mount.server SYSROOT MOUNTPOINT --log FILE [--standard] [--rw] [--channels N] [--daemon MODULE]
+    [--image FILE]
 
 Prints the process ids of the daemons, one for each channel, when the mount is ready; ends when it is unmounted.
 With an image the guest has one drive, of DRIVE_BYTES, which is read directly; statistics then go to the file --stats.
@@ -21,6 +22,7 @@ import trio
 from guestmount_py.direct import DirectPlane, Images
 from guestmount_py.fuse_loop import fuse_mounted
 from guestmount_py.guest_files import GuestFiles
+from guestmount_py.guest_writing import GuestWriting
 from guestmount_py.image_file import ImageFile
 from guestmount_py.inodes import InodeTable
 from guestmount_py.log import open_log
@@ -29,6 +31,7 @@ from guestmount_py.operations import ReadOnlyOperations
 from guestmount_py.raw_reader import RawReader
 from guestmount_py.serving import serving_record
 from guestmount_py.statistics import Statistics
+from guestmount_py.writing import WritingOperations
 from rpc.client import open_channel
 from rpc.pool import ChannelPool
 
@@ -48,6 +51,7 @@ async def serve(
     mountpoint: Path,
     *,
     standard: bool,
+    writable: bool,
     channel_count: int,
     module: str,
     image: Path | None,
@@ -55,6 +59,7 @@ async def serve(
 ) -> None:
     """Serve until the directory is unmounted."""
     statistics = Statistics()
+    options: list[str] = []
     async with AsyncExitStack() as stack:
         daemons = []
         channels = []
@@ -79,10 +84,18 @@ async def serve(
         inodes = InodeTable(root, [])
         async with trio.open_nursery() as nursery:
             operations = ReadOnlyOperations(guest, inodes, nursery, statistics, images)
-            async with fuse_mounted(operations, mountpoint, [], sysroot):
+            writing = None
+            if writable:
+                verbs = GuestWriting(pool, None)
+                operations = writing = WritingOperations(guest, verbs, inodes, nursery, statistics, exact_names=True)
+                nursery.start_soon(writing.behind.run)
+                options.append("allow_other")
+            async with fuse_mounted(operations, mountpoint, options, sysroot, writable=writable):
                 with serving_record(mountpoint, Path(os.devnull)):
                     print(*(daemon.pid for daemon in daemons), flush=True)
                     await trio.sleep(math.inf)
+            if writing is not None:
+                await writing.finish()
             nursery.cancel_scope.cancel()
         inodes.check_invariants()
         if stats is not None:
@@ -96,6 +109,7 @@ def main() -> None:
     parser.add_argument("mountpoint", type=Path)
     parser.add_argument("--log", type=Path, required=True)
     parser.add_argument("--standard", action="store_true")
+    parser.add_argument("--rw", action="store_true")
     parser.add_argument("--channels", type=int, default=4)
     parser.add_argument("--daemon", default="daemon")
     parser.add_argument("--image", type=Path)
@@ -105,6 +119,7 @@ def main() -> None:
     run = partial(
         serve,
         standard=options.standard,
+        writable=options.rw,
         channel_count=options.channels,
         module=options.daemon,
         image=options.image,

@@ -1,0 +1,139 @@
+"""Making, linking, removing and renaming files for a mount that writes: one call for each, attributes in the answer."""
+
+import ctypes
+import os
+import stat as modes
+from errno import EINVAL, EISDIR
+from functools import cache
+from typing import Any, Final
+
+from daemon.kept import drop, keep
+from daemon.registry import handles
+from daemon.session import Session
+from daemon.stat import statns_of
+from rpc import procedures
+from rpc.procedures.writing import LinkFileArgs, MakeFileArgs, OpenFileArgs, RemoveNameArgs, RenameFileArgs
+from rpc.types import Statns
+
+_CREATE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_OPEN_FLAGS: Final = os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW | os.O_CLOEXEC
+_OPEN_WISHES: Final = os.O_ACCMODE | os.O_TRUNC | os.O_APPEND
+_SPECIAL_BITS: Final = modes.S_ISUID | modes.S_ISGID
+_AT_FDCWD: Final = -100
+
+
+@handles(procedures.MAKE_FILE)
+def make_file(session: Session, args: MakeFileArgs) -> Statns:
+    """Make a file of any type that belongs to somebody; return its attributes."""
+    umask = os.umask(0)
+    try:
+        with session.sysroot:
+            return _made(args)
+    finally:
+        os.umask(umask)
+
+
+def _made(args: MakeFileArgs) -> Statns:
+    path, mode = args.path, args.mode
+    kind, bits = modes.S_IFMT(mode), modes.S_IMODE(mode)
+    if kind == modes.S_IFREG:
+        descriptor = os.open(path, _CREATE_FLAGS, bits)
+        try:
+            info = os.fstat(descriptor)
+            if _give(descriptor, info, args, follow=True):
+                info = os.fstat(descriptor)
+            return statns_of(info)
+        finally:
+            os.close(descriptor)
+    if kind == modes.S_IFDIR:
+        os.mkdir(path, bits)
+    elif kind == modes.S_IFLNK:
+        os.symlink(args.target, path)
+    else:
+        os.mknod(path, mode, args.rdev)
+    info = os.lstat(path)
+    if _give(path, info, args, follow=False):
+        info = os.lstat(path)
+    return statns_of(info)
+
+
+def _give(target: int | bytes, info: os.stat_result, args: MakeFileArgs, *, follow: bool) -> bool:
+    """Give a new file to its owner; tell whether that changed anything.
+
+    The daemon is root, so a group that is another one comes from the directory, which decides then.
+    """
+    gid = args.gid if info.st_gid == os.getegid() else info.st_gid
+    if (info.st_uid, info.st_gid) == (args.uid, gid):
+        return False
+    os.chown(target, args.uid, gid, follow_symlinks=follow)
+    if info.st_mode & _SPECIAL_BITS and not modes.S_ISLNK(info.st_mode):  # which chown(2) has taken away
+        os.chmod(target, modes.S_IMODE(info.st_mode))
+    return True
+
+
+@handles(procedures.LINK_FILE)
+def link_file(session: Session, args: LinkFileArgs) -> Statns:
+    """Give a file one name more; return its attributes."""
+    with session.sysroot:
+        os.link(args.path, args.linkname, follow_symlinks=False)
+        return statns_of(os.lstat(args.linkname))
+
+
+@handles(procedures.REMOVE_NAME)
+def remove_name(session: Session, args: RemoveNameArgs) -> int:
+    """Remove a name, or a directory; return the number by which the file is kept, 0 if it is not."""
+    with session.sysroot:
+        if args.directory:
+            os.rmdir(args.path)
+            return 0
+        kept = keep(args.path) if args.keep else 0
+        try:
+            os.unlink(args.path)
+        except OSError:
+            if kept:
+                drop(kept)
+            raise
+    return kept
+
+
+@handles(procedures.RENAME_FILE)
+def rename_file(session: Session, args: RenameFileArgs) -> int:
+    """Rename as renameat2(2) does; return the number by which the file that was replaced is kept, 0 if it is not."""
+    with session.sysroot:
+        kept = keep(args.newpath) if args.keep else 0
+        try:
+            if args.flags:
+                _rename(args.path, args.newpath, args.flags)
+            else:
+                os.rename(args.path, args.newpath)
+        except OSError:
+            if kept:
+                drop(kept)
+            raise
+    return kept
+
+
+def _rename(path: bytes, newpath: bytes, flags: int) -> None:
+    if _renameat2()(_AT_FDCWD, path, _AT_FDCWD, newpath, flags):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), path)
+
+
+@cache
+def _renameat2() -> Any:
+    return ctypes.CDLL(None, use_errno=True).renameat2
+
+
+@handles(procedures.OPEN_FILE)
+def open_file(session: Session, args: OpenFileArgs) -> Statns:
+    """Open a regular file as somebody wants to, which may cut it, and close it; return its attributes."""
+    with session.sysroot:
+        descriptor = os.open(args.path, _OPEN_FLAGS | args.flags & _OPEN_WISHES)
+        try:
+            info = os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+    if not modes.S_ISREG(info.st_mode):
+        number = EISDIR if modes.S_ISDIR(info.st_mode) else EINVAL
+        raise OSError(number, f"{os.strerror(number)} (not a regular file)", args.path)
+    return statns_of(info)

@@ -1,0 +1,60 @@
+"""Directory listings of a mount that writes: what is kept changes with the guest, exactly by what was done."""
+
+from typing import Final
+
+from guestmount_py.caches import CacheBudget
+from guestmount_py.dircache import DirectoryCache, Listing
+from guestmount_py.entries import Entry
+from guestmount_py.guest_files import GuestFiles
+from guestmount_py.inodes import Inode
+
+_NEW_ENTRY_BYTES: Final = 500
+"""About what an entry takes that did not come with a listing."""
+
+
+class ChangingDirectories(DirectoryCache):
+    """Listings that are changed when a name is.
+
+    A listing that was under way meanwhile may or may not have seen the change: it is asked for once more.
+    """
+
+    def __init__(self, guest: GuestFiles, budget: CacheBudget) -> None:
+        super().__init__(guest, budget)
+        self._changed_meanwhile: set[Inode] = set()
+
+    async def _fetch(self, inode: Inode, path: bytes) -> Listing:
+        while True:
+            listing = await super()._fetch(inode, path)
+            if inode not in self._changed_meanwhile:
+                return listing
+            self._changed_meanwhile.discard(inode)
+            self.discard(inode)
+
+    def note_change(self, inode: Inode) -> None:
+        """Note that a directory, or the attributes of a file in it, changed: a listing under way is not to be kept."""
+        if inode in self._underway:
+            self._changed_meanwhile.add(inode)
+
+    def change(self, inode: Inode, name: bytes, entry: Entry | None) -> None:
+        """Note that a name in a directory means something else now, or nothing any more."""
+        self.note_change(inode)
+        listing = self._listings.get(inode)
+        if listing is not None:
+            listing.change(name, entry)
+            self._cache.remove(listing.cost_bytes)
+            listing.cost_bytes += _NEW_ENTRY_BYTES if entry is not None else 0
+            self._cache.add(listing.cost_bytes)
+
+    def update(self, inode: Inode, name: bytes, stat: bytes) -> None:
+        """Note the attributes that a file has now."""
+        self.note_change(inode)
+        listing = self._listings.get(inode)
+        entry = listing.by_name.get(name) if listing is not None else None
+        if entry is not None:
+            entry.data, entry.offset = stat, 0
+
+    def discard(self, inode: Inode) -> None:
+        """Drop a listing."""
+        dropped = self._listings.pop(inode, None)
+        if dropped is not None:
+            self._cache.remove(dropped.cost_bytes)

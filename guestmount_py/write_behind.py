@@ -1,0 +1,249 @@
+"""Changes that were promised: kept for a moment, gathered, and made by the guest behind whoever asked for them.
+
+That is what a local filesystem does with its page cache: what was not synchronised is lost when the power fails, an
+error reaches whoever next writes to, synchronises or closes the file, and order is kept within each file.
+"""
+
+import errno
+import os
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+import trio
+
+from guestmount_py.drafts import Draft, Drafts
+from guestmount_py.guest_writing import GuestWriting
+from guestmount_py.inodes import Inode, InodeTable, Node
+from guestmount_py.log import logger
+from guestmount_py.path_lock import PathLock
+from rpc.changes import Answer, Change
+from rpc.errors import ConnectionLost, GuestmountError, ProcedureError
+
+PENDING_MAX_BYTES: Final = 32 << 20
+STEP_MAX_BYTES: Final = 1 << 20
+_BATCH_MAX_BYTES: Final = 1 << 20
+_BATCH_MAX_FILES: Final = 64
+_ENOUGH_BYTES: Final = 512 * 1024
+_ENOUGH_FILES: Final = 24
+_GATHER_S: Final = 0.005
+"""How long changes wait for company."""
+_SENDERS: Final = 2
+
+
+@dataclass(slots=True)
+class _File:
+    """Drafts of one file.
+
+    Attributes:
+        paused: the first step is not to be begun now.
+        dropped: nobody can see the file any more, so what becomes of the step under way does not matter.
+    """
+
+    node: Node
+    drafts: Drafts = field(default_factory=Drafts)
+    paused: bool = False
+    dropped: bool = False
+
+
+class WriteBehind:
+    """Drafts of all files, and the tasks that have the guest make them.
+
+    Args:
+        writing: the guest's verbs.
+        paths: held while the guest uses paths.
+        name: returns an empty change that names a file; called with the lock held.
+        adopt: is told of a file's attributes when nothing of it is pending any more.
+
+    Attributes:
+        unreported: errors that nobody has been told of: of files that nobody had open any more.
+    """
+
+    def __init__(
+        self,
+        writing: GuestWriting,
+        inodes: InodeTable,
+        paths: PathLock,
+        name: Callable[[Node], Change],
+        adopt: Callable[[Node, bytes], None],
+    ) -> None:
+        self._writing = writing
+        self._inodes = inodes
+        self._paths = paths
+        self._name = name
+        self._adopt = adopt
+        self._files: OrderedDict[Inode, _File] = OrderedDict()
+        self._errors: dict[Inode, int] = {}
+        self._pending_bytes = 0
+        self._hurry = 0
+        self._work = trio.Event()
+        self._settled = trio.lowlevel.ParkingLot()
+
+    @property
+    def pending_bytes(self) -> int:
+        """Return how much data the guest does not have yet."""
+        return self._pending_bytes
+
+    @property
+    def unreported(self) -> int:
+        """Return the number of files with an error that nobody was told of."""
+        return len(self._errors)
+
+    def is_pending(self, inode: Inode) -> bool:
+        """Tell whether something of a file is still to be made."""
+        return inode in self._files
+
+    def draft(self, node: Node) -> Draft:
+        """Return the step that further changes of a file may go into; the node stays known until it is made."""
+        file = self._files.get(node.inode)
+        if file is None:
+            file = self._files[node.inode] = _File(node)
+            node.lookup_count += 1
+        self._work.set()
+        return file.drafts.last(trio.current_time())
+
+    def next_draft(self, node: Node) -> Draft:
+        """Return a new step, to follow those there are."""
+        self.draft(node)
+        return self._files[node.inode].drafts.another()
+
+    async def write(self, node: Node, offset: int, data: bytes, *, append: bool) -> None:
+        """Have data written, when there is room for them."""
+        while self._pending_bytes > PENDING_MAX_BYTES:
+            self._work.set()
+            await self._settled.park()
+        draft = self.draft(node)
+        if draft.size_bytes + len(data) > STEP_MAX_BYTES or not draft.write(offset, data, append=append):
+            self.next_draft(node).write(offset, data, append=append)
+        self._pending_bytes += len(data)
+
+    def forget(self, inode: Inode) -> None:
+        """Drop what is pending of a file that nobody can see any more, but for what is under way."""
+        file = self._files.get(inode)
+        self._errors.pop(inode, None)
+        if file is None:
+            return
+        steps = file.drafts.steps
+        while len(steps) > (1 if file.drafts.under_way else 0):
+            self._pending_bytes -= steps.pop().size_bytes
+        file.dropped = True
+        if not steps:
+            self._finish(file)
+
+    async def pause(self, inode: Inode) -> None:
+        """Begin nothing of a file, whose name is about to change, until ``resume``; wait for what is under way."""
+        file = self._files.get(inode)
+        if file is not None:
+            file.paused = True
+            while file.drafts.under_way:
+                await self._settled.park()
+
+    def resume(self, inode: Inode) -> None:
+        """Go on with a file, if something of it is pending."""
+        file = self._files.get(inode)
+        if file is not None:
+            file.paused = False
+            self._work.set()
+
+    def error(self, inode: Inode) -> int:
+        """Return the errno of what failed since it was asked for last, 0 if nothing did."""
+        return self._errors.pop(inode, 0)
+
+    async def settle(self, inode: Inode) -> None:
+        """Wait until nothing of a file is pending."""
+        file = self._files.get(inode)
+        if file is None:
+            return
+        self._files.move_to_end(inode, last=False)
+        self._hurry += 1
+        try:
+            while self._files.get(inode) is file:
+                self._work.set()
+                await self._settled.park()
+        finally:
+            self._hurry -= 1
+
+    async def settle_all(self) -> None:
+        """Wait until nothing of any file is pending that is now."""
+        for inode in list(self._files):
+            await self.settle(inode)
+
+    async def run(self) -> None:
+        """Have the guest make what is pending, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            for _ in range(_SENDERS):
+                nursery.start_soon(self._send)
+
+    async def _send(self) -> None:
+        while True:
+            batch = self._batch()
+            if not batch:
+                self._work = trio.Event()
+                await self._work.wait()
+                if not self._hurry and not self._is_enough():
+                    await trio.sleep(_GATHER_S)
+                continue
+            await self._make(batch)
+
+    def _is_enough(self) -> bool:
+        return self._pending_bytes >= _ENOUGH_BYTES or len(self._files) >= _ENOUGH_FILES
+
+    def _batch(self) -> list[_File]:
+        """Return files whose first steps shall be made now."""
+        batch: list[_File] = []
+        size_bytes = 0
+        for file in self._files.values():
+            if not file.drafts.under_way and not file.paused and file.drafts.steps:
+                step_bytes = file.drafts.steps[0].size_bytes
+                if batch and size_bytes + step_bytes > _BATCH_MAX_BYTES:
+                    break
+                batch.append(file)
+                size_bytes += step_bytes
+                if len(batch) >= _BATCH_MAX_FILES:
+                    break
+        return batch
+
+    async def _make(self, batch: list[_File]) -> None:
+        steps = [file.drafts.steps[0] for file in batch]
+        for file in batch:
+            file.drafts.under_way = True
+        answers: list[Answer] | None = None
+        problem = errno.EIO
+        try:
+            async with self._paths.shared():
+                changes = [step.as_change(self._name(file.node)) for file, step in zip(batch, steps, strict=True)]
+                answers = await self._writing.change(changes)
+        except ConnectionLost:
+            pass
+        except ProcedureError as exc:
+            problem = exc.errno
+            logger.error("changes of %d files: %s", len(batch), exc)
+        except GuestmountError as exc:
+            logger.error("changes of %d files: %s", len(batch), exc)
+        finally:
+            for index, (file, step) in enumerate(zip(batch, steps, strict=True)):
+                self._made(file, step, answers[index] if answers else Answer(problem, 0, b""))
+            self._settled.unpark_all()
+
+    def _made(self, file: _File, step: Draft, answer: Answer) -> None:
+        drafts = file.drafts
+        drafts.under_way = False
+        drafts.steps.popleft()
+        self._pending_bytes -= step.size_bytes
+        if answer.errno and not file.dropped:
+            self._errors.setdefault(file.node.inode, answer.errno)
+            logger.error(
+                "%r: a change was promised and failed: %s",
+                self._inodes.path(file.node.inode),
+                os.strerror(answer.errno),
+            )
+        if not drafts.steps:
+            if any(answer.stat) and not file.dropped:
+                self._adopt(file.node, answer.stat)
+            self._finish(file)
+
+    def _finish(self, file: _File) -> None:
+        del self._files[file.node.inode]
+        self._inodes.forget(file.node.inode, 1)
+        self._settled.unpark_all()

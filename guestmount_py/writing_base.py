@@ -1,0 +1,252 @@
+"""What all handlers of a mount that writes stand on: which file a name means now, and what its attributes are."""
+
+from collections.abc import Sequence
+from errno import ENOENT, ESTALE
+from typing import Final
+
+import pyfuse3
+import trio
+
+from guestmount_py.attributes import absent_attributes, entry_attributes, unreadable_attributes
+from guestmount_py.caches import CacheBudget
+from guestmount_py.changing_directories import ChangingDirectories
+from guestmount_py.config import DEFAULT_CACHE_MIB
+from guestmount_py.entries import Entry
+from guestmount_py.errno_boundary import answers_errno
+from guestmount_py.guest_files import GuestFiles
+from guestmount_py.guest_writing import GuestWriting, change_of
+from guestmount_py.inodes import Inode, InodeTable, Node
+from guestmount_py.operations import ReadOnlyOperations
+from guestmount_py.path_lock import PathLock
+from guestmount_py.statistics import Statistics
+from guestmount_py.write_behind import WriteBehind
+from guestmount_py.written_files import OpenFile, WrittenFiles
+from rpc import hot
+from rpc.changes import Change
+from rpc.errors import ProcedureError
+from rpc.types import Statns
+
+_NLINK_AT: Final = 3
+_FIELDS: Final = Statns._fields
+
+
+class WritingBase(ReadOnlyOperations):
+    """A filesystem on a guest that this mount alone changes, so that it knows what it has seen.
+
+    Args:
+        writing: the guest's verbs.
+        exact_names: no filesystem of the guest takes two spellings for the same name.
+
+    Invariants: a node's entry tells what the guest would, but for what is pending and for the attributes of ``_stale``
+    inodes. No await stands between the answer to a change and the change of what is known.
+    """
+
+    _directories: ChangingDirectories
+
+    def __init__(
+        self,
+        guest: GuestFiles,
+        writing: GuestWriting,
+        inodes: InodeTable,
+        nursery: trio.Nursery,
+        statistics: Statistics | None = None,
+        cache_mib: int = DEFAULT_CACHE_MIB,
+        *,
+        exact_names: bool = False,
+    ) -> None:
+        super().__init__(guest, inodes, nursery, statistics, None, cache_mib)
+        self._writing = writing
+        self._exact_names: Final = exact_names
+        self._paths = PathLock()
+        self._written = WrittenFiles(inodes)
+        self._stale: set[Inode] = set()
+        self._linked: dict[Inode, Entry] = {}
+        self.behind = WriteBehind(writing, inodes, self._paths, self._change_of, self._adopt)
+        self._listings: dict[int, tuple[Inode, list[Entry]]] = {}
+        self._handles: dict[int, OpenFile] = {}
+
+    def _directory_cache(self, guest: GuestFiles, budget: CacheBudget) -> ChangingDirectories:
+        return ChangingDirectories(guest, budget)
+
+    # ── which file it is ──
+
+    def _where(self, node: Node) -> tuple[bytes, int]:
+        """Return a file's path, or the number by which the guest keeps it; with the lock of paths held.
+
+        Raises:
+            FUSEError: there is no way to it any more.
+        """
+        written = self._written.find(node.inode)
+        if written is not None and written.kept:
+            return b"/", written.kept
+        if written is not None and written.is_gone:
+            raise pyfuse3.FUSEError(ESTALE)
+        return self._inodes.path(node.inode), 0
+
+    def _change_of(self, node: Node) -> Change:
+        try:
+            return change_of(node.entry, *self._where(node))
+        except pyfuse3.FUSEError:
+            return change_of(node.entry, b"/", 0)  # which has another inode number, so that nothing happens
+
+    async def _entry(self, parent: Node, name: bytes) -> Entry | None:
+        listing = self._directories.cached(parent.inode)
+        if listing is not None and self._exact_names and name not in listing.by_name:
+            return None
+        async with self._paths.shared():
+            return await super()._entry(parent, name)
+
+    def _remember(self, entry: Entry, parent: Inode) -> Node:
+        """Count a lookup of a directory's entry and return its node."""
+        inode = self._inodes.number(entry, parent)
+        node, written = self._inodes.find(inode), self._written.find(inode)
+        if node is None:
+            linked = self._linked.get(inode)
+            if linked is not None:
+                entry.data, entry.offset, entry.xattrs = linked.data, linked.offset, linked.xattrs
+        elif written is not None and written.is_gone and not written.kept:
+            self._inodes.move(node, parent, entry)
+            if written.has_others:
+                written.is_gone = written.has_others = False
+            else:
+                self._written.begin_again(inode)
+                self._stale.discard(inode)
+                self._directories.discard(inode)
+        elif (node.parent, node.entry.name) != (parent, entry.name):
+            self._written.get(inode).aliases.add((parent, entry.name))
+        return self._inodes.remember(entry, parent)
+
+    # ── attributes ──
+
+    def _attributes(self, node: Node) -> pyfuse3.EntryAttributes:
+        """Return a file's attributes; the kernel shall ask again for what is not known exactly."""
+        attributes = entry_attributes(node.entry, node.inode)
+        written = self._written.find(node.inode)
+        if written is not None:
+            attributes.generation = written.generation
+        if node.inode in self._stale or self.behind.is_pending(node.inode):
+            attributes.attr_timeout = 0
+        return attributes
+
+    def _adopt(self, node: Node, stat: bytes) -> None:
+        """Take in the attributes that a file has now, for all names of it."""
+        node.entry.data, node.entry.offset = stat, 0
+        self._directories.update(node.parent, node.entry.name, stat)
+        written = self._written.find(node.inode)
+        for parent, name in written.aliases if written is not None else ():
+            self._directories.update(parent, name, stat)
+        if node.entry.fields[_NLINK_AT] > 1:
+            self._linked[node.inode] = node.entry
+        else:
+            self._linked.pop(node.inode, None)
+
+    def _estimate(self, node: Node, **changes: int) -> None:
+        """Note what attributes a file will have, by the names of ``Statns``."""
+        fields = list(node.entry.fields)
+        for name, value in changes.items():
+            fields[_FIELDS.index(name)] = value
+        node.entry.data, node.entry.offset = hot.STATNS.pack(*fields), 0
+
+    async def _exact(self, node: Node) -> None:
+        """See to it that a file's attributes are known exactly."""
+        await self.behind.settle(node.inode)
+        while node.inode in self._stale:
+            self._stale.discard(node.inode)
+            try:
+                async with self._paths.shared():
+                    path, kept = self._where(node)
+                    if kept:
+                        stat = (await self._writing.change_one(change_of(node.entry, path, kept))).stat
+                    else:
+                        found = await self._guest.lstat(path, node.entry.name)
+                        if found.fields[1] != node.entry.fields[1]:
+                            return
+                        stat = found.data
+            except pyfuse3.FUSEError:  # it has gone, and these were its attributes
+                return
+            except ProcedureError as exc:
+                if exc.errno == ENOENT:
+                    return
+                self._stale.add(node.inode)
+                raise
+            if not self.behind.is_pending(node.inode) and node.inode not in self._stale:
+                self._adopt(node, stat)
+
+    @answers_errno
+    async def lookup(
+        self, parent_inode: pyfuse3.InodeT, name: pyfuse3.FileNameT, ctx: pyfuse3.RequestContext
+    ) -> pyfuse3.EntryAttributes:
+        """Find a name in a directory."""
+        parent = self._node(parent_inode)
+        entry = await self._entry(parent, bytes(name))
+        if entry is None:
+            return absent_attributes()
+        return self._attributes(self._remember(entry, parent.inode))
+
+    @answers_errno
+    async def getattr(self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
+        """Return the attributes of a known file, exactly."""
+        node = self._node(inode)
+        await self._exact(node)
+        return self._attributes(node)
+
+    async def forget(self, inode_list: Sequence[tuple[pyfuse3.InodeT, int]]) -> None:
+        """Take back lookups."""
+        await super().forget(inode_list)
+        for inode, _ in inode_list:
+            self._written.prune(Inode(inode))
+
+    # ── directories ──
+
+    @answers_errno
+    async def opendir(self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext) -> pyfuse3.FileHandleT:
+        """Open a directory; it is listed when reading begins."""
+        node = self._node(inode)
+        handle = self._next_directory
+        self._next_directory += 1
+        self._listings[handle] = (node.inode, await self._listed(node))
+        return pyfuse3.FileHandleT(handle)
+
+    async def _listed(self, node: Node) -> list[Entry]:
+        written = self._written.find(node.inode)
+        if written is not None and written.is_gone:
+            return []
+        async with self._paths.shared():
+            return (await self._directories.listing(node.inode, self._inodes.path(node.inode))).entries
+
+    @answers_errno
+    async def readdir(self, fh: pyfuse3.FileHandleT, start_id: int, token: pyfuse3.ReaddirToken) -> None:
+        """Hand out entries as the directory was when reading began, without those that have gone since."""
+        inode, entries = self._listings[fh]
+        node = self._inodes.get(inode)
+        if start_id == 0:
+            entries = await self._listed(node)
+            self._listings[fh] = inode, entries
+        for position, (name, dot) in enumerate(((b".", node), (b"..", self._inodes.get(node.parent)))):
+            if start_id <= position and not pyfuse3.readdir_reply(
+                token, pyfuse3.FileNameT(name), self._attributes(dot), position + 1
+            ):
+                return
+        if not entries:
+            return
+        await self._listed(node)  # if it was given up, it is asked for again: there must be no name that has gone
+        present = self._directories.cached(inode)
+        for index in range(max(start_id - 2, 0), len(entries)):
+            entry = present.by_name.get(entries[index].name) if present is not None else None
+            if entry is not None and not self._hand_out(entry, inode, token, index + 3):
+                return
+
+    def _hand_out(self, entry: Entry, parent: Inode, token: pyfuse3.ReaddirToken, next_id: int) -> bool:
+        name = pyfuse3.FileNameT(entry.name)
+        if entry.is_unreadable:
+            return pyfuse3.readdir_reply(token, name, unreadable_attributes(), next_id)
+        node = self._remember(entry, parent)
+        if pyfuse3.readdir_reply(token, name, self._attributes(node), next_id):
+            return True
+        self._inodes.forget(node.inode, 1)
+        return False
+
+    @answers_errno
+    async def releasedir(self, fh: pyfuse3.FileHandleT) -> None:
+        """Let a listing go."""
+        del self._listings[fh]

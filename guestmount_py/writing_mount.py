@@ -1,0 +1,85 @@
+"""A mount that writes, inside: what has to be known of the guest's filesystems, and the end at which all is written."""
+
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+import trio
+
+from guestmount_py.config import GuestMount, MountConfig
+from guestmount_py.handle import Guest
+from guestmount_py.inodes import InodeTable
+from guestmount_py.statistics import Statistics
+from guestmount_py.writing import WritingOperations
+from rpc import procedures
+from rpc.codec import Device
+from rpc.errors import GuestmountError, ProcedureError
+from rpc.procedures.contents import PreadDeviceArgs
+
+_EXT_MAGIC: Final = (0x438, b"\x53\xef")
+_EXT_INCOMPAT_AT: Final = 0x460
+_EXT_CASEFOLD: Final = 0x20000
+_XFS_MAGIC: Final = b"XFSB"
+_XFS_VERSION_AT: Final = 100
+_XFS_BORG_BIT: Final = 0x4000
+"""XFS_SB_VERSION_BORGBIT: the case of ASCII letters in names does not matter (fs/xfs/libxfs/xfs_format.h)."""
+_BTRFS_MAGIC: Final = (0x10040, b"_BHRfS_M")
+_START_BYTES: Final = 2048
+
+
+@asynccontextmanager
+async def opened_writing(
+    guest: Guest, inodes: InodeTable, statistics: Statistics, config: MountConfig
+) -> AsyncIterator[WritingOperations]:
+    """Own the handlers of a mount that writes; ``finish`` is to be called before they are given up.
+
+    Raises:
+        LaunchError: the appliance's daemon cannot do it.
+    """
+    files = guest.files
+    async with guest.writing() as writing, trio.open_nursery() as nursery:
+        exact = await _are_names_exact(guest, config.mounts)
+        operations = WritingOperations(files, writing, inodes, nursery, statistics, config.cache_mib, exact_names=exact)
+        nursery.start_soon(operations.behind.run)
+        yield operations
+        nursery.cancel_scope.cancel()
+
+
+async def check_mounted_for_writing(guest: Guest, mounts: Sequence[GuestMount]) -> None:
+    """Insist that what was mounted for writing can be written to.
+
+    Raises:
+        GuestmountError: the guest mounted it read-only.
+    """
+    for mount in mounts:
+        asked_for = "ro" in mount.options.split(",")
+        found = await guest.files.statvfs(mount.mountpoint)
+        if found.flag & os.ST_RDONLY and not asked_for:
+            raise GuestmountError(
+                f"{mount.device}: the guest can mount it only read-only: it was not unmounted cleanly or has a feature "
+                "that the appliance cannot write: use --ro"
+            )
+
+
+async def _are_names_exact(guest: Guest, mounts: Sequence[GuestMount]) -> bool:
+    """Tell whether no filesystem takes two spellings for the same name; False if that is not known."""
+    try:
+        return all([await _has_exact_names(guest, mount.device) for mount in mounts])
+    except ProcedureError:
+        return False
+
+
+async def _has_exact_names(guest: Guest, device: str) -> bool:
+    start = await _read(guest, device, 0, _START_BYTES)
+    at, magic = _EXT_MAGIC
+    if start[at : at + len(magic)] == magic:
+        return not int.from_bytes(start[_EXT_INCOMPAT_AT : _EXT_INCOMPAT_AT + 4], "little") & _EXT_CASEFOLD
+    if start.startswith(_XFS_MAGIC):
+        return not int.from_bytes(start[_XFS_VERSION_AT : _XFS_VERSION_AT + 2], "big") & _XFS_BORG_BIT
+    at, magic = _BTRFS_MAGIC
+    return await _read(guest, device, at, len(magic)) == magic
+
+
+async def _read(guest: Guest, device: str, offset: int, count: int) -> bytes:
+    return await guest.call(procedures.PREAD_DEVICE, PreadDeviceArgs(Device(device), count, offset))

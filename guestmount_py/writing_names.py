@@ -1,0 +1,252 @@
+"""Handlers that make, remove and rename: each waits for the guest, then changes what is known just so."""
+
+import os
+import stat as modes
+from errno import EINVAL, ENOENT
+from typing import Final
+
+import pyfuse3
+
+from guestmount_py.entries import Entry
+from guestmount_py.errno_boundary import answers_errno
+from guestmount_py.inodes import Inode, Node
+from guestmount_py.writing_base import WritingBase
+
+_DEFAULT_ACL: Final = b"system.posix_acl_default"
+_RENAME_FLAGS: Final = pyfuse3.RENAME_NOREPLACE | pyfuse3.RENAME_EXCHANGE
+
+
+class NamingOperations(WritingBase):
+    """Names come and go."""
+
+    async def _make(
+        self,
+        parent_inode: int,
+        name: bytes,
+        mode: int,
+        ctx: pyfuse3.RequestContext,
+        *,
+        rdev: int = 0,
+        target: bytes = b"",
+    ) -> Node:
+        """Make a file of any type that belongs to whoever asks."""
+        parent = self._node(parent_inode)
+        name = bytes(name)
+        inherited = await self._inherited_xattrs(parent)
+        async with self._paths.shared():
+            path = os.path.join(self._inodes.path(parent.inode), name)
+            entry = await self._writing.make(path, name, mode, rdev, (ctx.uid, ctx.gid), target)
+            entry.target = target or None
+            entry.xattrs = inherited
+            node = self._remember(entry, parent.inode)
+            if node.entry is not entry:  # it is known already by another name, which has gone behind our back
+                node.entry.data, node.entry.offset = entry.data, entry.offset
+            self._written.get(node.inode).is_fresh = True
+            self._changed_names(parent.inode, name, entry)
+            if modes.S_ISDIR(mode):
+                self._directories.keep(node.inode, [])
+        return node
+
+    async def _inherited_xattrs(self, parent: Node) -> tuple[tuple[bytes, bytes], ...] | None:
+        """Return the extended attributes that a new file will have; None if the guest decides."""
+        return None if any(key == _DEFAULT_ACL for key, _ in await self._xattrs(parent.inode)) else ()
+
+    def _changed_names(self, parent: Inode, name: bytes, entry: Entry | None) -> None:
+        self._directories.change(parent, name, entry)
+        self._stale.add(parent)
+
+    @answers_errno
+    async def mknod(
+        self,
+        parent_inode: pyfuse3.InodeT,
+        name: pyfuse3.FileNameT,
+        mode: pyfuse3.ModeT,
+        rdev: int,
+        ctx: pyfuse3.RequestContext,
+    ) -> pyfuse3.EntryAttributes:
+        """Make a file, a FIFO, a socket or a device node."""
+        return self._attributes(await self._make(parent_inode, name, mode, ctx, rdev=rdev))
+
+    @answers_errno
+    async def mkdir(
+        self, parent_inode: pyfuse3.InodeT, name: pyfuse3.FileNameT, mode: pyfuse3.ModeT, ctx: pyfuse3.RequestContext
+    ) -> pyfuse3.EntryAttributes:
+        """Make a directory."""
+        return self._attributes(await self._make(parent_inode, name, modes.S_IFDIR | mode, ctx))
+
+    @answers_errno
+    async def symlink(
+        self,
+        parent_inode: pyfuse3.InodeT,
+        name: pyfuse3.FileNameT,
+        target: pyfuse3.FileNameT,
+        ctx: pyfuse3.RequestContext,
+    ) -> pyfuse3.EntryAttributes:
+        """Make a symbolic link."""
+        return self._attributes(await self._make(parent_inode, name, modes.S_IFLNK, ctx, target=bytes(target)))
+
+    @answers_errno
+    async def link(
+        self,
+        inode: pyfuse3.InodeT,
+        new_parent_inode: pyfuse3.InodeT,
+        new_name: pyfuse3.FileNameT,
+        ctx: pyfuse3.RequestContext,
+    ) -> pyfuse3.EntryAttributes:
+        """Give a file one name more."""
+        node, parent, name = self._node(inode), self._node(new_parent_inode), bytes(new_name)
+        async with self._paths.shared():
+            path, kept = self._where(node)
+            if kept:
+                raise pyfuse3.FUSEError(ENOENT)
+            entry = await self._writing.link(path, os.path.join(self._inodes.path(parent.inode), name), name)
+            stat = entry.data
+            entry.target, entry.xattrs = node.entry.target, node.entry.xattrs
+            self._changed_names(parent.inode, name, entry)
+            self._remember(entry, parent.inode)
+            if self.behind.is_pending(node.inode):
+                self._estimate(node, st_nlink=entry.fields[3])
+                self._linked[node.inode] = node.entry
+            else:
+                self._adopt(node, stat)
+        return self._attributes(node)
+
+    @answers_errno
+    async def unlink(self, parent_inode: pyfuse3.InodeT, name: pyfuse3.FileNameT, ctx: pyfuse3.RequestContext) -> None:
+        """Remove a name of a file."""
+        parent, name_bytes = self._node(parent_inode), bytes(name)
+        entry = await self._entry(parent, name_bytes)
+        if entry is None:
+            raise pyfuse3.FUSEError(ENOENT)
+        inode = self._inodes.number(entry, parent.inode)
+        await self.behind.pause(inode)
+        try:
+            async with self._paths.shared():
+                path = os.path.join(self._inodes.path(parent.inode), name_bytes)
+                keep = self._must_keep(inode, (parent.inode, name_bytes))
+                kept = await self._writing.remove(path, directory=False, keep=keep)
+                self._changed_names(parent.inode, name_bytes, None)
+                self._lost_name(inode, (parent.inode, name_bytes), kept)
+        finally:
+            self.behind.resume(inode)
+
+    @answers_errno
+    async def rmdir(self, parent_inode: pyfuse3.InodeT, name: pyfuse3.FileNameT, ctx: pyfuse3.RequestContext) -> None:
+        """Remove an empty directory."""
+        parent, name_bytes = self._node(parent_inode), bytes(name)
+        entry = await self._entry(parent, name_bytes)
+        if entry is None:
+            raise pyfuse3.FUSEError(ENOENT)
+        inode = self._inodes.number(entry, parent.inode)
+        async with self._paths.shared():
+            path = os.path.join(self._inodes.path(parent.inode), name_bytes)
+            await self._writing.remove(path, directory=True, keep=False)
+            self._changed_names(parent.inode, name_bytes, None)
+            self._lost_name(inode, (parent.inode, name_bytes), 0)
+
+    def _must_keep(self, inode: Inode, place: tuple[Inode, bytes]) -> bool:
+        """Tell whether a file will be in use though we know no name of it any more, once it has lost this one."""
+        written = self._written.find(inode)
+        if written is None or not written.opened or written.kept:
+            return False
+        return not written.aliases - {place}
+
+    def _lost_name(self, inode: Inode, place: tuple[Inode, bytes], kept: int) -> None:
+        """Note that a file has lost a name; ``kept`` is its number if that was the last we knew."""
+        node = self._inodes.find(inode)
+        self._stale.add(inode)
+        if node is None:
+            self._stale.discard(inode) if inode not in self._linked else None
+            return
+        written = self._written.get(inode)
+        written.aliases.discard(place)
+        if (node.parent, node.entry.name) != place and not written.is_gone:
+            return
+        linked = node.entry.fields[3] > 1 and not modes.S_ISDIR(node.entry.fields[2])
+        if written.aliases:
+            parent, name = written.aliases.pop()
+            entry = Entry(name, node.entry.data, node.entry.offset, node.entry.target, node.entry.xattrs)
+            if self._inodes.find(parent) is not None:
+                self._inodes.move(node, parent, entry)
+                return
+        written.is_gone = True
+        written.has_others = linked
+        written.kept = kept
+        self._directories.discard(inode)
+        if linked:
+            self._estimate(node, st_nlink=node.entry.fields[3] - 1)
+        else:
+            self._linked.pop(inode, None)
+            self._estimate(node, st_nlink=0)
+            if not kept:
+                self.behind.forget(inode)
+
+    @answers_errno
+    async def rename(
+        self,
+        parent_inode_old: pyfuse3.InodeT,
+        name_old: pyfuse3.FileNameT,
+        parent_inode_new: pyfuse3.InodeT,
+        name_new: pyfuse3.FileNameT,
+        flags: pyfuse3.FlagT,
+        ctx: pyfuse3.RequestContext,
+    ) -> None:
+        """Rename as renameat2(2) does, alone with all paths."""
+        if flags & ~_RENAME_FLAGS:
+            raise pyfuse3.FUSEError(EINVAL)
+        source = (self._node(parent_inode_old).inode, bytes(name_old))
+        target = (self._node(parent_inode_new).inode, bytes(name_new))
+        moved = await self._entry(self._inodes.get(source[0]), source[1])
+        replaced = await self._entry(self._inodes.get(target[0]), target[1])
+        if moved is None:
+            raise pyfuse3.FUSEError(ENOENT)
+        inode = self._inodes.number(moved, source[0])
+        other = self._inodes.number(replaced, target[0]) if replaced is not None else None
+        await self.behind.settle(inode)  # a file that replaces another one has its data first
+        if other is not None:
+            await self.behind.pause(other)
+        try:
+            async with self._paths.alone():
+                path, newpath = (os.path.join(self._inodes.path(parent), name) for parent, name in (source, target))
+                exchanged = bool(flags & pyfuse3.RENAME_EXCHANGE)
+                keep = other is not None and not exchanged and self._must_keep(other, target)
+                kept = await self._writing.rename(path, newpath, flags, keep=keep)
+                self._renamed(source, target, (inode, moved), (other, replaced), kept, exchanged=exchanged)
+        finally:
+            if other is not None:
+                self.behind.resume(other)
+
+    def _renamed(
+        self,
+        source: tuple[Inode, bytes],
+        target: tuple[Inode, bytes],
+        moved: tuple[Inode, Entry],
+        replaced: tuple[Inode | None, Entry | None],
+        kept: int,
+        *,
+        exchanged: bool,
+    ) -> None:
+        inode, entry = moved
+        other, other_entry = replaced
+        if other is not None and not exchanged:
+            self._lost_name(other, target, kept)
+        self._changed_names(*source, None)
+        if other is not None and other_entry is not None and exchanged:
+            self._moved(other, other_entry, target, source)
+        self._moved(inode, entry, source, target)
+
+    def _moved(self, inode: Inode, entry: Entry, source: tuple[Inode, bytes], target: tuple[Inode, bytes]) -> None:
+        """Note that a file has another name."""
+        node = self._inodes.find(inode)
+        known = node.entry if node is not None else entry
+        new = Entry(target[1], known.data, known.offset, known.target, known.xattrs)
+        self._changed_names(*target, new)
+        self._stale.add(inode)
+        if node is None:
+            return
+        written = self._written.get(inode)
+        if (node.parent, node.entry.name) == source:
+            self._inodes.move(node, target[0], new)
+        else:
+            written.aliases.discard(source)
+            written.aliases.add(target)

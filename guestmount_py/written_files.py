@@ -1,0 +1,79 @@
+"""What a mount that writes knows of the files it changed, beside their nodes."""
+
+from dataclasses import dataclass, field
+
+from guestmount_py.inodes import Inode, InodeTable, Node
+
+
+@dataclass(slots=True)
+class Written:
+    """A file that was changed, or is open.
+
+    Attributes:
+        opened: open files of it.
+        kept: the number by which the guest keeps it when it has no name any more; 0 while it has one.
+        is_gone: it has no name any more that we know.
+        has_others: it has names that we do not know.
+        is_fresh: it was made by this mount: what is promised of it is not refused.
+        is_dirty: its data were changed, so only the guest's daemon reads it.
+        generation: how many files before had its inode number.
+        aliases: names of it that were seen beside the node's.
+    """
+
+    opened: int = 0
+    kept: int = 0
+    is_gone: bool = False
+    has_others: bool = False
+    is_fresh: bool = False
+    is_dirty: bool = False
+    generation: int = 0
+    aliases: set[tuple[Inode, bytes]] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class OpenFile:
+    """An open file.
+
+    Attributes:
+        appends: the guest shall append, whatever the offset: some files may not be written to otherwise.
+        by_root: what root writes leaves setuid bits alone.
+        reader: a handle of the read-only way, once it was read by that.
+    """
+
+    node: Node
+    appends: bool
+    by_root: bool
+    reader: int | None = None
+
+
+class WrittenFiles:
+    """By inode number; one that the kernel forgets is forgotten here."""
+
+    def __init__(self, inodes: InodeTable) -> None:
+        self._inodes = inodes
+        self._files: dict[Inode, Written] = {}
+
+    def find(self, inode: Inode) -> Written | None:
+        """Return what is known of a file."""
+        return self._files.get(inode)
+
+    def get(self, inode: Inode) -> Written:
+        """Return what is known of a file, from now on."""
+        file = self._files.get(inode)
+        if file is None:
+            file = self._files[inode] = Written()
+        return file
+
+    def begin_again(self, inode: Inode) -> None:
+        """Note that an inode number is that of another file now."""
+        self._files[inode] = Written(generation=self.get(inode).generation + 1)
+
+    def all_kept(self) -> list[int]:
+        """Return the numbers of all files that have no name any more."""
+        return [file.kept for file in self._files.values() if file.kept]
+
+    def prune(self, inode: Inode) -> None:
+        """Forget a file that the kernel does not know any more."""
+        file = self._files.get(inode)
+        if file is not None and not file.opened and not file.kept and self._inodes.find(inode) is None:
+            del self._files[inode]

@@ -1,0 +1,130 @@
+"""Changes of files as they go over the wire: many in one call, packed, for encoding each would cost more than doing it.
+
+A change is carried out in this order: cut to a size, write, give to an owner, set the mode, set the times. One that
+fails does not keep the next ones of the call from being made.
+"""
+
+from collections.abc import Iterator, Sequence
+from enum import IntFlag
+from struct import Struct
+from struct import error as struct_error
+from typing import Final, NamedTuple
+
+from rpc.errors import RemoteProtocolError
+
+_HEAD: Final = Struct(">IIQQIIIqIqIQI")
+_WRITE: Final = Struct(">QI")
+_ANSWER: Final = Struct(">IQ")
+_STATNS: Final = Struct(">22q")
+ANSWER_BYTES: Final = _ANSWER.size + _STATNS.size
+
+
+class Wish(IntFlag):
+    """What a change shall do besides writing."""
+
+    MODE = 1
+    UID = 2
+    GID = 4
+    SIZE = 8
+    ATIME = 16
+    MTIME = 32
+    APPEND = 64
+    """Write to a file that may only be appended to."""
+
+
+class Change(NamedTuple):
+    """What shall be done to one file.
+
+    Attributes:
+        path: of the file, or what ``kept`` said of one that has no name any more.
+        kept: the file has no name any more: its number in ``path`` is that of a descriptor.
+        ino: the file's inode number; another file that has the path by now is left alone. 0 if any will do.
+        atime, mtime: seconds and nanoseconds.
+        writes: offsets and data, in order.
+    """
+
+    path: bytes
+    kept: int = 0
+    ino: int = 0
+    wishes: int = 0
+    mode: int = 0
+    uid: int = 0
+    gid: int = 0
+    atime: tuple[int, int] = (0, 0)
+    mtime: tuple[int, int] = (0, 0)
+    size: int = 0
+    writes: Sequence[tuple[int, bytes | memoryview]] = ()
+
+
+class Answer(NamedTuple):
+    """What became of a change.
+
+    Attributes:
+        errno: of the first thing that failed, 0 if nothing did.
+        written: bytes that were written.
+        stat: packed attributes after it, ``Statns``; all zero if they could not be read.
+    """
+
+    errno: int
+    written: int
+    stat: bytes
+
+
+def encode_changes(changes: Sequence[Change]) -> bytes:
+    """Return changes as one piece of bytes."""
+    parts: list[bytes | memoryview] = []
+    for change in changes:
+        path, kept, ino, wishes, mode, uid, gid, atime, mtime, size, writes = change
+        parts.append(_HEAD.pack(len(path), wishes, kept, ino, mode, uid, gid, *atime, *mtime, size, len(writes)))
+        parts.append(path)
+        for offset, data in writes:
+            parts.append(_WRITE.pack(offset, len(data)))
+            parts.append(data)
+    return b"".join(parts)
+
+
+def decode_changes(data: memoryview) -> Iterator[Change]:
+    """Yield changes; their data are views of what is given.
+
+    Raises:
+        RemoteProtocolError: it is cut short.
+    """
+    at = 0
+    try:
+        while at < len(data):
+            path_bytes, wishes, kept, ino, mode, uid, gid, *times, size, count = _HEAD.unpack_from(data, at)
+            at += _HEAD.size
+            path = bytes(data[at : at + path_bytes])
+            at += path_bytes
+            writes = []
+            for _ in range(count):
+                offset, size_bytes = _WRITE.unpack_from(data, at)
+                at += _WRITE.size
+                writes.append((offset, data[at : at + size_bytes]))
+                at += size_bytes
+            if at > len(data):
+                raise RemoteProtocolError("a change is cut short")
+            a_s, a_ns, m_s, m_ns = times
+            yield Change(path, kept, ino, wishes, mode, uid, gid, (a_s, a_ns), (m_s, m_ns), size, writes)
+    except struct_error as exc:
+        raise RemoteProtocolError("a change is cut short") from exc
+
+
+def encode_answer(errno: int, written: int, stat: bytes) -> bytes:
+    """Return what became of a change, as bytes."""
+    return _ANSWER.pack(errno, written) + stat
+
+
+def decode_answers(data: bytes, count: int) -> list[Answer]:
+    """Return what became of ``count`` changes.
+
+    Raises:
+        RemoteProtocolError: these are not so many.
+    """
+    if len(data) != count * ANSWER_BYTES:
+        raise RemoteProtocolError(f"{len(data)} bytes are not the answers to {count} changes")
+    answers = []
+    for at in range(0, len(data), ANSWER_BYTES):
+        errno, written = _ANSWER.unpack_from(data, at)
+        answers.append(Answer(errno, written, data[at + _ANSWER.size : at + ANSWER_BYTES]))
+    return answers
