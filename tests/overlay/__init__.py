@@ -1,0 +1,1 @@
+"""Overlays: made, filled, compared, merged, dropped."""
