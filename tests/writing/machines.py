@@ -1,0 +1,165 @@
+"""Disks that are mounted for writing, and whose power is cut: by the host's kernel, the reference, and by us."""
+
+import os
+import random
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, Protocol
+
+from tests.guests.cache import run
+from tests.posix.syscalls import shut_down
+from tests.system.conftest import open_sandbox
+from tests.system.sandbox import Sandbox, gone_within
+
+GONE_S: Final = 20.0
+SIZES_MIB: Final = {"ext4": 64, "xfs": 320, "btrfs": 256}
+_FORCED: Final = {"ext4": ("-F",), "xfs": ("-f",), "btrfs": ("-f",)}
+
+
+def make_image(path: Path, filesystem: str, format_: str = "raw") -> Path:
+    """Make an image that is one filesystem, without a partition table."""
+    raw = path if format_ == "raw" else path.with_suffix(".raw")
+    with raw.open("wb") as file:
+        file.truncate(SIZES_MIB[filesystem] << 20)
+    run(f"mkfs.{filesystem}", "-q", *_FORCED[filesystem], raw)
+    if format_ != "raw":
+        run("qemu-img", "convert", "-f", "raw", "-O", format_, raw, path)
+        raw.unlink()
+    return path
+
+
+class Machine(Protocol):
+    """A disk that can be mounted, and whose power can be cut while it is."""
+
+    image: Path
+
+    def mount(self) -> Path:
+        """Mount it and return where."""
+
+    def cut(self) -> str:
+        """Cut the power; return what was done."""
+
+    def clear(self) -> None:
+        """Unmount what a cut has left."""
+
+
+class KernelMachine:
+    """The host's kernel, with a loop device; the power is cut by the filesystem's own shutdown call."""
+
+    def __init__(self, image: Path) -> None:
+        self.image = image
+        self._root = image.with_name(f"{image.name}-mounted")
+        self._root.mkdir()
+
+    def mount(self) -> Path:
+        """Mount it and return where."""
+        run("mount", "-o", "loop", self.image, self._root)
+        return self._root
+
+    def cut(self) -> str:
+        """Stop the filesystem with all that it has not written."""
+        shut_down(self._root)
+        return "shut down"
+
+    def clear(self) -> None:
+        """Unmount what a cut has left."""
+        run("umount", self._root)
+
+
+class OurMachine:
+    """guestmount-py --rw; the power is cut by killing it, qemu, or both."""
+
+    def __init__(self, sandbox: Sandbox, image: Path, format_: str, seed: int) -> None:
+        self.image = image
+        self._sandbox = sandbox
+        self._options = (f"--format={format_}", "--rw")
+        self._random = random.Random(seed)
+
+    def mount(self) -> Path:
+        """Mount it and return where."""
+        words = (*self._options, "-a", self.image, "-m", "/dev/sda", self._sandbox.mountpoint)
+        started = self._sandbox.guestmount(*words)
+        assert (started.returncode, started.stderr) == (0, ""), self._sandbox.log()
+        return self._sandbox.mountpoint
+
+    def cut(self) -> str:
+        """Kill the program, qemu, or both; nothing of them may be left."""
+        programs = self._sandbox.processes("guestmount_py.cli")
+        machines = self._sandbox.processes("qemu-system")
+        assert programs
+        assert machines
+        name, victims = self._random.choice(
+            (
+                ("the program", programs),
+                ("qemu", machines),
+                ("both", programs + machines),
+                ("both", machines + programs),
+            )
+        )
+        for pid in victims:
+            os.kill(pid, signal.SIGKILL)
+        if name == "qemu":
+            assert gone_within(machines, GONE_S)
+        else:
+            assert gone_within(programs + machines, GONE_S)
+        return f"killed {name}"
+
+    def clear(self) -> None:
+        """Unmount what a cut has left, and wait until the image is free; what is said does not matter then."""
+        self._sandbox.guestunmount()
+        assert self._sandbox.left() == []
+
+
+@contextmanager
+def our_machine(appliance: Path, filesystem: str, format_: str, seed: int) -> Iterator[OurMachine]:
+    """Make a disk of its own for a machine of ours, in a sandbox of its own."""
+    with open_sandbox(appliance) as sandbox:
+        image = make_image(sandbox.directory / f"disk.{format_}", filesystem, format_)
+        yield OurMachine(sandbox, image, format_, seed)
+
+
+def check_image(image: Path, filesystem: str, format_: str = "raw") -> None:
+    """Replay the journal of a copy of an image, and let its own checker look at it.
+
+    Raises:
+        RuntimeError: the checker has something to say.
+    """
+    copy = image.with_name(f"{image.name}.copy")
+    try:
+        if format_ == "raw":
+            run("cp", "--sparse=auto", image, copy)
+        else:
+            _run_with_status((0, 3), "qemu-img", "check", "-f", format_, image)  # 3: clusters that a cut left unused
+            run("qemu-img", "convert", "-f", format_, "-O", "raw", image, copy)
+        match filesystem:
+            case "ext4":
+                _run_with_status((0, 1), "e2fsck", "-E", "journal_only", "-y", copy)
+                run("e2fsck", "-fn", copy)
+            case "xfs":
+                _replay(copy)
+                run("xfs_repair", "-n", copy)
+            case _:
+                _replay(copy)
+                run("btrfs", "check", "--readonly", copy)
+    finally:
+        copy.unlink(missing_ok=True)
+
+
+def _run_with_status(allowed: tuple[int, ...], *command: str | Path) -> None:
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode not in allowed:
+        raise RuntimeError(f"{' '.join(map(str, command))}: status {done.returncode}: {done.stdout}{done.stderr}")
+
+
+def _replay(image: Path) -> None:
+    """Let the host's kernel replay the log of a filesystem of our own: its checker cannot."""
+    root = image.with_name(f"{image.name}-replayed")
+    root.mkdir()
+    try:
+        run("mount", "-o", "loop", image, root)
+        run("umount", root)
+    finally:
+        root.rmdir()

@@ -1,0 +1,136 @@
+"""The power is cut at any moment: what fsync has returned for is there afterwards, and the filesystem is sound."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.system.sandbox import REPOSITORY
+from tests.writing.ledger import Ledger
+from tests.writing.machines import KernelMachine, Machine, check_image, make_image, our_machine
+
+BOOTING: Final = os.environ.get("GUESTMOUNT_PY_TEMPLATE") == "0"
+CUTS: Final = {
+    ("ext4", "raw"): (60, 60, 20),
+    ("ext4", "qcow2"): (60, 60),
+    ("xfs", "raw"): (20,),
+    ("btrfs", "raw"): (20,),
+}
+"""How often each disk's power is cut, one disk after another; 300 in all."""
+AT_ONCE: Final = 3
+LONGEST_S: Final = 0.4
+WRITER_S: Final = 120.0
+
+
+def cut_while_writing(machine: Machine, ledger: Ledger, source: random.Random, *words: str) -> str:
+    """Mount, compare with what was promised so far, write, cut the power; return what was done."""
+    root = machine.mount()
+    try:
+        problems = ledger.verify(root)
+        assert problems == []
+        writer = subprocess.Popen(
+            [sys.executable, "-m", "tests.writing.writer", root, str(source.randrange(1 << 32)), *words],
+            cwd=REPOSITORY,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        with writer:
+            assert writer.stdin is not None
+            writer.stdin.write(json.dumps(ledger.names()) + "\n")
+            writer.stdin.close()
+            with noted(writer, ledger) as begun:
+                assert begun.wait(WRITER_S)
+                time.sleep(LONGEST_S * source.random())
+                done = machine.cut()
+    finally:
+        machine.clear()
+    return done
+
+
+@contextmanager
+def noted(writer: "subprocess.Popen[str]", ledger: Ledger) -> Iterator[threading.Event]:
+    """Keep the ledger of what the writer says; yields what is set when it begins, and at the end waits for its end."""
+    begun = threading.Event()
+
+    def note() -> None:
+        assert writer.stdout is not None
+        for line in writer.stdout:
+            ledger.note(json.loads(line))
+            begun.set()
+        begun.set()
+
+    thread = threading.Thread(target=note)
+    thread.start()
+    try:
+        yield begun
+    finally:
+        thread.join(WRITER_S)
+        if thread.is_alive():
+            writer.kill()
+            thread.join()
+            pytest.fail("the writer did not notice that the power was cut")
+
+
+def cut_again_and_again(machine: Machine, count: int, seed: int, filesystem: str, format_: str = "raw") -> int:
+    """Cut a machine's power so often; return how many promises were made."""
+    source, ledger = random.Random(seed), Ledger()
+    done: list[str] = []
+    try:
+        for _ in range(count):
+            done.append(cut_while_writing(machine, ledger, source))
+            check_image(machine.image, filesystem, format_)
+        root = machine.mount()
+        try:
+            assert ledger.verify(root) == []
+        finally:
+            machine.clear()
+    except BaseException as exc:
+        exc.add_note(f"{filesystem} {format_}, seed {seed}, after {len(done)} cuts, the last of which {done[-1:]}")
+        raise
+    return ledger.promises
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("filesystem", ["ext4", "xfs"])
+def test_kernels_filesystem_keeps_its_promises(tmp_path: Path, filesystem: str) -> None:
+    machine = KernelMachine(make_image(tmp_path / "disk.img", filesystem))
+    assert cut_again_and_again(machine, 10, random.SystemRandom().randrange(1 << 32), filesystem) > 30
+
+
+@pytest.mark.root
+def test_writer_that_lies_about_fsync_is_found_out(tmp_path: Path) -> None:
+    machine = KernelMachine(make_image(tmp_path / "disk.img", "ext4"))
+    ledger = Ledger()
+    cut_while_writing(machine, ledger, random.Random(1), "--lie")
+    root = machine.mount()
+    problems = ledger.verify(root)
+    machine.clear()
+    assert problems
+
+
+@pytest.mark.appliance
+@pytest.mark.fuse
+@pytest.mark.root
+def test_every_synced_byte_survives_every_cut(appliance_directory: Path) -> None:
+    def chain(kind: tuple[str, str], count: int) -> int:
+        seed = random.SystemRandom().randrange(1 << 32)
+        with our_machine(appliance_directory, *kind, seed) as machine:
+            return cut_again_and_again(machine, count, seed, *kind)
+
+    chains = [(kind, count // 10 if BOOTING else count) for kind, counts in CUTS.items() for count in counts]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        promises = sum(pool.map(chain, *zip(*chains, strict=True)))
+    print(f"{promises} promises kept over {sum(count for _, count in chains)} cuts")
+    assert promises > 3 * sum(count for _, count in chains)
