@@ -13,7 +13,7 @@ from rpc.errors import GuestmountError, UsageError
 
 _EPILOG: Final = """\
 The mount is read-only unless --rw is given. The program returns when the mount is ready; 'guestunmount-py DIRECTORY'
-ends it.
+ends it. 'guestmount-py overlay --help' tells what can be done with an overlay.
 
 Exit status: 0 the mount is ready (with --no-fork: it was unmounted), 1 something failed, 2 the command line was wrong.
 Every failure is one line on standard error: what failed, on what, what to do.
@@ -34,6 +34,8 @@ _LATER: Final = {
     "--echo-keys": "encrypted disks",
     "--live": "live access",
 }
+_OVERLAY_WORDS: Final = ("diff", "commit", "discard", "-h", "--help")
+"""What follows the word overlay, unless that is the name of a directory to mount on."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -80,6 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--format", metavar="FORMAT", nargs="?", default=None, help="format of the images that follow; = alone: detect")
     add("--blocksize", metavar="512|4096", nargs="?", type=int, choices=BLOCKSIZES, help="sector size of what follows")
     add("-m", "--mount", metavar="DEV", action="append", default=[], help="mount DEV[:MOUNTPOINT[:OPTIONS[:FSTYPE]]]")
+    add("--overlay", metavar="FILE", action="append", type=Path, default=[], help="write to this qcow2 overlay instead")
     add("-r", "--ro", action="store_true", help="mount read-only (the default)")
     add("-w", "--rw", action="store_true", help="mount for writing: what is written goes to the image")
     add("-o", "--option", metavar="OPTION", action="append", default=[], help="FUSE option, see --fuse-help")
@@ -136,6 +139,8 @@ def parse(arguments: Sequence[str]) -> MountConfig:
         raise UsageError("no directory to mount on: give one as the last argument")
     if options.cache_mib < MIN_CACHE_MIB:
         raise UsageError(f"--cache-mib {options.cache_mib}: too little to work with: give at least {MIN_CACHE_MIB}")
+    if options.overlay and len(options.overlay) != len(options.drives):
+        raise UsageError("--overlay: give one for each -a, in the same order")
     if options.rw and options.ro:
         raise UsageError("--ro and --rw: give one of them")
     fuse_options = tuple(word for text in options.option for word in text.split(",") if word)
@@ -161,12 +166,17 @@ def parse(arguments: Sequence[str]) -> MountConfig:
         plane=options.plane,
         cache_mib=options.cache_mib,
         writable=options.rw,
+        overlays=tuple(options.overlay),
     )
 
 
 def main() -> int:
     """Run guestmount-py; return its exit status."""
     try:
+        if sys.argv[1:2] == ["overlay"] and (len(sys.argv) == 2 or sys.argv[2] in _OVERLAY_WORDS):
+            from guestmount_py import overlay_cli
+
+            return overlay_cli.run(sys.argv[2:])
         config = parse(sys.argv[1:])
         from guestmount_py.daemonize import run_mount
 

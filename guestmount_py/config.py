@@ -68,6 +68,7 @@ class MountConfig:
         plane: how files' bytes are read.
         cache_mib: what listings, maps and contents may take together.
         writable: the guest's filesystems can be written to.
+        overlays: of the drives, one each or none at all: what is written goes there.
     """
 
     drives: tuple[Drive, ...]
@@ -84,3 +85,4 @@ class MountConfig:
     plane: Plane = "auto"
     cache_mib: int = DEFAULT_CACHE_MIB
     writable: bool = False
+    overlays: tuple[Path, ...] = ()

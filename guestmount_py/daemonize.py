@@ -88,6 +88,7 @@ def _absolute(config: MountConfig) -> MountConfig:
     return replace(
         config,
         drives=tuple(replace(drive, path=drive.path.absolute()) for drive in config.drives),
+        overlays=tuple(path.absolute() for path in config.overlays),
         mountpoint=config.mountpoint.absolute(),
         pid_file=config.pid_file.absolute() if config.pid_file else None,
         stats=config.stats.absolute() if config.stats else None,

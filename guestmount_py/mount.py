@@ -47,6 +47,10 @@ async def serve_mount(
     check_fuse(config.mountpoint)
     mountpoint = Path(os.path.realpath(config.mountpoint))
     _warn_if_not_empty(mountpoint, report)
+    if config.overlays:
+        from guestmount_py.overlay import overlaid
+
+        config = await overlaid(config)
     guest = _configured_guest(config, report)
     statistics = Statistics()
     guest.subscribe(CallEnded, statistics.note_call)

@@ -17,9 +17,10 @@ from typing import Any, Final
 
 from appliance.config import Drive
 from appliance.drives import CheckedDrive, check_drive
+from appliance.image_use import READ, RESIZE, WRITE, denied
 from appliance.process import ProgramFailed, run_program
 from appliance.qcow2 import MAGIC
-from guestmount_py.image_lock import READ, RESIZE, WRITE, denied
+from guestmount_py.config import MountConfig
 from rpc.errors import DriveError
 
 _STAMP: Final = "user.guestmount-py.base"
@@ -131,6 +132,17 @@ async def overlay_drive(image: Drive, path: Path, *, create: bool) -> Drive:
         raise DriveError(f"{path}: is an overlay of a {overlay.base_format} image, not {image.format}")
     check_base(overlay)
     return replace(image, path=overlay.path, format="qcow2")
+
+
+async def overlaid(config: MountConfig) -> MountConfig:
+    """Return a mount's configuration with the overlays in place of the images; what is written to is made if need be.
+
+    Raises:
+        DriveError: see ``overlay_drive``.
+    """
+    pairs = zip(config.drives, config.overlays, strict=True)
+    drives = [await overlay_drive(image, path, create=config.writable) for image, path in pairs]
+    return replace(config, drives=tuple(drives))
 
 
 async def _create(base: CheckedDrive, path: Path) -> None:

@@ -17,9 +17,9 @@ from typing import Any, Final
 
 import trio
 
+from appliance.image_use import RESIZE, WRITE, check_unused, denied
 from appliance.process import ProgramFailed, run_program
 from appliance.qcow2 import empty_image
-from guestmount_py.image_lock import RESIZE, WRITE, check_unused, denied
 from guestmount_py.overlay import (
     Overlay,
     bitmaps_of,

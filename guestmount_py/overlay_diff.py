@@ -13,11 +13,11 @@ from typing import Final
 import trio
 
 from appliance.config import Drive
+from appliance.image_use import RESIZE, WRITE, denied
 from appliance.patience import lone_leaf
 from guestmount_py.config import GuestMount
 from guestmount_py.events import LogMessage
 from guestmount_py.handle import Guest
-from guestmount_py.image_lock import RESIZE, WRITE, denied
 from guestmount_py.overlay import Overlay, check_base, check_no_commit, read_overlay
 from guestmount_py.tree_diff import Change, TreeDiff
 from rpc import procedures

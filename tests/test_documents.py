@@ -18,7 +18,10 @@ def _options(text: str) -> set[str]:
     )
 
 
-@pytest.mark.parametrize(("page", "module"), [("guestmount-py.1", "cli"), ("guestunmount-py.1", "unmount")])
+@pytest.mark.parametrize(
+    ("page", "module"),
+    [("guestmount-py.1", "cli"), ("guestmount-py-overlay.1", "overlay_cli"), ("guestunmount-py.1", "unmount")],
+)
 def test_manual_page_has_exactly_the_options_of_help(page: str, module: str) -> None:
     command = [sys.executable, "-m", f"guestmount_py.{module}", "--help"]
     shown = _options(subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout)

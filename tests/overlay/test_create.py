@@ -112,7 +112,7 @@ async def test_base_that_has_gone_is_named(place: Place) -> None:
 
 
 async def test_base_that_somebody_writes_to_is_refused_with_who(place: Place) -> None:
-    with opened(place.base) as pid, pytest.raises(DriveError, match=rf"2: in use by process {pid}: end it"):
+    with opened(place.base) as pid, pytest.raises(DriveError, match=rf"2: is in use by process {pid}: shut that down"):
         await place.create()
     assert place.names() == ["base.qcow2"]
 

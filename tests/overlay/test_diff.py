@@ -138,7 +138,7 @@ async def test_overlay_in_use_is_refused(guests: Place) -> None:
     with opened(guests.overlay) as pid:
         done = overlay_program("diff", guests.overlay)
     assert done.returncode == 1
-    assert f"overlay.qcow2: in use by process {pid}" in done.stderr
+    assert f"overlay.qcow2: is in use by process {pid}" in done.stderr
 
 
 async def test_device_that_is_not_there_is_one_clear_line(guests: Place) -> None:

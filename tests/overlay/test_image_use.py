@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from guestmount_py.image_lock import READ, RESIZE, WRITE, check_unused, denied
+from appliance.image_use import READ, RESIZE, WRITE, check_unused, denied
 from rpc.errors import DriveError
 from tests.overlay.conftest import Place
 from tests.overlay.disk import opened
