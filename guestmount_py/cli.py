@@ -176,7 +176,7 @@ def main() -> int:
         if sys.argv[1:2] == ["overlay"] and (len(sys.argv) == 2 or sys.argv[2] in _OVERLAY_WORDS):
             from guestmount_py import overlay_cli
 
-            return overlay_cli.run(sys.argv[2:])
+            return overlay_cli.main(sys.argv[2:])
         config = parse(sys.argv[1:])
         from guestmount_py.daemonize import run_mount
 

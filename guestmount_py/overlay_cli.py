@@ -53,8 +53,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Do what the command line behind ``guestmount-py overlay`` says; return the exit status.
+def _run(arguments: Sequence[str]) -> int:
+    """Do what the command line says; return the exit status.
 
     Raises:
         GuestmountError: it failed.
@@ -74,8 +74,8 @@ def run(arguments: Sequence[str]) -> int:
         else:
             trio.run(discard_overlay, options.file)
     except KeyboardInterrupt:
-        if options.action == "commit":
-            _say(f"{options.file}: interrupted: run the commit again, and until it has ended use no image below it")
+        advice = ": run the commit again, and until it has ended use no image below it"
+        _say(f"{options.file}: interrupted{advice if options.action == 'commit' else ''}")
         raise
     return 0
 
@@ -98,11 +98,17 @@ def _print_changes(compare: Callable[..., Awaitable[None]], null: bool) -> int:
 
 
 def line_of(device: str, change: Change, *, null: bool) -> bytes:
-    """Return a change as a line; unless it ends with NUL, control characters and backslashes are octal escapes."""
+    """Return a change as a line; unless it ends with NUL, what is not printable and backslashes are octal escapes."""
     place = f"{device}:".encode() + change.path if device else change.path
     if not null:
-        place = b"".join(b"\\%03o" % byte if byte < 0x20 or byte in b"\\\x7f" else bytes([byte]) for byte in place)
+        place = b"".join(_shown(letter) for letter in place.decode("utf-8", "surrogateescape"))
     return b"\t".join((change.kind.encode(), ",".join(change.what).encode(), place)) + (b"\0" if null else b"\n")
+
+
+def _shown(letter: str) -> bytes:
+    """Return a letter, or its bytes in octal if a terminal might obey it."""
+    data = letter.encode("utf-8", "surrogateescape")
+    return data if letter.isprintable() and letter != "\\" else b"".join(b"\\%03o" % byte for byte in data)
 
 
 def _progress(is_terminal: bool) -> Callable[[int, int], None]:
@@ -120,10 +126,10 @@ def _say(text: str) -> None:
     sys.stderr.flush()
 
 
-def main() -> int:
-    """Run as a program of its own: ``python -m guestmount_py.overlay_cli``; return the exit status."""
+def main(arguments: Sequence[str]) -> int:
+    """Do what the command line behind ``guestmount-py overlay`` says; return the exit status."""
     try:
-        return run(sys.argv[1:])
+        return _run(arguments)
     except GuestmountError as exc:
         _say(str(exc))
         return exc.exit_code
@@ -132,4 +138,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

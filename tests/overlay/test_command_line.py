@@ -42,6 +42,9 @@ async def test_commit_and_discard_are_silent(place: Place) -> None:
 
 
 def test_lines_have_three_columns_whatever_the_name() -> None:
-    change = Change("changed", b"/a\tb\nc\\d \xff", ("content", "mode"))
-    assert line_of("", change, null=False) == b"changed\tcontent,mode\t/a\\011b\\012c\\134d \xff\n"
-    assert line_of("/dev/sda1", change, null=True) == b"changed\tcontent,mode\t/dev/sda1:/a\tb\nc\\d \xff\0"
+    change = Change("changed", b"/a\tb\nc\\d \xff\xc3\xa4\xc2\x9b", ("content", "mode"))
+    assert line_of("", change, null=False) == b"changed\tcontent,mode\t/a\\011b\\012c\\134d \\377\xc3\xa4\\302\\233\n"
+    assert (
+        line_of("/dev/sda1", change, null=True)
+        == b"changed\tcontent,mode\t/dev/sda1:/a\tb\nc\\d \xff\xc3\xa4\xc2\x9b\0"
+    )
