@@ -64,6 +64,11 @@ class Overlay:
     bitmaps: tuple[Bitmap, ...]
 
     @property
+    def journal_part(self) -> Path:
+        """Return where the journal is made, until it is whole."""
+        return self.path.with_name(f"{self.path.name}.commit.part")
+
+    @property
     def journal(self) -> Path:
         """Return where a commit keeps the base's bitmaps until it has ended; without one this file is not there."""
         return self.path.with_name(f"{self.path.name}.commit")
@@ -255,6 +260,7 @@ def remove(overlay: Overlay) -> None:
         DriveError: it cannot be removed.
     """
     try:
+        overlay.journal_part.unlink(missing_ok=True)
         overlay.path.unlink()
         sync_directory(overlay.path.parent)
     except OSError as exc:

@@ -130,7 +130,7 @@ async def _add_file(
 
 async def _make_journal(daemon: StorageDaemon, overlay: Overlay) -> None:
     """Copy the base's bitmaps that are not lost, and note, empty, those that only the overlay has."""
-    part = overlay.journal.with_name(f"{overlay.journal.name}.part")
+    part = overlay.journal_part
     try:
         _write_empty(part, overlay.size_bytes)
         await _add_file(daemon, "journal", part, read_only=False)

@@ -35,6 +35,13 @@ async def test_overlay_that_is_missing_is_one_clear_line(place: Place) -> None:
         await discard_overlay(place.overlay)
 
 
+async def test_journal_that_was_never_whole_goes_too(place: Place) -> None:
+    await place.create()
+    place.overlay.with_name("overlay.qcow2.commit.part").touch()
+    await discard_overlay(place.overlay)
+    assert place.names() == ["base.qcow2"]
+
+
 @pytest.mark.parametrize("writable", [True, False])
 async def test_overlay_in_use_is_kept(place: Place, writable: bool) -> None:
     await place.create()
