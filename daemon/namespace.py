@@ -12,7 +12,16 @@ from daemon.registry import handles
 from daemon.session import Session
 from daemon.stat import statns_of
 from rpc import procedures
-from rpc.procedures.writing import LinkFileArgs, MakeFileArgs, OpenFileArgs, RemoveNameArgs, RenameFileArgs
+from rpc.procedures.writing import (
+    LinkFileArgs,
+    Made,
+    MakeFileArgs,
+    OpenFileArgs,
+    Removed,
+    RemoveNameArgs,
+    Renamed,
+    RenameFileArgs,
+)
 from rpc.types import Statns
 
 _CREATE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -23,14 +32,18 @@ _AT_FDCWD: Final = -100
 
 
 @handles(procedures.MAKE_FILE)
-def make_file(session: Session, args: MakeFileArgs) -> Statns:
-    """Make a file of any type that belongs to somebody; return its attributes."""
+def make_file(session: Session, args: MakeFileArgs) -> Made:
+    """Make a file of any type that belongs to somebody."""
     umask = os.umask(0)
     try:
         with session.sysroot:
-            return _made(args)
+            return Made(_made(args), _directory_of(args.path))
     finally:
         os.umask(umask)
+
+
+def _directory_of(path: bytes) -> Statns:
+    return statns_of(os.lstat(os.path.dirname(path)))
 
 
 def _made(args: MakeFileArgs) -> Statns:
@@ -72,20 +85,20 @@ def _give(target: int | bytes, info: os.stat_result, args: MakeFileArgs, *, foll
 
 
 @handles(procedures.LINK_FILE)
-def link_file(session: Session, args: LinkFileArgs) -> Statns:
-    """Give a file one name more; return its attributes."""
+def link_file(session: Session, args: LinkFileArgs) -> Made:
+    """Give a file one name more."""
     with session.sysroot:
         os.link(args.path, args.linkname, follow_symlinks=False)
-        return statns_of(os.lstat(args.linkname))
+        return Made(statns_of(os.lstat(args.linkname)), _directory_of(args.linkname))
 
 
 @handles(procedures.REMOVE_NAME)
-def remove_name(session: Session, args: RemoveNameArgs) -> int:
-    """Remove a name, or a directory; return the number by which the file is kept, 0 if it is not."""
+def remove_name(session: Session, args: RemoveNameArgs) -> Removed:
+    """Remove a name, or a directory."""
     with session.sysroot:
         if args.directory:
             os.rmdir(args.path)
-            return 0
+            return Removed(0, _directory_of(args.path))
         kept = keep(args.path) if args.keep else 0
         try:
             os.unlink(args.path)
@@ -93,12 +106,12 @@ def remove_name(session: Session, args: RemoveNameArgs) -> int:
             if kept:
                 drop(kept)
             raise
-    return kept
+        return Removed(kept, _directory_of(args.path))
 
 
 @handles(procedures.RENAME_FILE)
-def rename_file(session: Session, args: RenameFileArgs) -> int:
-    """Rename as renameat2(2) does; return the number by which the file that was replaced is kept, 0 if it is not."""
+def rename_file(session: Session, args: RenameFileArgs) -> Renamed:
+    """Rename as renameat2(2) does."""
     with session.sysroot:
         kept = keep(args.newpath) if args.keep else 0
         try:
@@ -110,7 +123,7 @@ def rename_file(session: Session, args: RenameFileArgs) -> int:
             if kept:
                 drop(kept)
             raise
-    return kept
+        return Renamed(kept, _directory_of(args.path), _directory_of(args.newpath))
 
 
 def _rename(path: bytes, newpath: bytes, flags: int) -> None:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from stat import S_ISDIR
 from typing import Final
 
 from guestmount_py.entries import Entry, checked_fields, entry_of
@@ -23,6 +24,7 @@ from rpc.procedures.writing import (
     RenameFileArgs,
     SyncFileArgs,
 )
+from rpc.types import Statns
 
 _NOWHERE: Final = GuestPath(b"/")
 """The path of a file that is named by its number."""
@@ -74,38 +76,45 @@ class GuestWriting:
 
     async def make(
         self, path: bytes, name: bytes, mode: int, rdev: int, owner: tuple[int, int], target: bytes
-    ) -> Entry:
-        """Make a file of any type; return it."""
+    ) -> tuple[Entry, bytes]:
+        """Make a file of any type; return it, and the attributes of its directory."""
         args = MakeFileArgs(GuestPath(path), UInt32(mode), UInt64(rdev), UInt32(owner[0]), UInt32(owner[1]), target)
-        entry = entry_of(name, await self._pool.call(procedures.MAKE_FILE, args))
-        checked_fields(entry.fields)
-        return entry
+        made = await self._pool.call(procedures.MAKE_FILE, args)
+        return _entry(name, made.file), _directory(made.directory)
 
-    async def link(self, path: bytes, linkname: bytes, name: bytes) -> Entry:
-        """Give a file one name more; return it under that name."""
+    async def link(self, path: bytes, linkname: bytes, name: bytes) -> tuple[Entry, bytes]:
+        """Give a file one name more; return it under that name, and the attributes of that name's directory."""
         args = LinkFileArgs(GuestPath(path), GuestPath(linkname))
-        entry = entry_of(name, await self._pool.call(procedures.LINK_FILE, args))
-        checked_fields(entry.fields)
-        return entry
+        made = await self._pool.call(procedures.LINK_FILE, args)
+        return _entry(name, made.file), _directory(made.directory)
 
-    async def remove(self, path: bytes, *, directory: bool, keep: bool) -> int:
-        """Remove a name; return the number of the file that stays without one, if it shall."""
+    async def remove(self, path: bytes, *, directory: bool, keep: bool) -> tuple[int, bytes]:
+        """Remove a name.
+
+        Returns:
+            The number of the file that stays without a name, if it shall, and the attributes of the directory.
+        """
         args = RemoveNameArgs(GuestPath(path), directory, keep)
         call = self._pool.call_first if keep else self._pool.call
-        return _kept(await call(procedures.REMOVE_NAME, args), wanted=keep)
+        removed = await call(procedures.REMOVE_NAME, args)
+        return _kept(removed.kept, wanted=keep), _directory(removed.directory)
 
-    async def rename(self, path: bytes, newpath: bytes, flags: int, *, keep: bool) -> int:
-        """Rename; return the number of the file that was replaced and stays without a name, if it shall."""
+    async def rename(self, path: bytes, newpath: bytes, flags: int, *, keep: bool) -> tuple[int, bytes, bytes]:
+        """Rename.
+
+        Returns:
+            The number of the file that was replaced and stays without a name, if it shall; the attributes of the former
+            and of the new directory.
+        """
         args = RenameFileArgs(GuestPath(path), GuestPath(newpath), UInt32(flags), keep)
         call = self._pool.call_first if keep else self._pool.call
-        return _kept(await call(procedures.RENAME_FILE, args), wanted=keep)
+        renamed = await call(procedures.RENAME_FILE, args)
+        return _kept(renamed.kept, wanted=keep), _directory(renamed.directory), _directory(renamed.newdirectory)
 
     async def open(self, path: bytes, name: bytes, flags: int) -> Entry:
         """Ask whether a file can be opened like that, which may cut it; return it."""
         args = OpenFileArgs(GuestPath(path), UInt32(flags))
-        entry = entry_of(name, await self._pool.call(procedures.OPEN_FILE, args))
-        checked_fields(entry.fields)
-        return entry
+        return _entry(name, await self._pool.call(procedures.OPEN_FILE, args))
 
     async def read_kept(self, kept: int, count: int, offset: int) -> bytes:
         """Return part of a file that has no name any more; shorter only at its end."""
@@ -137,6 +146,20 @@ class GuestWriting:
 def change_of(entry: Entry, path: bytes, kept: int) -> Change:
     """Return a change of a file that changes nothing yet."""
     return Change(path if not kept else _NOWHERE, kept, entry.fields[1] & _UINT64)
+
+
+def _entry(name: bytes, stat: Statns) -> Entry:
+    entry = entry_of(name, stat)
+    checked_fields(entry.fields)
+    return entry
+
+
+def _directory(stat: Statns) -> bytes:
+    """Return the attributes of a directory, packed."""
+    checked_fields(stat)
+    if not S_ISDIR(stat.st_mode):
+        raise RemoteProtocolError(f"a directory with the mode {stat.st_mode:o}")
+    return hot.STATNS.pack(*stat)
 
 
 def _kept(number: int, *, wanted: bool) -> int:

@@ -1,7 +1,8 @@
 """What all handlers of a mount that writes stand on: which file a name means now, and what its attributes are."""
 
+import stat as modes
 from collections.abc import Sequence
-from errno import ENOENT, ESTALE
+from errno import ENODATA, ENOENT, ESTALE
 from typing import Final
 
 import pyfuse3
@@ -26,6 +27,8 @@ from rpc.changes import Change
 from rpc.errors import ProcedureError
 from rpc.types import Statns
 
+_CAPABILITY: Final = b"security.capability"
+_MODE_AT: Final = 2
 _NLINK_AT: Final = 3
 _FIELDS: Final = Statns._fields
 
@@ -60,6 +63,7 @@ class WritingBase(ReadOnlyOperations):
         self._paths = PathLock()
         self._written = WrittenFiles(inodes)
         self._stale: set[Inode] = set()
+        self._capability_asked: tuple[int, int] | None = None
         self._linked: dict[Inode, Entry] = {}
         self.behind = WriteBehind(writing, inodes, self._paths, self._change_of, self._adopt)
         self._listings: dict[int, tuple[Inode, list[Entry]]] = {}
@@ -135,7 +139,8 @@ class WritingBase(ReadOnlyOperations):
         written = self._written.find(node.inode)
         for parent, name in written.aliases if written is not None else ():
             self._directories.update(parent, name, stat)
-        if node.entry.fields[_NLINK_AT] > 1:
+        fields = node.entry.fields
+        if fields[_NLINK_AT] > 1 and not modes.S_ISDIR(fields[_MODE_AT]):
             self._linked[node.inode] = node.entry
         else:
             self._linked.pop(node.inode, None)
@@ -187,8 +192,24 @@ class WritingBase(ReadOnlyOperations):
     async def getattr(self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
         """Return the attributes of a known file, exactly."""
         node = self._node(inode)
-        await self._exact(node)
+        if self._capability_asked != (ctx.pid, inode):
+            await self._exact(node)
+        self._capability_asked = None
         return self._attributes(node)
+
+    @answers_errno
+    async def getxattr(self, inode: pyfuse3.InodeT, name: pyfuse3.XAttrNameT, ctx: pyfuse3.RequestContext) -> bytes:
+        """Return one extended attribute.
+
+        Linux asks for capabilities when a file gets another owner or length, and for the mode thereafter, as it would
+        for stat(2): it need not wait for exact times then (fs/fuse/dir.c, fuse_setattr).
+        """
+        if name == _CAPABILITY:
+            self._capability_asked = (ctx.pid, inode)
+        for key, value in await self._xattrs(inode):
+            if key == name:
+                return value
+        raise pyfuse3.FUSEError(ENODATA)
 
     async def forget(self, inode_list: Sequence[tuple[pyfuse3.InodeT, int]]) -> None:
         """Take back lookups."""

@@ -35,14 +35,14 @@ class NamingOperations(WritingBase):
         inherited = await self._inherited_xattrs(parent)
         async with self._paths.shared():
             path = os.path.join(self._inodes.path(parent.inode), name)
-            entry = await self._writing.make(path, name, mode, rdev, (ctx.uid, ctx.gid), target)
+            entry, directory = await self._writing.make(path, name, mode, rdev, (ctx.uid, ctx.gid), target)
             entry.target = target or None
             entry.xattrs = inherited
             node = self._remember(entry, parent.inode)
             if node.entry is not entry:  # it is known already by another name, which has gone behind our back
                 node.entry.data, node.entry.offset = entry.data, entry.offset
             self._written.get(node.inode).is_fresh = True
-            self._changed_names(parent.inode, name, entry)
+            self._changed_names(parent, name, entry, directory)
             if modes.S_ISDIR(mode):
                 self._directories.keep(node.inode, [])
         return node
@@ -51,9 +51,11 @@ class NamingOperations(WritingBase):
         """Return the extended attributes that a new file will have; None if the guest decides."""
         return None if any(key == _DEFAULT_ACL for key, _ in await self._xattrs(parent.inode)) else ()
 
-    def _changed_names(self, parent: Inode, name: bytes, entry: Entry | None) -> None:
-        self._directories.change(parent, name, entry)
-        self._stale.add(parent)
+    def _changed_names(self, parent: Node, name: bytes, entry: Entry | None, stat: bytes) -> None:
+        """Note what a name means now, and the attributes that its directory has got by that."""
+        self._directories.change(parent.inode, name, entry)
+        self._stale.discard(parent.inode)
+        self._adopt(parent, stat)
 
     @answers_errno
     async def mknod(
@@ -99,10 +101,11 @@ class NamingOperations(WritingBase):
             path, kept = self._where(node)
             if kept:
                 raise pyfuse3.FUSEError(ENOENT)
-            entry = await self._writing.link(path, os.path.join(self._inodes.path(parent.inode), name), name)
+            newpath = os.path.join(self._inodes.path(parent.inode), name)
+            entry, directory = await self._writing.link(path, newpath, name)
             stat = entry.data
             entry.target, entry.xattrs = node.entry.target, node.entry.xattrs
-            self._changed_names(parent.inode, name, entry)
+            self._changed_names(parent, name, entry, directory)
             self._remember(entry, parent.inode)
             if self.behind.is_pending(node.inode):
                 self._estimate(node, st_nlink=entry.fields[3])
@@ -124,8 +127,8 @@ class NamingOperations(WritingBase):
             async with self._paths.shared():
                 path = os.path.join(self._inodes.path(parent.inode), name_bytes)
                 keep = self._must_keep(inode, (parent.inode, name_bytes))
-                kept = await self._writing.remove(path, directory=False, keep=keep)
-                self._changed_names(parent.inode, name_bytes, None)
+                kept, directory = await self._writing.remove(path, directory=False, keep=keep)
+                self._changed_names(parent, name_bytes, None, directory)
                 self._lost_name(inode, (parent.inode, name_bytes), kept)
         finally:
             self.behind.resume(inode)
@@ -140,8 +143,8 @@ class NamingOperations(WritingBase):
         inode = self._inodes.number(entry, parent.inode)
         async with self._paths.shared():
             path = os.path.join(self._inodes.path(parent.inode), name_bytes)
-            await self._writing.remove(path, directory=True, keep=False)
-            self._changed_names(parent.inode, name_bytes, None)
+            _, directory = await self._writing.remove(path, directory=True, keep=False)
+            self._changed_names(parent, name_bytes, None, directory)
             self._lost_name(inode, (parent.inode, name_bytes), 0)
 
     def _must_keep(self, inode: Inode, place: tuple[Inode, bytes]) -> bool:
@@ -210,37 +213,25 @@ class NamingOperations(WritingBase):
                 path, newpath = (os.path.join(self._inodes.path(parent), name) for parent, name in (source, target))
                 exchanged = bool(flags & pyfuse3.RENAME_EXCHANGE)
                 keep = other is not None and not exchanged and self._must_keep(other, target)
-                kept = await self._writing.rename(path, newpath, flags, keep=keep)
-                self._renamed(source, target, (inode, moved), (other, replaced), kept, exchanged=exchanged)
+                kept, *stats = await self._writing.rename(path, newpath, flags, keep=keep)
+                if other is not None and not exchanged:
+                    self._lost_name(other, target, kept)
+                self._changed_names(self._inodes.get(source[0]), source[1], None, stats[0])
+                if other is not None and replaced is not None and exchanged:
+                    self._moved(other, replaced, target, source, stats[0])
+                self._moved(inode, moved, source, target, stats[1])
         finally:
             if other is not None:
                 self.behind.resume(other)
 
-    def _renamed(
-        self,
-        source: tuple[Inode, bytes],
-        target: tuple[Inode, bytes],
-        moved: tuple[Inode, Entry],
-        replaced: tuple[Inode | None, Entry | None],
-        kept: int,
-        *,
-        exchanged: bool,
+    def _moved(
+        self, inode: Inode, entry: Entry, source: tuple[Inode, bytes], target: tuple[Inode, bytes], stat: bytes
     ) -> None:
-        inode, entry = moved
-        other, other_entry = replaced
-        if other is not None and not exchanged:
-            self._lost_name(other, target, kept)
-        self._changed_names(*source, None)
-        if other is not None and other_entry is not None and exchanged:
-            self._moved(other, other_entry, target, source)
-        self._moved(inode, entry, source, target)
-
-    def _moved(self, inode: Inode, entry: Entry, source: tuple[Inode, bytes], target: tuple[Inode, bytes]) -> None:
         """Note that a file has another name."""
         node = self._inodes.find(inode)
         known = node.entry if node is not None else entry
         new = Entry(target[1], known.data, known.offset, known.target, known.xattrs)
-        self._changed_names(*target, new)
+        self._changed_names(self._inodes.get(target[0]), target[1], new, stat)
         self._stale.add(inode)
         if node is None:
             return

@@ -2,7 +2,7 @@
 
 from typing import Final, NamedTuple
 
-from rpc.codec import INT64, OPAQUE, VOID, FileName, GuestPath, UInt32, UInt64, codec_of
+from rpc.codec import INT64, OPAQUE, VOID, FileName, GuestPath, Int64, UInt32, UInt64, codec_of
 from rpc.procedure import Procedure
 from rpc.types import Statns
 
@@ -27,6 +27,28 @@ class MakeFileArgs(NamedTuple):
     uid: UInt32
     gid: UInt32
     target: bytes
+
+
+class Made(NamedTuple):
+    """Tell of a file that has got a name, and of the directory that has it now."""
+
+    file: Statns
+    directory: Statns
+
+
+class Removed(NamedTuple):
+    """Tell of a directory that has lost a name, and the number by which the file is kept, 0 if it is not."""
+
+    kept: Int64
+    directory: Statns
+
+
+class Renamed(NamedTuple):
+    """Tell of the directories of the former and the new name, and how the file that was replaced is kept."""
+
+    kept: Int64
+    directory: Statns
+    newdirectory: Statns
 
 
 class LinkFileArgs(NamedTuple):
@@ -100,10 +122,10 @@ class OpenMailboxArgs(NamedTuple):
 
 
 CHANGE_FILES: Final = Procedure(number=10008, name="change_files", args=ChangeFilesArgs, result=OPAQUE)
-MAKE_FILE: Final = Procedure(number=10009, name="make_file", args=MakeFileArgs, result=codec_of(Statns))
-LINK_FILE: Final = Procedure(number=10010, name="link_file", args=LinkFileArgs, result=codec_of(Statns))
-REMOVE_NAME: Final = Procedure(number=10011, name="remove_name", args=RemoveNameArgs, result=INT64)
-RENAME_FILE: Final = Procedure(number=10012, name="rename_file", args=RenameFileArgs, result=INT64)
+MAKE_FILE: Final = Procedure(number=10009, name="make_file", args=MakeFileArgs, result=codec_of(Made))
+LINK_FILE: Final = Procedure(number=10010, name="link_file", args=LinkFileArgs, result=codec_of(Made))
+REMOVE_NAME: Final = Procedure(number=10011, name="remove_name", args=RemoveNameArgs, result=codec_of(Removed))
+RENAME_FILE: Final = Procedure(number=10012, name="rename_file", args=RenameFileArgs, result=codec_of(Renamed))
 OPEN_FILE: Final = Procedure(number=10013, name="open_file", args=OpenFileArgs, result=codec_of(Statns))
 READ_KEPT: Final = Procedure(number=10014, name="read_kept", args=ReadKeptArgs, result=OPAQUE)
 CLOSE_KEPT: Final = Procedure(number=10015, name="close_kept", args=KeptArgs, result=VOID)
