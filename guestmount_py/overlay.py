@@ -5,7 +5,6 @@ in the overlay before anything is written there, as libvirt's snapshots do it (l
 backup handling in qemu"); otherwise the next incremental backup would miss what the overlay brings.
 """
 
-import json
 import os
 import stat
 import tempfile
@@ -13,39 +12,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from appliance.config import Drive
 from appliance.drives import CheckedDrive, check_drive
 from appliance.image_use import READ, RESIZE, WRITE, denied
 from appliance.process import ProgramFailed, run_program
 from appliance.qcow2 import MAGIC
+from guestmount_py.bitmaps import Bitmap, bitmaps_of, image_info
 from guestmount_py.config import MountConfig
 from rpc.errors import DriveError
 
 _STAMP: Final = "user.guestmount-py.base"
 """The attribute of an overlay that tells what its base was like: over one that was written to since it is garbage."""
 _TOOL_S: Final = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Bitmap:
-    """A persistent dirty bitmap, which tells a backup what was written.
-
-    Attributes:
-        recording: it is kept up to date by whoever writes.
-        consistent: whoever had it open last has saved it; otherwise what it should say is lost.
-    """
-
-    name: str
-    granularity_bytes: int
-    recording: bool
-    consistent: bool
-
-    @property
-    def is_valid(self) -> bool:
-        """Tell whether it has seen every write since it was made."""
-        return self.recording and self.consistent
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,30 +52,6 @@ class Overlay:
     def journal(self) -> Path:
         """Return where a commit keeps the base's bitmaps until it has ended; without one this file is not there."""
         return self.path.with_name(f"{self.path.name}.commit")
-
-
-async def image_info(path: Path, kind: str) -> dict[str, Any]:
-    """Return what qemu-img tells of an image, without opening another file.
-
-    Raises:
-        DriveError: it cannot be read.
-    """
-    try:
-        found = json.loads(
-            await run_program(["qemu-img", "info", "-U", "--output=json", "-f", kind, path], timeout_s=_TOOL_S)
-        )
-    except (ProgramFailed, ValueError) as exc:
-        raise DriveError(f"{path}: cannot be read as {kind}: {exc}") from exc
-    return found if isinstance(found, dict) else {}
-
-
-def bitmaps_of(info: dict[str, Any]) -> tuple[Bitmap, ...]:
-    """Return the bitmaps among what ``image_info`` tells."""
-    data = info.get("format-specific", {}).get("data", {})
-    return tuple(
-        Bitmap(each["name"], each["granularity"], "auto" in each["flags"], "in-use" not in each["flags"])
-        for each in data.get("bitmaps", ())
-    )
 
 
 async def read_overlay(path: Path) -> Overlay:

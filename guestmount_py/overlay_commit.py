@@ -20,16 +20,8 @@ import trio
 from appliance.image_use import RESIZE, WRITE, check_unused, denied
 from appliance.process import ProgramFailed, run_program
 from appliance.qcow2 import empty_image
-from guestmount_py.overlay import (
-    Overlay,
-    bitmaps_of,
-    check_base,
-    image_info,
-    read_overlay,
-    remove,
-    stamp,
-    sync_directory,
-)
+from guestmount_py.bitmaps import add_bitmap, check_saved, image_info, merge_bitmap, node_bitmaps, restore_bitmaps
+from guestmount_py.overlay import Overlay, check_base, read_overlay, remove, stamp, sync_directory
 from guestmount_py.storage_daemon import StorageDaemon, storage_daemon
 from rpc.errors import DriveError
 
@@ -52,6 +44,7 @@ async def commit_overlay(path: Path, report: Callable[[int, int], None] = lambda
     """
     overlay = await read_overlay(path)
     with denied(overlay.path, WRITE, RESIZE, alone=True):
+        overlay = await read_overlay(path)  # as it is now that nobody writes to it
         check_base(overlay)
         check_unused(overlay.base)
         if not os.access(overlay.base, os.W_OK):
@@ -65,7 +58,7 @@ async def commit_overlay(path: Path, report: Callable[[int, int], None] = lambda
         if overlay.base_format == "qcow2":
             if resumed:
                 await _free_leaks(overlay.base)
-            await _check_saved(overlay.base, {name: bitmap["recording"] for name, bitmap in kept.items()})
+            await check_saved(overlay.base, {name: bitmap["recording"] for name, bitmap in kept.items()})
         _finish(overlay)
 
 
@@ -89,9 +82,9 @@ async def _merge(
         await _make_journal(daemon, overlay)
     await _add_file(daemon, "journal", overlay.journal, read_only=True)
     await _add_file(daemon, "overlay", overlay.path, read_only=True, backing="base")
-    kept = await _bitmaps(daemon, "journal")
+    kept = await node_bitmaps(daemon, "journal")
     await daemon.execute("blockdev-reopen", options=[{**base, "read-only": False}])
-    await _restore_bitmaps(daemon, kept)
+    await restore_bitmaps(daemon, "journal", "base")  # not recording: what is copied shall not count as written
     known = {bitmap.name for bitmap in overlay.bitmaps if bitmap.is_valid}
     recording = [name for name, bitmap in kept.items() if bitmap["recording"]]
     for name in recording:
@@ -101,7 +94,7 @@ async def _merge(
     await daemon.execute("blockdev-reopen", options=[{**base, "read-only": False}])
     for name in recording:
         if name in known:
-            await _merge_bitmap(daemon, "overlay", name)
+            await merge_bitmap(daemon, "overlay", name, "base")
             await daemon.execute("block-dirty-bitmap-enable", node="base", name=name)
     await daemon.execute("blockdev-reopen", options=[{**base, "read-only": True}])  # which saves them, or fails
     return kept
@@ -134,20 +127,20 @@ async def _make_journal(daemon: StorageDaemon, overlay: Overlay) -> None:
     try:
         _write_empty(part, overlay.size_bytes)
         await _add_file(daemon, "journal", part, read_only=False)
-        present = await _bitmaps(daemon, "base")
+        present = await node_bitmaps(daemon, "base")
         wanted = {}
         for name, bitmap in present.items():
             if not bitmap.get("inconsistent"):
                 wanted[name] = bitmap["recording"]
-                await _add_bitmap(daemon, "journal", name, bitmap["granularity"], recording=bitmap["recording"])
-                await _merge_bitmap(daemon, "base", name, "journal")
+                await add_bitmap(daemon, "journal", name, bitmap["granularity"], recording=bitmap["recording"])
+                await merge_bitmap(daemon, "base", name, "journal")
         for new in overlay.bitmaps:
             if new.is_valid and new.name not in present and overlay.base_format == "qcow2":
                 wanted[new.name] = True
-                await _add_bitmap(daemon, "journal", new.name, new.granularity_bytes, recording=True)
+                await add_bitmap(daemon, "journal", new.name, new.granularity_bytes, recording=True)
         for node in ("journal", "journal-file"):
             await daemon.execute("blockdev-del", node_name=node)  # saved now
-        await _check_saved(part, wanted)
+        await check_saved(part, wanted)
         _sync(part)
         part.rename(overlay.journal)
         sync_directory(part.parent)
@@ -162,38 +155,6 @@ def _write_empty(path: Path, size_bytes: int) -> None:
     with os.fdopen(descriptor, "wb") as file:
         file.write(start)
         file.truncate(length_bytes)
-
-
-async def _bitmaps(daemon: StorageDaemon, node: str) -> dict[str, dict[str, Any]]:
-    nodes = await daemon.execute("query-named-block-nodes", flat=True)
-    [found] = [each for each in nodes if each["node-name"] == node]
-    return {bitmap["name"]: bitmap for bitmap in found.get("dirty-bitmaps", ()) if bitmap["persistent"]}
-
-
-async def _restore_bitmaps(daemon: StorageDaemon, kept: dict[str, dict[str, Any]]) -> None:
-    """Make the base's bitmaps what the journal says, not recording: what is copied shall not count as written."""
-    present = await _bitmaps(daemon, "base")
-    for name, bitmap in kept.items():
-        if name in present:
-            await daemon.execute("block-dirty-bitmap-remove", node="base", name=name)
-        await _add_bitmap(daemon, "base", name, bitmap["granularity"], recording=False)
-        await _merge_bitmap(daemon, "journal", name)
-
-
-async def _add_bitmap(daemon: StorageDaemon, node: str, name: str, granularity: int, *, recording: bool) -> None:
-    await daemon.execute(
-        "block-dirty-bitmap-add",
-        node=node,
-        name=name,
-        granularity=granularity,
-        persistent=True,
-        disabled=not recording,
-    )
-
-
-async def _merge_bitmap(daemon: StorageDaemon, source: str, name: str, target: str = "base") -> None:
-    bitmaps = [{"node": source, "name": name}]
-    await daemon.execute("block-dirty-bitmap-merge", node=target, target=name, bitmaps=bitmaps)
 
 
 async def _copy(daemon: StorageDaemon, report: Callable[[int, int], None]) -> None:
@@ -221,19 +182,6 @@ async def _free_leaks(base: Path) -> None:
         await run_program(["qemu-img", "check", "-q", "-r", "leaks", "-f", "qcow2", base], timeout_s=_REPAIR_S)
     except ProgramFailed as exc:
         raise DriveError(f"{base}: is damaged: {exc}") from exc
-
-
-async def _check_saved(path: Path, wanted: dict[str, bool]) -> None:
-    """Insist that an image's bitmaps were saved: their names, and whether they record.
-
-    Raises:
-        DriveError: one is lost or missing; who runs out of space while saving them does not say so.
-    """
-    found = {bitmap.name: bitmap for bitmap in bitmaps_of(await image_info(path, "qcow2"))}
-    for name, recording in wanted.items():
-        bitmap = found.get(name)
-        if bitmap is None or not bitmap.consistent or bitmap.recording != recording:
-            raise DriveError(f"{path}: the bitmap {name} was not saved: is the disk full? run the commit again")
 
 
 def _finish(overlay: Overlay) -> None:

@@ -15,6 +15,8 @@ from appliance.qmp import Qmp, QmpError
 from rpc.errors import DriveError
 
 _PROGRAM: Final = "qemu-storage-daemon"
+_IF_WE_LIVE: Final = ("sh", "-c", '[ "$PPID" = "$1" ] || exit; shift; exec "$@"', "sh")
+"""Who is killed while it starts a process leaves one that was not told yet to die with it: this one sees to that."""
 _END_S: Final = 60.0
 """How long writing out may take at the end."""
 _WORDS_MAX_BYTES: Final = 4096
@@ -69,7 +71,8 @@ async def storage_daemon() -> AsyncIterator[StorageDaemon]:
     ours, theirs = socket.socketpair()
     output, messages = os.pipe2(os.O_CLOEXEC)
     try:
-        argv = [_PROGRAM, "--chardev", f"socket,id=control,fd={theirs.fileno()}", "--monitor", "chardev=control"]
+        argv = [*_IF_WE_LIVE, str(os.getpid()), _PROGRAM]
+        argv += ["--chardev", f"socket,id=control,fd={theirs.fileno()}", "--monitor", "chardev=control"]
         process = QemuProcess(argv, [theirs.fileno()], messages)
     except BaseException:
         ours.close()

@@ -184,7 +184,7 @@ class TreeDiff:
             return True
         old, new = self._files
         async with old.stream(path, 0, size_bytes) as one, new.stream(path, 0, size_bytes) as other:
-            return await _are_same(one, other)
+            return await same_bytes(one, other)
 
 
 async def _xattrs(files: GuestFiles, path: bytes) -> Xattrs:
@@ -195,7 +195,7 @@ def _is_directory(entry: Entry) -> bool:
     return not entry.is_unreadable and modes.S_ISDIR(entry.fields[2])
 
 
-async def _are_same(one: AsyncIterator[bytes], other: AsyncIterator[bytes]) -> bool:
+async def same_bytes(one: AsyncIterator[bytes], other: AsyncIterator[bytes]) -> bool:
     """Compare two streams, however they are cut, up to their first difference."""
     left = right = b""
     while True:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.guests.cache import run
+from tests.guests.disk import create_disk, loop_device
 from tests.overlay.conftest import Place
-from tests.overlay.disk import FILESYSTEMS, opened, overlay_program, writing
+from tests.overlay.disk import FILESYSTEMS, exported, opened, overlay_program, writing
 
 pytestmark = [pytest.mark.appliance, pytest.mark.root, pytest.mark.usefixtures("appliance_files")]
 
@@ -123,6 +124,26 @@ async def test_empty_overlay_has_no_changes(guests: Place) -> None:
     await guests.create()
     done = overlay_program("diff", guests.overlay)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+async def test_filesystem_without_times_of_change_is_compared_byte_by_byte(place: Place) -> None:
+    raw, base = place.directory / "fat.raw", place.directory / "fat.qcow2"
+    create_disk(raw, [33])
+    with loop_device(raw, 1, read_only=False) as device:
+        run("mkfs.vfat", device)
+    file = place.directory / "file"
+    file.write_bytes(bytes(100_000))
+    os.utime(file, (10**9, 10**9))
+    run("mcopy", "-m", "-i", f"{raw}@@1M", file, "::first")
+    run("mcopy", "-m", "-i", f"{raw}@@1M", file, "::second")
+    run("qemu-img", "convert", "-O", "qcow2", raw, base)
+    fat = Place(place.directory, base, place.overlay)
+    await fat.create()
+    _rewrite_with_old_times(file)
+    with exported(fat.overlay, fat.directory) as disk:
+        run("mcopy", "-o", "-m", "-i", f"{disk}@@1M", file, "::second")
+    done = overlay_program("diff", fat.overlay)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "changed\tcontent\t/dev/sda1:/second\n", "")
 
 
 async def test_filesystem_that_was_made_anew_is_told(guests: Place) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.image_use import users_of
 from tests.guests.cache import run
 from tests.overlay.conftest import Place
 from tests.overlay.disk import bitmaps, dirty, overlay_program
@@ -72,8 +73,7 @@ def _kill(place: Place, dice: random.Random) -> str:
             time.sleep(dice.random() * 0.1)
         else:
             time.sleep(0.2 + dice.random() * 0.8)
-        left = _children(process.pid)
-        victims = left if dice.random() < 0.3 else []
+        victims = _children(process.pid) if dice.random() < 0.3 else []
         for pid in victims or [process.pid]:
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -82,8 +82,8 @@ def _kill(place: Place, dice: random.Random) -> str:
         _, said = process.communicate(timeout=60)
     if victims and process.returncode == 1:
         assert said.count(b"\n") == 1, said
-    while any(Path(f"/proc/{pid}").exists() for pid in left):
-        time.sleep(0.001)
+    while users_of(place.base) or users_of(place.overlay):
+        time.sleep(0.001)  # qemu's tools are about to die
     return "ended" if not place.overlay.exists() else "begun" if journal.exists() else "not begun"
 
 
