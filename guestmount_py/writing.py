@@ -100,6 +100,7 @@ class WritingOperations(NamingOperations):
         file = self._handles[fh]
         node = file.node
         self._raise_error(node.inode)
+        await self.space.take(len(buf))
         self._written.get(node.inode).is_dirty = True
         fields = node.entry.fields
         await self.behind.write(node, off, buf, append=file.appends)
@@ -228,6 +229,7 @@ class WritingOperations(NamingOperations):
     ) -> None:
         """Set an extended attribute."""
         node = self._node(inode)
+        await self.space.take(len(value))
         async with self._paths.shared():
             await self._writing.set_xattr(*self._where(node), bytes(name), bytes(value))
             self._changed_xattrs(node)

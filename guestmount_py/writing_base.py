@@ -16,6 +16,7 @@ from guestmount_py.entries import Entry
 from guestmount_py.errno_boundary import answers_errno
 from guestmount_py.guest_files import GuestFiles
 from guestmount_py.guest_writing import GuestWriting, change_of
+from guestmount_py.host_space import HostSpace
 from guestmount_py.inodes import Inode, InodeTable, Node
 from guestmount_py.operations import ReadOnlyOperations
 from guestmount_py.path_lock import PathLock
@@ -39,6 +40,9 @@ class WritingBase(ReadOnlyOperations):
     Args:
         writing: the guest's verbs.
         exact_names: no filesystem of the guest takes two spellings for the same name.
+
+    Attributes:
+        space: room on the host, which every change asks for first.
 
     Invariants: a node's entry tells what the guest would, but for what is pending and for the attributes of ``_stale``
     inodes. No await stands between the answer to a change and the change of what is known.
@@ -68,6 +72,7 @@ class WritingBase(ReadOnlyOperations):
         self.behind = WriteBehind(writing, inodes, self._paths, self._change_of, self._adopt)
         self._listings: dict[int, tuple[Inode, list[Entry]]] = {}
         self._handles: dict[int, OpenFile] = {}
+        self.space = HostSpace((), trio.lowlevel.checkpoint)
 
     def _directory_cache(self, guest: GuestFiles, budget: CacheBudget) -> ChangingDirectories:
         return ChangingDirectories(guest, budget)

@@ -9,10 +9,12 @@ import trio
 
 from guestmount_py.config import GuestMount, MountConfig
 from guestmount_py.handle import Guest
+from guestmount_py.host_space import HostSpace
 from guestmount_py.inodes import InodeTable
 from guestmount_py.statistics import Statistics
 from guestmount_py.writing import WritingOperations
 from rpc import procedures
+from rpc.arguments import NoArgs
 from rpc.codec import Device
 from rpc.errors import GuestmountError, ProcedureError
 from rpc.procedures.contents import PreadDeviceArgs
@@ -42,6 +44,12 @@ async def opened_writing(
         exact = await _are_names_exact(guest, config.mounts)
         operations = WritingOperations(files, writing, inodes, nursery, statistics, config.cache_mib, exact_names=exact)
         nursery.start_soon(operations.behind.run)
+
+        async def flush() -> None:
+            await operations.behind.settle_all()
+            await guest.call(procedures.SYNC, NoArgs())
+
+        operations.space = HostSpace([drive.path for drive in config.drives], flush)
         yield operations
         nursery.cancel_scope.cancel()
 

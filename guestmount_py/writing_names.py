@@ -32,6 +32,7 @@ class NamingOperations(WritingBase):
         """Make a file of any type that belongs to whoever asks."""
         parent = self._node(parent_inode)
         name = bytes(name)
+        await self.space.take(0)
         inherited = await self._inherited_xattrs(parent)
         async with self._paths.shared():
             path = os.path.join(self._inodes.path(parent.inode), name)
@@ -97,6 +98,7 @@ class NamingOperations(WritingBase):
     ) -> pyfuse3.EntryAttributes:
         """Give a file one name more."""
         node, parent, name = self._node(inode), self._node(new_parent_inode), bytes(new_name)
+        await self.space.take(0)
         async with self._paths.shared():
             path, kept = self._where(node)
             if kept:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from appliance.config import Drive
+from guestmount_py.host_space import MARGIN_BYTES
 from guestmount_py.overlay import overlay_drive
 from tests.guests.cache import run
 from tests.overlay import disk
@@ -50,6 +51,16 @@ def guests(tmp_path: Path) -> Place:
     base = tmp_path / "base.qcow2"
     shutil.copy(disk.disk(), base)
     return Place(tmp_path, base, tmp_path / "overlay.qcow2")
+
+
+@pytest.fixture
+def thin_disk(tmp_path: Path) -> Iterator[Path]:
+    """A directory on a filesystem that has 12 MiB of the host's above what a mount always leaves; needs root."""
+    directory = tmp_path / "thin"
+    directory.mkdir()
+    run("mount", "-t", "tmpfs", "-o", f"size={MARGIN_BYTES + (12 << 20)}", "none", directory)
+    yield directory
+    run("umount", directory)
 
 
 @pytest.fixture

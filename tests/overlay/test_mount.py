@@ -124,6 +124,33 @@ def test_killed_mount_leaves_an_overlay_whose_commit_misses_nothing(guests: Plac
         assert (mnt / "new").read_bytes() == b"new" * 100_000
 
 
+def test_full_host_reaches_the_writer_and_the_mount_survives(guests: Place, thin_disk: Path) -> None:
+    thin = Place(guests.directory, guests.base, thin_disk / "overlay.qcow2")
+    with _mounted(thin, "--rw") as mnt:
+        _write_durably(mnt / "small", b"small" * 100_000)
+        with pytest.raises(OSError, match="No space left"):
+            _write_durably(mnt / "large", os.urandom(20 << 20))
+        assert (mnt / "etc/passwd").read_text() == "passwd\n" * 100
+        (mnt / "large").unlink()
+        filler = thin_disk / "filler"
+        filler.write_bytes(bytes(8 << 20))
+        with pytest.raises(OSError, match="No space left"):
+            (mnt / "name").mkdir()
+        filler.unlink()
+        _write_durably(mnt / "later", b"later")
+    run("qemu-img", "check", thin.overlay)
+    with _mounted(thin, "--ro") as mnt:
+        assert (mnt / "small").read_bytes() == b"small" * 100_000
+        assert (mnt / "later").read_bytes() == b"later"
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [

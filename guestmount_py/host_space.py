@@ -1,0 +1,74 @@
+"""Room on the host for images that grow as they are written to.
+
+A guest's kernel cannot tell a full host from a broken disk: it finds out when it writes back what programs have long
+been told is written, ext4 gives its journal up, and everything answers EIO. So the writer is told ENOSPC before the
+last room is taken, while the guest can still write out what it has.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+from typing import Final
+
+import pyfuse3
+import trio
+
+MARGIN_BYTES: Final = 32 << 20
+"""What is always left: for journals, metadata, and the image's own tables."""
+_CLUSTER_BYTES: Final = 64 << 10
+"""What a write takes of a qcow2 image at least."""
+
+
+class HostSpace:
+    """Counts what the guest may have to write out still, and compares it with what the host has left.
+
+    Args:
+        images: what is written to.
+        flush: has the guest write out all it was given.
+    """
+
+    def __init__(self, images: Iterable[Path], flush: Callable[[], Awaitable[None]]) -> None:
+        self._places: Final = tuple(
+            {path.parent.stat().st_dev: path.parent for path in images if can_grow(path)}.values()
+        )
+        self._flush: Final = flush
+        self._given_bytes = 0
+        self._flushing = trio.Lock()
+
+    async def take(self, count: int) -> None:
+        """Make sure that the host has room for a change.
+
+        Args:
+            count: its bytes; 0 for one of names or attributes.
+
+        Raises:
+            FUSEError: it has not, with ENOSPC.
+        """
+        if not self._places:
+            return
+        wanted = -(-(count or 1) // _CLUSTER_BYTES) * _CLUSTER_BYTES
+        while self._free_bytes() - self._given_bytes - wanted < MARGIN_BYTES:
+            if self._free_bytes() - wanted < MARGIN_BYTES or not self._given_bytes:
+                raise pyfuse3.FUSEError(errno.ENOSPC)
+            given = self._given_bytes
+            async with self._flushing:
+                if self._given_bytes >= given:  # nobody else did meanwhile
+                    await self._flush()
+                    self._given_bytes = max(0, self._given_bytes - given)
+        self._given_bytes += wanted
+
+    def _free_bytes(self) -> int:
+        found = [os.statvfs(place) for place in self._places]
+        return min(each.f_bavail * each.f_frsize for each in found)
+
+
+def can_grow(image: Path) -> bool:
+    """Tell whether writing to an image may take room of the host's: it is no device, and not all allocated."""
+    info = image.stat()
+    if not stat.S_ISREG(info.st_mode):
+        return False
+    with image.open("rb") as file:
+        is_raw = file.read(4) not in (b"QFI\xfb", b"KDMV")
+    return not is_raw or info.st_blocks * 512 < info.st_size
