@@ -92,6 +92,8 @@ async def overlay_drive(image: Drive, path: Path, *, create: bool) -> Drive:
     if image.format not in (None, overlay.base_format):
         raise DriveError(f"{path}: is an overlay of a {overlay.base_format} image, not {image.format}")
     check_base(overlay)
+    with denied(overlay.base, WRITE, RESIZE):
+        pass  # qemu sees to that from now on, but does not say who it is
     return replace(image, path=overlay.path, format="qcow2")
 
 

@@ -45,6 +45,22 @@ async def test_raw_base_is_merged_into(place: Place) -> None:
     assert place.names() == ["base.qcow2", "disk.raw"]
 
 
+@pytest.mark.root
+async def test_block_device_is_merged_into(place: Place) -> None:
+    raw = place.directory / "disk.raw"
+    run("qemu-img", "convert", "-O", "raw", place.base, raw)
+    device = Path(run("losetup", "--find", "--show", raw).strip())
+    try:
+        other = Place(place.directory, device, place.overlay)
+        await other.create("raw")
+        other.write("write -P 7 3M 1M")
+        await commit_overlay(other.overlay)
+        await other.create("raw")  # its time of modification tells nothing, and is not asked for
+    finally:
+        run("losetup", "--detach", device)
+    assert raw.read_bytes()[3 << 20 : 4 << 20] == b"\7" * (1 << 20)
+
+
 async def test_only_the_nearest_image_of_a_chain_is_written_to(place: Place) -> None:
     middle = place.directory / "middle.qcow2"
     run("qemu-img", "create", "-q", "-f", "qcow2", "-b", place.base, "-F", "qcow2", middle)

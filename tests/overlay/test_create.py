@@ -117,6 +117,12 @@ async def test_base_that_somebody_writes_to_is_refused_with_who(place: Place) ->
     assert place.names() == ["base.qcow2"]
 
 
+async def test_base_that_somebody_writes_to_later_is_refused_with_who(place: Place) -> None:
+    await place.create()
+    with opened(place.base) as pid, pytest.raises(DriveError, match=rf"2: is in use by process {pid}: shut that down"):
+        await place.create()
+
+
 async def test_base_that_names_other_files_is_refused_unless_trusted(place: Place) -> None:
     middle = place.directory / "middle.qcow2"
     run("qemu-img", "create", "-q", "-f", "qcow2", "-b", place.base, "-F", "qcow2", middle)
