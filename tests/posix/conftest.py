@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.posix.actor import Actor
+from tests.posix.actor import Actor, close_below
 from tests.posix.worlds import (
+    DAEMONS,
     FILESYSTEMS,
     KERNELS,
     OURS,
     check_filesystems,
     make_disk,
+    mounted_by_daemons,
     mounted_by_kernel,
     mounted_by_us,
 )
@@ -32,6 +34,9 @@ def open_world(kind: str, request: pytest.FixtureRequest) -> Iterator[Path]:
         image = make_disk(Path(name) / "disk.img")
         if kind == KERNELS:
             with mounted_by_kernel(image) as root:
+                yield root
+        elif kind == DAEMONS:
+            with mounted_by_daemons(image) as root:
                 yield root
         else:
             with mounted_by_us(image, request.getfixturevalue("appliance_directory")) as root:
@@ -54,6 +59,13 @@ def kernels_world(request: pytest.FixtureRequest) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
+def daemons_world(request: pytest.FixtureRequest) -> Iterator[Path]:
+    """Ours without qemu."""
+    with open_world(DAEMONS, request) as root:
+        yield root
+
+
+@pytest.fixture(scope="session")
 def our_world(request: pytest.FixtureRequest) -> Iterator[Path]:
     """Ours, mounted once."""
     with open_world(OURS, request) as root:
@@ -64,6 +76,7 @@ def our_world(request: pytest.FixtureRequest) -> Iterator[Path]:
     scope="session",
     params=[
         pytest.param(KERNELS, marks=pytest.mark.root),
+        pytest.param(DAEMONS, marks=[pytest.mark.fuse, pytest.mark.root]),
         pytest.param(OURS, marks=[pytest.mark.appliance, pytest.mark.fuse, pytest.mark.root]),
     ],
 )
@@ -76,13 +89,14 @@ def world_kind(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def world(world_kind: str, request: pytest.FixtureRequest) -> Path:
     """Return the root of each world in turn."""
-    root: Path = request.getfixturevalue("kernels_world" if world_kind == KERNELS else "our_world")
+    worlds = {KERNELS: "kernels_world", DAEMONS: "daemons_world", OURS: "our_world"}
+    root: Path = request.getfixturevalue(worlds[world_kind])
     return root
 
 
 def share(count: int, world_kind: str) -> int:
     """Return how often to try what needs many tries: the kernel's own filesystems only prove the test."""
-    return count if world_kind == OURS else count // 10
+    return count // 10 if world_kind == KERNELS else count
 
 
 @pytest.fixture(scope="session", params=FILESYSTEMS)
@@ -93,9 +107,16 @@ def filesystem(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def place(world: Path, filesystem: str) -> Path:
+def place(world: Path, filesystem: str, request: pytest.FixtureRequest) -> Iterator[Path]:
     """Make a new directory to work in, where everybody may write."""
-    return new_place(world / filesystem)
+    directory = new_place((world / filesystem).resolve())
+    yield directory
+    close_below(str(directory))
+    for name in ("alice", "bob"):
+        if name in request.fixturenames:
+            actor: Actor = request.getfixturevalue(name)
+            actor.call(os.chdir, "/")
+            actor.call(close_below, str(directory))
 
 
 def new_place(parent: Path) -> Path:

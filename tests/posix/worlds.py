@@ -7,6 +7,7 @@ from typing import Final
 
 from tests.guests.cache import run
 from tests.guests.disk import create_disk, loop_device
+from tests.mount.conftest import mounted as served
 from tests.posix.syscalls import APPEND_ONLY, IMMUTABLE, add_inode_flags
 from tests.system.conftest import open_sandbox
 
@@ -16,6 +17,7 @@ _SIZES_MIB: Final = (768, 512, 512)
 FLAGGED: Final = {"immutable": IMMUTABLE, "append": APPEND_ONLY}
 """Flags that no call through FUSE can set: of a file of this name, and a directory of this name and ``-directory``."""
 KERNELS: Final = "kernel"
+DAEMONS: Final = "daemons"
 OURS: Final = "rw"
 
 
@@ -72,7 +74,7 @@ def mounted_by_us(image: Path, appliance: Path, options: Sequence[str] = ()) -> 
             "--rw",
             "--format=raw",
             "-o",
-            "allow_other,suid,dev",
+            "allow_other",
             *options,
             "-a",
             image,
@@ -88,6 +90,22 @@ def mounted_by_us(image: Path, appliance: Path, options: Sequence[str] = ()) -> 
         finally:
             ended = sandbox.guestunmount()
         assert (ended.returncode, ended.stderr) == (0, ""), sandbox.log()
+
+
+@contextmanager
+def mounted_by_daemons(image: Path) -> Iterator[Path]:
+    """Mount the disk by the kernel, and each filesystem by FUSE through real daemons: everything of ours but qemu."""
+    with mounted_by_kernel(image) as source, ExitStack() as stack:
+        top = image.with_name("served")
+        for filesystem in FILESYSTEMS:
+            scratch = top / filesystem
+            scratch.mkdir(parents=True)
+            stack.enter_context(served(source / filesystem, scratch, "--rw"))
+        root = image.with_name("links")
+        root.mkdir()
+        for filesystem in FILESYSTEMS:
+            (root / filesystem).symlink_to(top / filesystem / "mnt")
+        yield root
 
 
 def check_filesystems(image: Path) -> None:

@@ -103,10 +103,10 @@ def cut_again_and_again(machine: Machine, count: int, seed: int, filesystem: str
 
 
 @pytest.mark.root
-@pytest.mark.parametrize("filesystem", ["ext4", "xfs"])
-def test_kernels_filesystem_keeps_its_promises(tmp_path: Path, filesystem: str) -> None:
-    machine = KernelMachine(make_image(tmp_path / "disk.img", filesystem))
-    assert cut_again_and_again(machine, 10, random.SystemRandom().randrange(1 << 32), filesystem) > 30
+def test_kernels_filesystem_keeps_its_promises(tmp_path: Path) -> None:
+    # Of xfs this would say nothing: after its shutdown call, fsync of a directory still succeeds.
+    machine = KernelMachine(make_image(tmp_path / "disk.img", "ext4"))
+    assert cut_again_and_again(machine, 10, random.SystemRandom().randrange(1 << 32), "ext4") > 30
 
 
 @pytest.mark.root
