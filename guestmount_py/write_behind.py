@@ -5,6 +5,7 @@ error reaches whoever next writes to, synchronises or closes the file, and order
 """
 
 import errno
+import math
 import os
 from collections import OrderedDict
 from collections.abc import Callable
@@ -26,9 +27,9 @@ STEP_MAX_BYTES: Final = 1 << 20
 _BATCH_MAX_BYTES: Final = 1 << 20
 _BATCH_MAX_FILES: Final = 64
 _ENOUGH_BYTES: Final = 512 * 1024
-_ENOUGH_FILES: Final = 24
-_GATHER_S: Final = 0.005
-"""How long changes wait for company."""
+_ENOUGH_FILES: Final = 48
+_GATHER_S: Final = 0.2
+"""How long changes wait for company: a call costs the guest more than the changes of a small file."""
 _SENDERS: Final = 2
 
 
@@ -38,13 +39,20 @@ class _File:
 
     Attributes:
         paused: the first step is not to be begun now.
+        wanted: somebody waits until nothing is pending.
         dropped: nobody can see the file any more, so what becomes of the step under way does not matter.
     """
 
     node: Node
     drafts: Drafts = field(default_factory=Drafts)
     paused: bool = False
+    wanted: bool = False
     dropped: bool = False
+
+    @property
+    def is_ready(self) -> bool:
+        """Tell whether its first step can be begun."""
+        return bool(self.drafts.steps) and not self.drafts.under_way and not self.paused
 
 
 class WriteBehind:
@@ -76,8 +84,8 @@ class WriteBehind:
         self._files: OrderedDict[Inode, _File] = OrderedDict()
         self._errors: dict[Inode, int] = {}
         self._pending_bytes = 0
-        self._hurry = 0
-        self._work = trio.Event()
+        self._wanted = 0
+        self._work = trio.lowlevel.ParkingLot()
         self._settled = trio.lowlevel.ParkingLot()
 
     @property
@@ -100,7 +108,8 @@ class WriteBehind:
         if file is None:
             file = self._files[node.inode] = _File(node)
             node.lookup_count += 1
-        self._work.set()
+            if len(self._files) == 1:
+                self._work.unpark_all()
         return file.drafts.last(trio.current_time())
 
     def next_draft(self, node: Node) -> Draft:
@@ -111,12 +120,13 @@ class WriteBehind:
     async def write(self, node: Node, offset: int, data: bytes, *, append: bool) -> None:
         """Have data written, when there is room for them."""
         while self._pending_bytes > PENDING_MAX_BYTES:
-            self._work.set()
             await self._settled.park()
         draft = self.draft(node)
         if draft.size_bytes + len(data) > STEP_MAX_BYTES or not draft.write(offset, data, append=append):
             self.next_draft(node).write(offset, data, append=append)
         self._pending_bytes += len(data)
+        if self._is_enough():
+            self._work.unpark_all()
 
     def forget(self, inode: Inode) -> None:
         """Drop what is pending of a file that nobody can see any more, but for what is under way."""
@@ -144,7 +154,7 @@ class WriteBehind:
         file = self._files.get(inode)
         if file is not None:
             file.paused = False
-            self._work.set()
+            self._work.unpark_all()
 
     def error(self, inode: Inode) -> int:
         """Return the errno of what failed since it was asked for last, 0 if nothing did."""
@@ -155,19 +165,22 @@ class WriteBehind:
         file = self._files.get(inode)
         if file is None:
             return
-        self._files.move_to_end(inode, last=False)
-        self._hurry += 1
-        try:
-            while self._files.get(inode) is file:
-                self._work.set()
-                await self._settled.park()
-        finally:
-            self._hurry -= 1
+        self._want(file)
+        while self._files.get(inode) is file:
+            await self._settled.park()
 
     async def settle_all(self) -> None:
         """Wait until nothing of any file is pending that is now."""
+        for file in list(self._files.values()):
+            self._want(file)
         for inode in list(self._files):
             await self.settle(inode)
+
+    def _want(self, file: _File) -> None:
+        if not file.wanted:
+            file.wanted = True
+            self._wanted += 1
+        self._work.unpark_all()
 
     async def run(self) -> None:
         """Have the guest make what is pending, until cancelled."""
@@ -177,32 +190,30 @@ class WriteBehind:
 
     async def _send(self) -> None:
         while True:
-            batch = self._batch()
-            if not batch:
-                self._work = trio.Event()
-                await self._work.wait()
-                if not self._hurry and not self._is_enough():
-                    await trio.sleep(_GATHER_S)
-                continue
-            await self._make(batch)
+            ready = [file for file in self._files.values() if file.is_ready]
+            batch = self._batch(ready)
+            if batch:
+                await self._make(batch)
+            else:
+                due = ready[0].drafts.since + _GATHER_S if ready else math.inf
+                with trio.move_on_at(due):
+                    await self._work.park()
 
     def _is_enough(self) -> bool:
         return self._pending_bytes >= _ENOUGH_BYTES or len(self._files) >= _ENOUGH_FILES
 
-    def _batch(self) -> list[_File]:
-        """Return files whose first steps shall be made now."""
-        batch: list[_File] = []
+    def _batch(self, ready: list[_File]) -> list[_File]:
+        """Return the files whose first steps shall be made now: if somebody waits for some, those alone."""
+        chosen = [file for file in ready if file.wanted]
+        if not chosen:
+            is_due = bool(ready) and ready[0].drafts.since + _GATHER_S <= trio.current_time()
+            chosen = ready if is_due or self._is_enough() else []
         size_bytes = 0
-        for file in self._files.values():
-            if not file.drafts.under_way and not file.paused and file.drafts.steps:
-                step_bytes = file.drafts.steps[0].size_bytes
-                if batch and size_bytes + step_bytes > _BATCH_MAX_BYTES:
-                    break
-                batch.append(file)
-                size_bytes += step_bytes
-                if len(batch) >= _BATCH_MAX_FILES:
-                    break
-        return batch
+        for count, file in enumerate(chosen):
+            size_bytes += file.drafts.steps[0].size_bytes
+            if count and (size_bytes > _BATCH_MAX_BYTES or count == _BATCH_MAX_FILES):
+                return chosen[:count]
+        return chosen
 
     async def _make(self, batch: list[_File]) -> None:
         steps = [file.drafts.steps[0] for file in batch]
@@ -225,6 +236,7 @@ class WriteBehind:
             for index, (file, step) in enumerate(zip(batch, steps, strict=True)):
                 self._made(file, step, answers[index] if answers else Answer(problem, 0, b""))
             self._settled.unpark_all()
+            self._work.unpark_all()
 
     def _made(self, file: _File, step: Draft, answer: Answer) -> None:
         drafts = file.drafts
@@ -245,5 +257,6 @@ class WriteBehind:
 
     def _finish(self, file: _File) -> None:
         del self._files[file.node.inode]
+        self._wanted -= file.wanted
         self._inodes.forget(file.node.inode, 1)
         self._settled.unpark_all()
