@@ -49,7 +49,7 @@ class Twin:
             Difference: the outcomes are not the same.
         """
         actor = self._actors[who % len(self._actors)]
-        words = ", ".join(str(word) if len(repr(word)) > 60 else repr(word) for word in args)
+        words = ", ".join(repr(word) if len(repr(word)) < 60 else f"{repr(word)[:20]}…" for word in args)
         self.history.append(f"{actor.uid}: {call}({words})")
         expected, found = actor.call(perform, self._roots, call, args)
         self.history[-1] += f" = {expected}"[:120]

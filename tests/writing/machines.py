@@ -82,7 +82,7 @@ class OurMachine:
         """Mount it and return where."""
         words = (*self._options, "-a", self.image, "-m", "/dev/sda", self._sandbox.mountpoint)
         started = self._sandbox.guestmount(*words)
-        assert (started.returncode, started.stderr) == (0, ""), self._sandbox.log()
+        assert started.returncode == 0, started.stderr + self._sandbox.log()
         return self._sandbox.mountpoint
 
     def cut(self) -> str:

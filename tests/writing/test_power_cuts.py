@@ -34,8 +34,8 @@ WRITER_S: Final = 120.0
 
 def cut_while_writing(machine: Machine, ledger: Ledger, source: random.Random, *words: str) -> str:
     """Mount, compare with what was promised so far, write, cut the power; return what was done."""
-    root = machine.mount()
     try:
+        root = machine.mount()
         problems = ledger.verify(root)
         assert problems == []
         writer = subprocess.Popen(
@@ -91,9 +91,8 @@ def cut_again_and_again(machine: Machine, count: int, seed: int, filesystem: str
         for _ in range(count):
             done.append(cut_while_writing(machine, ledger, source))
             check_image(machine.image, filesystem, format_)
-        root = machine.mount()
         try:
-            assert ledger.verify(root) == []
+            assert ledger.verify(machine.mount()) == []
         finally:
             machine.clear()
     except BaseException as exc:
