@@ -38,21 +38,19 @@ class _File:
     """Drafts of one file.
 
     Attributes:
-        paused: the first step is not to be begun now.
         wanted: somebody waits until nothing is pending.
         dropped: nobody can see the file any more, so what becomes of the step under way does not matter.
     """
 
     node: Node
     drafts: Drafts = field(default_factory=Drafts)
-    paused: bool = False
     wanted: bool = False
     dropped: bool = False
 
     @property
     def is_ready(self) -> bool:
         """Tell whether its first step can be begun."""
-        return bool(self.drafts.steps) and not self.drafts.under_way and not self.paused
+        return bool(self.drafts.steps) and not self.drafts.under_way
 
 
 class WriteBehind:
@@ -83,6 +81,7 @@ class WriteBehind:
         self._adopt = adopt
         self._files: OrderedDict[Inode, _File] = OrderedDict()
         self._errors: dict[Inode, int] = {}
+        self._paused: dict[Inode, int] = {}
         self._pending_bytes = 0
         self._wanted = 0
         self._work = trio.lowlevel.ParkingLot()
@@ -143,17 +142,19 @@ class WriteBehind:
 
     async def pause(self, inode: Inode) -> None:
         """Begin nothing of a file, whose name is about to change, until ``resume``; wait for what is under way."""
-        file = self._files.get(inode)
-        if file is not None:
-            file.paused = True
-            while file.drafts.under_way:
+        self._paused[inode] = self._paused.get(inode, 0) + 1
+        try:
+            while (file := self._files.get(inode)) is not None and file.drafts.under_way:
                 await self._settled.park()
+        except trio.Cancelled:
+            self.resume(inode)
+            raise
 
     def resume(self, inode: Inode) -> None:
-        """Go on with a file, if something of it is pending."""
-        file = self._files.get(inode)
-        if file is not None:
-            file.paused = False
+        """Go on with a file, once for each ``pause``."""
+        self._paused[inode] -= 1
+        if not self._paused[inode]:
+            del self._paused[inode]
             self._work.unpark_all()
 
     def error(self, inode: Inode) -> int:
@@ -190,7 +191,7 @@ class WriteBehind:
 
     async def _send(self) -> None:
         while True:
-            ready = [file for file in self._files.values() if file.is_ready]
+            ready = [file for inode, file in self._files.items() if file.is_ready and inode not in self._paused]
             batch = self._batch(ready)
             if batch:
                 await self._make(batch)

@@ -231,16 +231,25 @@ class WritingOperations(NamingOperations):
         node = self._node(inode)
         await self.space.take(len(value))
         async with self._paths.shared():
-            await self._writing.set_xattr(*self._where(node), bytes(name), bytes(value))
+            path, kept = self._where(node)
+            await self._writing.set_xattr(path, kept, bytes(name), bytes(value))
+            known = node.entry.xattrs or ()
             self._changed_xattrs(node)
+            if kept:
+                others = tuple(pair for pair in known if pair[0] != name)
+                node.entry.xattrs = (*others, (bytes(name), bytes(value)))
 
     @answers_errno
     async def removexattr(self, inode: pyfuse3.InodeT, name: pyfuse3.XAttrNameT, ctx: pyfuse3.RequestContext) -> None:
         """Remove an extended attribute."""
         node = self._node(inode)
         async with self._paths.shared():
-            await self._writing.remove_xattr(*self._where(node), bytes(name))
+            path, kept = self._where(node)
+            await self._writing.remove_xattr(path, kept, bytes(name))
+            known = node.entry.xattrs or ()
             self._changed_xattrs(node)
+            if kept:
+                node.entry.xattrs = tuple(pair for pair in known if pair[0] != name)
 
     def _changed_xattrs(self, node: Node) -> None:
         self._stale.add(node.inode)

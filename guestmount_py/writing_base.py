@@ -12,7 +12,7 @@ from guestmount_py.attributes import absent_attributes, entry_attributes, unread
 from guestmount_py.caches import CacheBudget
 from guestmount_py.changing_directories import ChangingDirectories
 from guestmount_py.config import DEFAULT_CACHE_MIB
-from guestmount_py.entries import Entry
+from guestmount_py.entries import Entry, Xattrs
 from guestmount_py.errno_boundary import answers_errno
 from guestmount_py.guest_files import GuestFiles
 from guestmount_py.guest_writing import GuestWriting, change_of
@@ -48,6 +48,7 @@ class WritingBase(ReadOnlyOperations):
     inodes. No await stands between the answer to a change and the change of what is known.
     """
 
+    enable_acl = True
     _directories: ChangingDirectories
 
     def __init__(
@@ -221,6 +222,20 @@ class WritingBase(ReadOnlyOperations):
         await super().forget(inode_list)
         for inode, _ in inode_list:
             self._written.prune(Inode(inode))
+
+    async def _xattrs(self, inode: int) -> Xattrs:
+        """Return a file's extended attributes, as they are when nothing of it is pending."""
+        node = self._node(inode)
+        while node.entry.xattrs is None:
+            await self.behind.settle(node.inode)
+            async with self._paths.shared():
+                path, kept = self._where(node)
+                if kept:
+                    return ()
+                found = await self._guest.xattrs(path)
+                if not self.behind.is_pending(node.inode):
+                    node.entry.xattrs = found
+        return node.entry.xattrs
 
     # ── directories ──
 

@@ -11,6 +11,8 @@ from guestmount_py.entries import Entry
 from guestmount_py.errno_boundary import answers_errno
 from guestmount_py.inodes import Inode, Node
 from guestmount_py.writing_base import WritingBase
+from rpc import hot
+from rpc.types import Statns
 
 _DEFAULT_ACL: Final = b"system.posix_acl_default"
 _RENAME_FLAGS: Final = pyfuse3.RENAME_NOREPLACE | pyfuse3.RENAME_EXCHANGE
@@ -124,6 +126,7 @@ class NamingOperations(WritingBase):
         if entry is None:
             raise pyfuse3.FUSEError(ENOENT)
         inode = self._inodes.number(entry, parent.inode)
+        await self._know_xattrs(inode)
         await self.behind.pause(inode)
         try:
             async with self._paths.shared():
@@ -131,7 +134,7 @@ class NamingOperations(WritingBase):
                 keep = self._must_keep(inode, (parent.inode, name_bytes))
                 kept, directory = await self._writing.remove(path, directory=False, keep=keep)
                 self._changed_names(parent, name_bytes, None, directory)
-                self._lost_name(inode, (parent.inode, name_bytes), kept)
+                self._lost_name(inode, (parent.inode, name_bytes), kept, directory)
         finally:
             self.behind.resume(inode)
 
@@ -147,7 +150,13 @@ class NamingOperations(WritingBase):
             path = os.path.join(self._inodes.path(parent.inode), name_bytes)
             _, directory = await self._writing.remove(path, directory=True, keep=False)
             self._changed_names(parent, name_bytes, None, directory)
-            self._lost_name(inode, (parent.inode, name_bytes), 0)
+            self._lost_name(inode, (parent.inode, name_bytes), 0, directory)
+
+    async def _know_xattrs(self, inode: Inode) -> None:
+        """Ask for the extended attributes of an open file that may be about to lose its last name."""
+        written = self._written.find(inode)
+        if written is not None and written.opened and not written.is_gone:
+            await self._xattrs(inode)
 
     def _must_keep(self, inode: Inode, place: tuple[Inode, bytes]) -> bool:
         """Tell whether a file will be in use though we know no name of it any more, once it has lost this one."""
@@ -156,8 +165,15 @@ class NamingOperations(WritingBase):
             return False
         return not written.aliases - {place}
 
-    def _lost_name(self, inode: Inode, place: tuple[Inode, bytes], kept: int) -> None:
-        """Note that a file has lost a name; ``kept`` is its number if that was the last we knew."""
+    def _lost_name(self, inode: Inode, place: tuple[Inode, bytes], kept: int, directory: bytes) -> None:
+        """Note that a file has lost a name.
+
+        Args:
+            inode: its number.
+            place: where it had the name.
+            kept: the number by which the guest keeps it, if that was the last name we knew.
+            directory: the attributes of the directory thereafter; it and the file have changed at the same time.
+        """
         node = self._inodes.find(inode)
         self._stale.add(inode)
         if node is None:
@@ -178,11 +194,11 @@ class NamingOperations(WritingBase):
         written.has_others = linked
         written.kept = kept
         self._directories.discard(inode)
-        if linked:
-            self._estimate(node, st_nlink=node.entry.fields[3] - 1)
-        else:
+        moment = Statns._make(hot.STATNS.unpack(directory))
+        nlink = node.entry.fields[3] - 1 if linked else 0
+        self._estimate(node, st_nlink=nlink, st_ctime_sec=moment.st_mtime_sec, st_ctime_nsec=moment.st_mtime_nsec)
+        if not linked:
             self._linked.pop(inode, None)
-            self._estimate(node, st_nlink=0)
             if not kept:
                 self.behind.forget(inode)
 
@@ -209,6 +225,7 @@ class NamingOperations(WritingBase):
         other = self._inodes.number(replaced, target[0]) if replaced is not None else None
         await self.behind.settle(inode)  # a file that replaces another one has its data first
         if other is not None:
+            await self._know_xattrs(other)
             await self.behind.pause(other)
         try:
             async with self._paths.alone():
@@ -217,7 +234,7 @@ class NamingOperations(WritingBase):
                 keep = other is not None and not exchanged and self._must_keep(other, target)
                 kept, *stats = await self._writing.rename(path, newpath, flags, keep=keep)
                 if other is not None and not exchanged:
-                    self._lost_name(other, target, kept)
+                    self._lost_name(other, target, kept, stats[1])
                 self._changed_names(self._inodes.get(source[0]), source[1], None, stats[0])
                 if other is not None and replaced is not None and exchanged:
                     self._moved(other, replaced, target, source, stats[0])
