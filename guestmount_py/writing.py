@@ -97,6 +97,7 @@ class WritingOperations(NamingOperations):
     @answers_errno
     async def write(self, fh: pyfuse3.FileHandleT, off: int, buf: bytes) -> int:
         """Promise to write."""
+        self._capability_asked = None
         file = self._handles[fh]
         node = file.node
         self._raise_error(node.inode)
@@ -122,6 +123,7 @@ class WritingOperations(NamingOperations):
     @answers_errno
     async def flush(self, fh: pyfuse3.FileHandleT) -> None:
         """Tell whoever closes a file what failed since."""
+        self._capability_asked = None
         self._raise_error(self._handles[fh].node.inode)
 
     @answers_errno
@@ -175,6 +177,7 @@ class WritingOperations(NamingOperations):
         """Change attributes: of a file that this mount has made behind the caller, of others before it returns."""
         node = self._node(inode)
         written = self._written.get(node.inode)
+        self._capability_asked = None
         if written.is_fresh and not fields.update_size and modes.S_ISREG(node.entry.fields[_MODE_AT]):
             self._promise(node, attr, fields)
             return self._attributes(node)
