@@ -93,17 +93,16 @@ CHANGING: Final[dict[str, tuple[Callable[..., Any], tuple[Any, ...]]]] = {
 }
 
 
-@pytest.mark.parametrize("call", CHANGING)
 @pytest.mark.parametrize("mode", [0o755, 0o766, 0o711, 0o700])
-def test_directory_that_one_may_not_write_to_or_search_stays_as_it_is(alice: Actor, call: str, mode: int) -> None:
+def test_directory_that_one_may_not_write_to_or_search_stays_as_it_is(alice: Actor, mode: int) -> None:
     os.mkdir("closed")
     make("closed/file", ALICE, 0o666)
     os.mkdir("closed/directory")
     make("mine", ALICE, 0o666)
     os.chmod("closed", mode)
-    function, arguments = CHANGING[call]
-    with refused(errno.EACCES):
-        alice.call(function, *arguments)
+    for function, arguments in CHANGING.values():
+        with refused(errno.EACCES):
+            alice.call(function, *arguments)
     assert sorted(os.listdir("closed")) == ["directory", "file"]
     for name, allowed in (("closed", mode & 4), ("closed/file", mode & 1)):
         try:
