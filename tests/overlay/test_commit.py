@@ -206,7 +206,7 @@ def interrupted_commit(place: Place, number: int) -> tuple[int, str]:
     return process.returncode, said
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 async def test_interrupted_commit_says_what_to_do_and_can_be_ended(place: Place, number: int) -> None:
     run("qemu-img", "bitmap", "--add", "-g", "4096", place.base, "daily")
     await place.create()

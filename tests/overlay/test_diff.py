@@ -1,11 +1,17 @@
 """diff names every file that differs, how it does, and no other."""
 
 import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import trio
 
+from appliance.image_use import check_unused
 from tests.guests.cache import run
 from tests.guests.disk import create_disk, loop_device
 from tests.overlay.conftest import Place
@@ -160,6 +166,23 @@ async def test_overlay_in_use_is_refused(guests: Place) -> None:
         done = overlay_program("diff", guests.overlay)
     assert done.returncode == 1
     assert f"overlay.qcow2: is in use by process {pid}" in done.stderr
+
+
+@pytest.mark.parametrize("after_s", [0.5, 1.5])
+async def test_interrupted_diff_leaves_nothing(guests: Place, after_s: float) -> None:
+    await guests.create()
+    status, said = await trio.to_thread.run_sync(_interrupted_diff, guests.overlay, after_s)
+    assert (status, said) in ((130, f"guestmount-py: {guests.overlay}: interrupted\n"), (0, ""))
+    check_unused(guests.overlay)
+
+
+def _interrupted_diff(overlay: Path, after_s: float) -> tuple[int, str]:
+    command = [sys.executable, "-m", "guestmount_py.overlay_cli", "diff", str(overlay)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        time.sleep(after_s)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate()
+    return process.returncode, said
 
 
 async def test_device_that_is_not_there_is_one_clear_line(guests: Place) -> None:

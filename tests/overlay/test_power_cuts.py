@@ -16,7 +16,7 @@ from tests.guests.cache import run
 from tests.overlay.conftest import Place
 from tests.overlay.disk import bitmaps, dirty, overlay_program
 
-CUTS = 30
+CUTS = 20
 _COMMAND = (sys.executable, "-m", "guestmount_py.overlay_cli", "commit")
 
 
