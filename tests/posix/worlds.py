@@ -95,16 +95,15 @@ def mounted_by_us(image: Path, appliance: Path, options: Sequence[str] = ()) -> 
 @contextmanager
 def mounted_by_daemons(image: Path) -> Iterator[Path]:
     """Mount the disk by the kernel, and each filesystem by FUSE through real daemons: everything of ours but qemu."""
+    root = image.with_name("served")
     with mounted_by_kernel(image) as source, ExitStack() as stack:
-        top = image.with_name("served")
         for filesystem in FILESYSTEMS:
-            scratch = top / filesystem
-            scratch.mkdir(parents=True)
-            stack.enter_context(served(source / filesystem, scratch, "--rw"))
-        root = image.with_name("links")
-        root.mkdir()
-        for filesystem in FILESYSTEMS:
-            (root / filesystem).symlink_to(top / filesystem / "mnt")
+            scratch, where = image.with_name(f"serving-{filesystem}"), root / filesystem
+            scratch.mkdir()
+            where.mkdir(parents=True)
+            mounted = stack.enter_context(served(source / filesystem, scratch, "--rw"))
+            run("mount", "--bind", mounted.path, where)
+            stack.callback(_unmount, where)
         yield root
 
 
