@@ -8,6 +8,8 @@ from guestmount_py.entries import Entry
 from guestmount_py.guest_files import GuestFiles
 from guestmount_py.inodes import Inode
 
+_IDENTITY_BYTES: Final = 16
+"""Of packed attributes: device and inode number."""
 _NEW_ENTRY_BYTES: Final = 500
 """About what an entry takes that did not come with a listing."""
 
@@ -50,7 +52,7 @@ class ChangingDirectories(DirectoryCache):
         self.note_change(inode)
         listing = self._listings.get(inode)
         entry = listing.by_name.get(name) if listing is not None else None
-        if entry is not None:
+        if entry is not None and entry.data[entry.offset : entry.offset + _IDENTITY_BYTES] == stat[:_IDENTITY_BYTES]:
             entry.data, entry.offset = stat, 0
 
     def discard(self, inode: Inode) -> None:

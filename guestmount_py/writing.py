@@ -104,6 +104,8 @@ class WritingOperations(NamingOperations):
         await self.space.take(len(buf))
         self._written.get(node.inode).is_dirty = True
         fields = node.entry.fields
+        if not await self._has_room(node, len(buf)):
+            return await self._write_now(file, off, buf)
         await self.behind.write(node, off, buf, append=file.appends)
         if off + len(buf) > fields[_SIZE_AT]:
             self._estimate(node, st_size=max(off + len(buf), node.entry.fields[_SIZE_AT]))
@@ -114,6 +116,25 @@ class WritingOperations(NamingOperations):
         if node.entry.xattrs:  # capabilities are taken away from what is written to
             self._forget_xattrs(node)
         return len(buf)
+
+    async def _has_room(self, node: Node, count: int) -> bool:
+        async with self._paths.shared():
+            path = self._inodes.path(node.parent)
+            return await self._guest_space.is_plenty(node.entry.fields[0], path, self.behind.pending_bytes, count)
+
+    async def _write_now(self, file: OpenFile, offset: int, data: bytes) -> int:
+        """Write where space is short, so that whoever writes is told; return how much could be written."""
+        node = file.node
+        await self.behind.settle(node.inode)
+        self._raise_error(node.inode)
+        async with self._paths.shared():
+            change = change_of(node.entry, *self._where(node))
+            wishes = Wish.APPEND if file.appends else 0
+            answer = await self._writing.change_one(change._replace(wishes=wishes, writes=[(offset, data)]))
+            self._adopt(node, answer.stat)
+        await self._strip(node, by_root=file.by_root)
+        self._forget_xattrs(node)
+        return answer.written
 
     def _raise_error(self, inode: Inode) -> None:
         number = self.behind.error(inode)
@@ -158,10 +179,9 @@ class WritingOperations(NamingOperations):
         if written.kept and not written.opened:
             self.behind.forget(inode)
             await self.behind.settle(inode)
-            if not written.opened:
-                kept, written.kept = written.kept, 0
-                await self._writing.close_kept(kept)
-        self._written.prune(inode)
+        kept = self._written.prune(inode)
+        if kept:
+            await self._writing.close_kept(kept)
 
     # ── attributes ──
 
@@ -197,6 +217,8 @@ class WritingOperations(NamingOperations):
         return self._attributes(node)
 
     def _promise(self, node: Node, attr: pyfuse3.EntryAttributes, fields: pyfuse3.SetattrFields) -> None:
+        if node.entry.xattrs and (fields.update_mode or fields.update_uid or fields.update_gid):
+            self._forget_xattrs(node)  # an ACL follows the mode
         draft = self.behind.draft(node)
         uid = attr.st_uid if fields.update_uid else None
         gid = attr.st_gid if fields.update_gid else None

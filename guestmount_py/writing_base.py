@@ -2,7 +2,8 @@
 
 import stat as modes
 from collections.abc import Sequence
-from errno import ENODATA, ENOENT, ESTALE
+from contextlib import suppress
+from errno import ENAMETOOLONG, ENODATA, ENOENT, ESTALE
 from typing import Final
 
 import pyfuse3
@@ -15,6 +16,7 @@ from guestmount_py.config import DEFAULT_CACHE_MIB
 from guestmount_py.entries import Entry, Xattrs
 from guestmount_py.errno_boundary import answers_errno
 from guestmount_py.guest_files import GuestFiles
+from guestmount_py.guest_space import GuestSpace
 from guestmount_py.guest_writing import GuestWriting, change_of
 from guestmount_py.host_space import HostSpace
 from guestmount_py.inodes import Inode, InodeTable, Node
@@ -25,12 +27,14 @@ from guestmount_py.write_behind import WriteBehind
 from guestmount_py.written_files import OpenFile, WrittenFiles
 from rpc import hot
 from rpc.changes import Change
-from rpc.errors import ProcedureError
+from rpc.errors import GuestmountError, ProcedureError
 from rpc.types import Statns
 
 _CAPABILITY: Final = b"security.capability"
 _MODE_AT: Final = 2
 _NLINK_AT: Final = 3
+_NAME_MAX_BYTES: Final = 255
+"""Of the filesystems whose names are exact."""
 _FIELDS: Final = Statns._fields
 
 
@@ -64,11 +68,13 @@ class WritingBase(ReadOnlyOperations):
     ) -> None:
         super().__init__(guest, inodes, nursery, statistics, None, cache_mib)
         self._writing = writing
+        self._nursery = nursery
         self._exact_names: Final = exact_names
         self._paths = PathLock()
         self._written = WrittenFiles(inodes)
         self._stale: set[Inode] = set()
         self._capability_asked: tuple[int, int] | None = None
+        self._guest_space = GuestSpace(guest)
         self._linked: dict[Inode, Entry] = {}
         self.behind = WriteBehind(writing, inodes, self._paths, self._change_of, self._adopt)
         self._listings: dict[int, tuple[Inode, list[Entry]]] = {}
@@ -100,6 +106,8 @@ class WritingBase(ReadOnlyOperations):
             return change_of(node.entry, b"/", 0)  # which has another inode number, so that nothing happens
 
     async def _entry(self, parent: Node, name: bytes) -> Entry | None:
+        if self._exact_names and len(name) > _NAME_MAX_BYTES:
+            raise pyfuse3.FUSEError(ENAMETOOLONG)
         listing = self._directories.cached(parent.inode)
         if listing is not None and self._exact_names and name not in listing.by_name:
             return None
@@ -141,8 +149,10 @@ class WritingBase(ReadOnlyOperations):
     def _adopt(self, node: Node, stat: bytes) -> None:
         """Take in the attributes that a file has now, for all names of it."""
         node.entry.data, node.entry.offset = stat, 0
-        self._directories.update(node.parent, node.entry.name, stat)
         written = self._written.find(node.inode)
+        if written is not None and written.is_gone:
+            return
+        self._directories.update(node.parent, node.entry.name, stat)
         for parent, name in written.aliases if written is not None else ():
             self._directories.update(parent, name, stat)
         fields = node.entry.fields
@@ -221,7 +231,13 @@ class WritingBase(ReadOnlyOperations):
         """Take back lookups."""
         await super().forget(inode_list)
         for inode, _ in inode_list:
-            self._written.prune(Inode(inode))
+            kept = self._written.prune(Inode(inode))
+            if kept:
+                self._nursery.start_soon(self._let_go, kept)
+
+    async def _let_go(self, kept: int) -> None:
+        with suppress(GuestmountError):  # then it goes with the appliance
+            await self._writing.close_kept(kept)
 
     async def _xattrs(self, inode: int) -> Xattrs:
         """Return a file's extended attributes, as they are when nothing of it is pending."""

@@ -158,12 +158,18 @@ class NamingOperations(WritingBase):
         if written is not None and written.opened and not written.is_gone:
             await self._xattrs(inode)
 
-    def _must_keep(self, inode: Inode, place: tuple[Inode, bytes]) -> bool:
-        """Tell whether a file will be in use though we know no name of it any more, once it has lost this one."""
-        written = self._written.find(inode)
-        if written is None or not written.opened or written.kept:
+    def _must_keep(self, inode: Inode, place: tuple[Inode, bytes], *, replaced: bool = False) -> bool:
+        """Tell whether a file will be in use though we know no name of it any more, once it has lost this one.
+
+        One that is ``replaced`` may just be about to be opened by who has found it: it is kept until the kernel
+        forgets it.
+        """
+        node, written = self._inodes.find(inode), self._written.find(inode)
+        if node is None or (written is not None and (written.kept or written.aliases - {place})):
             return False
-        return not written.aliases - {place}
+        if replaced and modes.S_ISREG(node.entry.fields[2]):
+            return True
+        return written is not None and written.opened > 0
 
     def _lost_name(self, inode: Inode, place: tuple[Inode, bytes], kept: int, directory: bytes) -> None:
         """Note that a file has lost a name.
@@ -199,7 +205,7 @@ class NamingOperations(WritingBase):
         self._estimate(node, st_nlink=nlink, st_ctime_sec=moment.st_mtime_sec, st_ctime_nsec=moment.st_mtime_nsec)
         if not linked:
             self._linked.pop(inode, None)
-            if not kept:
+            if not written.opened:
                 self.behind.forget(inode)
 
     @answers_errno
@@ -231,7 +237,7 @@ class NamingOperations(WritingBase):
             async with self._paths.alone():
                 path, newpath = (os.path.join(self._inodes.path(parent), name) for parent, name in (source, target))
                 exchanged = bool(flags & pyfuse3.RENAME_EXCHANGE)
-                keep = other is not None and not exchanged and self._must_keep(other, target)
+                keep = other is not None and not exchanged and self._must_keep(other, target, replaced=True)
                 kept, *stats = await self._writing.rename(path, newpath, flags, keep=keep)
                 if other is not None and not exchanged:
                     self._lost_name(other, target, kept, stats[1])

@@ -72,8 +72,10 @@ class WrittenFiles:
         """Return the numbers of all files that have no name any more."""
         return [file.kept for file in self._files.values() if file.kept]
 
-    def prune(self, inode: Inode) -> None:
-        """Forget a file that the kernel does not know any more."""
+    def prune(self, inode: Inode) -> int:
+        """Forget a file that the kernel does not know any more; return the number by which the guest still keeps it."""
         file = self._files.get(inode)
-        if file is not None and not file.opened and not file.kept and self._inodes.find(inode) is None:
-            del self._files[inode]
+        if file is None or file.opened or self._inodes.find(inode) is not None:
+            return 0
+        del self._files[inode]
+        return file.kept
