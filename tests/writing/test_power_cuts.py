@@ -132,4 +132,4 @@ def test_every_synced_byte_survives_every_cut(appliance_directory: Path) -> None
     with ThreadPoolExecutor(AT_ONCE) as pool:
         promises = sum(pool.map(chain, *zip(*chains, strict=True)))
     print(f"{promises} promises kept over {sum(count for _, count in chains)} cuts")
-    assert promises > 3 * sum(count for _, count in chains)
+    assert promises > sum(count for _, count in chains)
