@@ -150,8 +150,10 @@ class WritingBase(ReadOnlyOperations):
         """Take in the attributes that a file has now, for all names of it."""
         node.entry.data, node.entry.offset = stat, 0
         written = self._written.find(node.inode)
-        if written is not None and written.is_gone:
-            return
+        if written is not None:
+            written.changes += 1
+            if written.is_gone:
+                return
         self._directories.update(node.parent, node.entry.name, stat)
         for parent, name in written.aliases if written is not None else ():
             self._directories.update(parent, name, stat)
@@ -172,17 +174,11 @@ class WritingBase(ReadOnlyOperations):
         """See to it that a file's attributes are known exactly."""
         await self.behind.settle(node.inode)
         while node.inode in self._stale:
+            written = self._written.get(node.inode)
+            before = written.changes
             self._stale.discard(node.inode)
             try:
-                async with self._paths.shared():
-                    path, kept = self._where(node)
-                    if kept:
-                        stat = (await self._writing.change_one(change_of(node.entry, path, kept))).stat
-                    else:
-                        found = await self._guest.lstat(path, node.entry.name)
-                        if found.fields[1] != node.entry.fields[1]:
-                            return
-                        stat = found.data
+                stat = await self._asked_attributes(node)
             except pyfuse3.FUSEError:  # it has gone, and these were its attributes
                 return
             except ProcedureError as exc:
@@ -190,8 +186,20 @@ class WritingBase(ReadOnlyOperations):
                     return
                 self._stale.add(node.inode)
                 raise
-            if not self.behind.is_pending(node.inode) and node.inode not in self._stale:
+            if self._written.find(node.inode) is not written or written.changes != before:
+                self._stale.add(node.inode)  # the answer may be older than what is known by now
+            elif not self.behind.is_pending(node.inode) and node.inode not in self._stale:
                 self._adopt(node, stat)
+
+    async def _asked_attributes(self, node: Node) -> bytes:
+        async with self._paths.shared():
+            path, kept = self._where(node)
+            if kept:
+                return (await self._writing.change_one(change_of(node.entry, path, kept))).stat
+            found = await self._guest.lstat(path, node.entry.name)
+            if found.fields[1] != node.entry.fields[1]:
+                raise pyfuse3.FUSEError(ESTALE)
+            return found.data
 
     @answers_errno
     async def lookup(

@@ -41,6 +41,7 @@ class NamingOperations(WritingBase):
             entry, directory = await self._writing.make(path, name, mode, rdev, (ctx.uid, ctx.gid), target)
             entry.target = target or None
             entry.xattrs = inherited
+            self._forget_number(self._inodes.number(entry, parent.inode))
             node = self._remember(entry, parent.inode)
             if node.entry is not entry:  # it is known already by another name, which has gone behind our back
                 node.entry.data, node.entry.offset = entry.data, entry.offset
@@ -53,6 +54,11 @@ class NamingOperations(WritingBase):
     async def _inherited_xattrs(self, parent: Node) -> tuple[tuple[bytes, bytes], ...] | None:
         """Return the extended attributes that a new file will have; None if the guest decides."""
         return None if any(key == _DEFAULT_ACL for key, _ in await self._xattrs(parent.inode)) else ()
+
+    def _forget_number(self, inode: Inode) -> None:
+        """Forget what was known of a file that had the number of a new one."""
+        self._linked.pop(inode, None)
+        self._stale.discard(inode)
 
     def _changed_names(self, parent: Node, name: bytes, entry: Entry | None, stat: bytes) -> None:
         """Note what a name means now, and the attributes that its directory has got by that."""
@@ -183,7 +189,6 @@ class NamingOperations(WritingBase):
         node = self._inodes.find(inode)
         self._stale.add(inode)
         if node is None:
-            self._stale.discard(inode) if inode not in self._linked else None
             return
         written = self._written.get(inode)
         written.aliases.discard(place)

@@ -17,6 +17,7 @@ class Written:
         is_fresh: it was made by this mount: what is promised of it is not refused.
         is_dirty: its data were changed, so only the guest's daemon reads it.
         generation: how many files before had its inode number.
+        changes: how often its attributes were told by the guest, so that an older answer is seen to be that.
         aliases: names of it that were seen beside the node's.
     """
 
@@ -27,6 +28,7 @@ class Written:
     is_fresh: bool = False
     is_dirty: bool = False
     generation: int = 0
+    changes: int = 0
     aliases: set[tuple[Inode, bytes]] = field(default_factory=set)
 
 
