@@ -8,7 +8,7 @@ SYSTEM_PACKAGES := qemu-system-x86 qemu-utils fuse3 libfuse3-dev e2fsprogs fdisk
 TEST_PACKAGES := debootstrap xfsprogs btrfs-progs dosfstools mtools ntfs-3g attr acl libcap2-bin cryptsetup-bin \
 	bzip2 file lzop xz-utils guestfish guestfsd guestmount libguestfs-tools libguestfs-xfs python3-guestfs supermin
 
-.PHONY: setup demo test test-booting lint bench clean
+.PHONY: setup demo test test-booting test-long lint bench clean
 
 setup: $(VENV)/.installed
 
@@ -29,6 +29,11 @@ test: setup
 test-booting: setup
 	tools/install-debian-packages $(TEST_PACKAGES)
 	GUESTMOUNT_PY_TEMPLATE=0 $(BIN)/python -m pytest -m appliance --ignore=tests/interoperability
+
+# The tests that take chances, with as many of them under emulation as without; half an hour.
+test-long: setup
+	tools/install-debian-packages $(TEST_PACKAGES)
+	GUESTMOUNT_PY_LONG=1 $(BIN)/python -m pytest tests/posix tests/writing
 
 lint: setup
 	$(BIN)/ruff check .

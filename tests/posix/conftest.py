@@ -94,12 +94,15 @@ def world(world_kind: str, request: pytest.FixtureRequest) -> Path:
     return root
 
 
-BOOTING = os.environ.get("GUESTMOUNT_PY_TEMPLATE") == "0"
+LONG = os.environ.get("GUESTMOUNT_PY_LONG") == "1"
 
 
 def share(count: int, world_kind: str) -> int:
-    """Return how often to try what needs many tries: the kernel only proves the test, and booting changes nothing."""
-    return count // 10 if world_kind == KERNELS or (world_kind == OURS and BOOTING) else count
+    """Return how often to try what needs many tries: all of them on real daemons, and with LONG under emulation too.
+
+    The kernel's own filesystems only prove the test.
+    """
+    return count if world_kind == DAEMONS or (world_kind == OURS and LONG) else count // 10
 
 
 @pytest.fixture(scope="session", params=FILESYSTEMS)
