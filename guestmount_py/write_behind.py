@@ -60,6 +60,7 @@ class WriteBehind:
         writing: the guest's verbs.
         paths: held while the guest uses paths.
         name: returns an empty change that names a file; called with the lock held.
+        release: takes a lookup back that a node was held by.
         adopt: is told of a file's attributes when nothing of it is pending any more.
 
     Attributes:
@@ -73,12 +74,14 @@ class WriteBehind:
         paths: PathLock,
         name: Callable[[Node], Change],
         adopt: Callable[[Node, bytes], None],
+        release: Callable[[Node], None],
     ) -> None:
         self._writing = writing
         self._inodes = inodes
         self._paths = paths
         self._name = name
         self._adopt = adopt
+        self._release = release
         self._files: OrderedDict[Inode, _File] = OrderedDict()
         self._errors: dict[Inode, int] = {}
         self._paused: dict[Inode, int] = {}
@@ -259,5 +262,5 @@ class WriteBehind:
     def _finish(self, file: _File) -> None:
         del self._files[file.node.inode]
         self._wanted -= file.wanted
-        self._inodes.forget(file.node.inode, 1)
+        self._release(file.node)
         self._settled.unpark_all()

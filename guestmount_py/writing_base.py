@@ -76,7 +76,7 @@ class WritingBase(ReadOnlyOperations):
         self._capability_asked: tuple[int, int] | None = None
         self._guest_space = GuestSpace(guest)
         self._linked: dict[Inode, Entry] = {}
-        self.behind = WriteBehind(writing, inodes, self._paths, self._change_of, self._adopt)
+        self.behind = WriteBehind(writing, inodes, self._paths, self._change_of, self._adopt, self._release)
         self._listings: dict[int, tuple[Inode, list[Entry]]] = {}
         self._handles: dict[int, OpenFile] = {}
         self.space = HostSpace((), trio.lowlevel.checkpoint)
@@ -122,6 +122,8 @@ class WritingBase(ReadOnlyOperations):
             linked = self._linked.get(inode)
             if linked is not None:
                 entry.data, entry.offset, entry.xattrs = linked.data, linked.offset, linked.xattrs
+            if written is not None and written.is_gone:
+                self._written.begin_again(inode)
         elif written is not None and written.is_gone and not written.kept:
             self._inodes.move(node, parent, entry)
             if written.has_others:
@@ -239,9 +241,17 @@ class WritingBase(ReadOnlyOperations):
         """Take back lookups."""
         await super().forget(inode_list)
         for inode, _ in inode_list:
-            kept = self._written.prune(Inode(inode))
-            if kept:
-                self._nursery.start_soon(self._let_go, kept)
+            self._prune(Inode(inode))
+
+    def _release(self, node: Node) -> None:
+        """Take back the lookup that a node was held by while something of it was pending."""
+        self._inodes.forget(node.inode, 1)
+        self._prune(node.inode)
+
+    def _prune(self, inode: Inode) -> None:
+        kept = self._written.prune(inode)
+        if kept:
+            self._nursery.start_soon(self._let_go, kept)
 
     async def _let_go(self, kept: int) -> None:
         with suppress(GuestmountError):  # then it goes with the appliance
