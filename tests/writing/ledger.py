@@ -82,10 +82,12 @@ class Ledger:
     def __init__(self) -> None:
         self.promises = 0
         self._names: dict[str, list[Version | None]] = {}
+        self._changes: list[Change] = []
 
     def note(self, change: Change) -> None:
         """Take what the writer says."""
         name = change["name"]
+        self._changes.append(change)
         possible = self._names.setdefault(name, [None])
         match change["what"]:
             case "write":
@@ -139,8 +141,11 @@ class Ledger:
                     reasons = []
                 elif not reasons:
                     reasons = ["was never made, or removed for good"]
-            problems += [f"{name}: {reason}" for reason in reasons]
+            if reasons:
+                about = [str(change) for change in self._changes if name in (change["name"], change.get("to"))]
+                problems.append("\n  ".join([f"{name}: {', '.join(reasons)}; since the last mount:", *about]))
             self._names[name] = [None if found is None else Version.of(found)]
+        self._changes.clear()
         return problems
 
     def names(self) -> dict[str, int]:

@@ -37,7 +37,7 @@ def cut_while_writing(machine: Machine, ledger: Ledger, source: random.Random, *
     try:
         root = machine.mount()
         problems = ledger.verify(root)
-        assert problems == []
+        assert not problems, "\n".join(problems)
         writer = subprocess.Popen(
             [sys.executable, "-m", "tests.writing.writer", root, str(source.randrange(1 << 32)), *words],
             cwd=REPOSITORY,
