@@ -207,6 +207,17 @@ def test_extensions_stand_far_above_libguestfs() -> None:
         10005: "map_files",
         10006: "device_map",
         10007: "walk",
+        10008: "change_files",
+        10009: "make_file",
+        10010: "link_file",
+        10011: "remove_name",
+        10012: "rename_file",
+        10013: "open_file",
+        10014: "read_kept",
+        10015: "close_kept",
+        10016: "sync_file",
+        10017: "change_xattr",
+        10018: "open_mailbox",
     }
     assert max(LIBGUESTFS) < FIRST_EXTENSION
 

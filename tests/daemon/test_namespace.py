@@ -3,16 +3,17 @@
 import os
 import stat as modes
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
-from daemon.file_changes import change_files, change_xattr, sync_file
-from daemon.kept import close_kept, read_kept
-from daemon.namespace import link_file, make_file, open_file, remove_name, rename_file
+from daemon.handlers import handler_of
 from daemon.session import Session
 from daemon.sysroot import Sysroot
+from rpc import procedures
 from rpc.changes import Change, Wish, decode_answers, encode_changes
 from rpc.codec import FileName, GuestPath, UInt32, UInt64
+from rpc.procedure import Procedure
 from rpc.procedures.writing import (
     ChangeFilesArgs,
     ChangeXattrArgs,
@@ -28,6 +29,15 @@ from rpc.procedures.writing import (
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: the daemon confines itself with chroot(2)")
 _EXCHANGE = 2
+ArgsT = TypeVar("ArgsT")
+RetT = TypeVar("RetT")
+
+
+def _call(session: Session, procedure: Procedure[ArgsT, RetT], args: ArgsT) -> RetT:
+    handler = handler_of(procedure.number)
+    assert handler is not None
+    result: RetT = handler.function(session, args)
+    return result
 
 
 @pytest.fixture
@@ -37,7 +47,7 @@ def session(tmp_path: Path) -> Session:
 
 def _make(session: Session, path: bytes, mode: int, uid: int = 0, gid: int = 0, target: bytes = b"") -> None:
     args = MakeFileArgs(GuestPath(path), UInt32(mode), UInt64(0), UInt32(uid), UInt32(gid), target)
-    made = make_file(session, args)
+    made = _call(session, procedures.MAKE_FILE, args)
     assert made.file.st_mode == (mode if not modes.S_ISLNK(mode) else modes.S_IFLNK | 0o777)
     assert (made.file.st_uid, made.file.st_gid) == (uid, gid)
     assert modes.S_ISDIR(made.directory.st_mode)
@@ -45,7 +55,9 @@ def _make(session: Session, path: bytes, mode: int, uid: int = 0, gid: int = 0, 
 
 def _changed(session: Session, *changes: Change) -> list[tuple[int, int]]:
     data = encode_changes(changes)
-    answers = decode_answers(change_files(session, ChangeFilesArgs(data, UInt64(0), UInt32(0))), len(changes))
+    answers = decode_answers(
+        _call(session, procedures.CHANGE_FILES, ChangeFilesArgs(data, UInt64(0), UInt32(0))), len(changes)
+    )
     return [(answer.errno, answer.written) for answer in answers]
 
 
@@ -68,7 +80,7 @@ def test_setgid_directory_decides_about_the_group(session: Session, tmp_path: Pa
     os.chown(directory, 0, 2000)
     directory.chmod(0o2775)
     args = MakeFileArgs(GuestPath(b"/shared/new"), UInt32(modes.S_IFDIR | 0o755), UInt64(0), UInt32(7), UInt32(8), b"")
-    made = make_file(session, args).file
+    made = _call(session, procedures.MAKE_FILE, args).file
     assert (made.st_uid, made.st_gid, made.st_mode) == (7, 2000, modes.S_IFDIR | 0o2755)
 
 
@@ -107,30 +119,36 @@ def test_another_file_that_has_the_path_by_now_is_left_alone(session: Session, t
 def test_link_and_exchange(session: Session, tmp_path: Path) -> None:
     for name in (b"/one", b"/two"):
         _make(session, name, modes.S_IFREG | 0o600)
-    assert link_file(session, LinkFileArgs(GuestPath(b"/one"), GuestPath(b"/three"))).file.st_nlink == 2
+    assert (
+        _call(session, procedures.LINK_FILE, LinkFileArgs(GuestPath(b"/one"), GuestPath(b"/three"))).file.st_nlink == 2
+    )
     numbers = [(tmp_path / name).stat().st_ino for name in ("one", "two")]
-    rename_file(session, RenameFileArgs(GuestPath(b"/one"), GuestPath(b"/two"), UInt32(_EXCHANGE), keep=False))
+    _call(
+        session,
+        procedures.RENAME_FILE,
+        RenameFileArgs(GuestPath(b"/one"), GuestPath(b"/two"), UInt32(_EXCHANGE), keep=False),
+    )
     assert [(tmp_path / name).stat().st_ino for name in ("two", "one")] == numbers
 
 
 def test_removed_file_is_kept_until_it_is_closed(session: Session, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"contents")
-    kept = remove_name(session, RemoveNameArgs(GuestPath(b"/file"), directory=False, keep=True)).kept
+    kept = _call(session, procedures.REMOVE_NAME, RemoveNameArgs(GuestPath(b"/file"), directory=False, keep=True)).kept
     assert not (tmp_path / "file").exists()
     change = Change(b"/", kept=kept, wishes=Wish.MODE, mode=0o640, writes=[(0, b"CON")])
     assert _changed(session, change) == [(0, 3)]
-    assert read_kept(session, ReadKeptArgs(UInt64(kept), UInt32(99), UInt64(1))) == b"ONtents"
-    sync_file(session, SyncFileArgs(GuestPath(b"/"), UInt64(kept), datasync=True))
-    close_kept(session, KeptArgs(UInt64(kept)))
+    assert _call(session, procedures.READ_KEPT, ReadKeptArgs(UInt64(kept), UInt32(99), UInt64(1))) == b"ONtents"
+    _call(session, procedures.SYNC_FILE, SyncFileArgs(GuestPath(b"/"), UInt64(kept), datasync=True))
+    _call(session, procedures.CLOSE_KEPT, KeptArgs(UInt64(kept)))
     with pytest.raises(OSError, match="Bad file descriptor"):
-        close_kept(session, KeptArgs(UInt64(kept)))
+        _call(session, procedures.CLOSE_KEPT, KeptArgs(UInt64(kept)))
 
 
 def test_nothing_is_kept_if_it_cannot_be_removed(session: Session, tmp_path: Path) -> None:
     (tmp_path / "directory").mkdir()
     before = len(list(Path("/proc/self/fd").iterdir()))
     with pytest.raises(IsADirectoryError):
-        remove_name(session, RemoveNameArgs(GuestPath(b"/directory"), directory=False, keep=True))
+        _call(session, procedures.REMOVE_NAME, RemoveNameArgs(GuestPath(b"/directory"), directory=False, keep=True))
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
@@ -140,14 +158,14 @@ def test_links_out_of_the_guest_stay_inside(session: Session, tmp_path: Path) ->
         _make(session, b"/escape/new", modes.S_IFREG | 0o600)
     (tmp_path / "link").symlink_to("escape")
     with pytest.raises(OSError, match="symbolic link"):
-        open_file(session, OpenFileArgs(GuestPath(b"/link"), UInt32(os.O_WRONLY)))
+        _call(session, procedures.OPEN_FILE, OpenFileArgs(GuestPath(b"/link"), UInt32(os.O_WRONLY)))
 
 
 def test_attribute_holds_any_bytes(session: Session, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     value = bytes(range(256))
     args = ChangeXattrArgs(GuestPath(b"/file"), UInt64(0), FileName(b"user.any"), value, UInt32(0), remove=False)
-    change_xattr(session, args)
+    _call(session, procedures.CHANGE_XATTR, args)
     assert os.getxattr(tmp_path / "file", "user.any") == value
-    change_xattr(session, args._replace(remove=True))
+    _call(session, procedures.CHANGE_XATTR, args._replace(remove=True))
     assert os.listxattr(tmp_path / "file") == []

@@ -106,7 +106,7 @@ def test_mistake_is_one_line_and_exit_status_2(words: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [["-i"], ["-d", "name"], ["-c", "uri"], ["-w"], ["--rw"], ["--key", "a:key:b"], ["--keys-from-stdin"], ["--live"]],
+    [["-i"], ["-d", "name"], ["-c", "uri"], ["--key", "a:key:b"], ["--keys-from-stdin"], ["--live"]],
 )
 def test_option_for_later_says_so(words: list[str]) -> None:
     with pytest.raises(UsageError, match="not supported yet"):

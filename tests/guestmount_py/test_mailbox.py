@@ -1,0 +1,41 @@
+"""Long data reach a real guest by the mailbox."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from appliance.config import ApplianceFiles
+from guestmount_py import Guest
+from guestmount_py.mailbox import MAILBOX_BYTES
+from rpc import procedures
+from rpc.changes import Change
+from rpc.codec import GuestPath, UInt32, UInt64
+from rpc.constants import MAILBOX_SERIAL
+from rpc.errors import ProcedureError
+from rpc.procedures.writing import ChangeFilesArgs, MakeFileArgs, OpenMailboxArgs
+
+pytestmark = [pytest.mark.appliance, pytest.mark.usefixtures("appliance_files")]
+
+
+async def test_data_arrive_as_they_were_sent(tmp_path: Path, appliance_files: ApplianceFiles) -> None:
+    image = tmp_path / "disk.img"
+    with image.open("wb") as file:
+        file.truncate(64 << 20)
+    data = os.urandom((1 << 20) - 5)
+    async with Guest() as g:
+        g.add_drive(image, format="raw", writable=True)
+        await g.launch()
+        await g.mkfs("ext4", "/dev/sda")
+        await g.mount("/dev/sda", "/")
+        async with g.writing() as writing:
+            assert await g.call(procedures.OPEN_MAILBOX, OpenMailboxArgs(MAILBOX_SERIAL)) == MAILBOX_BYTES
+            zero = UInt32(0)
+            mode = UInt32(0o100600)
+            await g.call(procedures.MAKE_FILE, MakeFileArgs(GuestPath(b"/file"), mode, UInt64(0), zero, zero, b""))
+            (answer,) = await writing.change([Change(b"/file", writes=[(3, data)])])
+            assert (answer.errno, answer.written) == (0, len(data))
+            assert await g.read_file("/file") == b"\0\0\0" + data
+            outside = ChangeFilesArgs(b"", UInt64(MAILBOX_BYTES), UInt32(512))
+            with pytest.raises(ProcedureError):
+                await g.call(procedures.CHANGE_FILES, outside)
