@@ -77,16 +77,24 @@ class Version:
 
 
 class Ledger:
-    """All names that a writer has made, and what each may stand for."""
+    """All names that a writer has made, and what each may stand for.
+
+    Attributes:
+        promises: how many it has heard.
+        trusting: whether a promise is believed; until the next ``verify`` it may be switched off.
+    """
 
     def __init__(self) -> None:
         self.promises = 0
+        self.trusting = True
         self._names: dict[str, list[Version | None]] = {}
         self._changes: list[Change] = []
 
     def note(self, change: Change) -> None:
         """Take what the writer says."""
         name = change["name"]
+        if not self.trusting and change["what"] in ("synced", "unlinked", "renamed"):
+            return
         self._changes.append(change)
         possible = self._names.setdefault(name, [None])
         match change["what"]:
@@ -146,6 +154,7 @@ class Ledger:
                 problems.append("\n  ".join([f"{name}: {', '.join(reasons)}; since the last mount:", *about]))
             self._names[name] = [None if found is None else Version.of(found)]
         self._changes.clear()
+        self.trusting = True
         return problems
 
     def names(self) -> dict[str, int]:

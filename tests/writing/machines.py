@@ -35,6 +35,7 @@ class Machine(Protocol):
     """A disk that can be mounted, and whose power can be cut while it is."""
 
     image: Path
+    lies_when_cut: bool
 
     def mount(self) -> Path:
         """Mount it and return where."""
@@ -47,7 +48,12 @@ class Machine(Protocol):
 
 
 class KernelMachine:
-    """The host's kernel, with a loop device; the power is cut by the filesystem's own shutdown call."""
+    """The host's kernel, with a loop device; the power is cut by the filesystem's own shutdown call.
+
+    An fsync that it interrupts may succeed, which no power cut could do.
+    """
+
+    lies_when_cut = True
 
     def __init__(self, image: Path) -> None:
         self.image = image
@@ -71,6 +77,8 @@ class KernelMachine:
 
 class OurMachine:
     """guestmount-py --rw; the power is cut by killing it, qemu, or both."""
+
+    lies_when_cut = False
 
     def __init__(self, sandbox: Sandbox, image: Path, format_: str, seed: int) -> None:
         self.image = image

@@ -53,6 +53,7 @@ def cut_while_writing(machine: Machine, ledger: Ledger, source: random.Random, *
             with noted(writer, ledger) as begun:
                 assert begun.wait(WRITER_S)
                 time.sleep(LONGEST_S * source.random())
+                ledger.trusting = not machine.lies_when_cut
                 done = machine.cut()
     finally:
         machine.clear()
