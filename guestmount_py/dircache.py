@@ -9,7 +9,7 @@ import trio
 from guestmount_py.caches import CacheBudget
 from guestmount_py.entries import Entry
 from guestmount_py.guest_files import GuestFiles
-from guestmount_py.inodes import Inode
+from guestmount_py.inode_numbers import Inode
 
 _ENTRY_BYTES: Final = 260
 """Python's objects for one entry, beside the listing's own bytes."""
@@ -128,6 +128,4 @@ class DirectoryCache:
             return False
         _, dropped = self._listings.popitem(last=False)
         self._cache.remove(dropped.cost_bytes)
-        for entry in dropped.entries:
-            entry.detach()
         return True
