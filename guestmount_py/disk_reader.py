@@ -43,3 +43,24 @@ class DiskReader(ABC):
     def _check(self, offset: int, count: int) -> None:
         if offset < 0 or count > self.size_bytes - offset:
             raise DriveError(f"{count} bytes at {offset} are not within a drive of {self.size_bytes}")
+
+
+class LostReader(DiskReader):
+    """A drive that nobody can read any more.
+
+    Args:
+        reason: what every read says.
+    """
+
+    plane: ClassVar[str] = "lost"
+
+    def __init__(self, size_bytes: int, reason: str) -> None:
+        super().__init__(size_bytes)
+        self._reason = reason
+
+    async def read_into(self, offset: int, buffer: memoryview) -> None:
+        """Fail."""
+        raise DriveError(self._reason)
+
+    def close(self) -> None:
+        """Do nothing."""
