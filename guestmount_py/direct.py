@@ -79,6 +79,29 @@ class DirectPlane:
         after = monotonic()
         self._look_at = after + max(_LOOK_S, (after - now) / _LOOK_SHARE)
 
+    def _check(self) -> None:
+        if self._gone.is_set():
+            raise ConnectionLost("the appliance went away")
+        self.look()
+
+    def read_now(self, file_map: FileMap, offset: int, count: int) -> bytearray | None:
+        """Return part of a file if that takes no waiting, otherwise None; raises as ``read`` does."""
+        self._check()
+        pieces = file_map.pieces(offset, count)
+        data = bytearray(count)
+        view = memoryview(data)
+        start = 0
+        for size_bytes, serial, place in pieces:
+            if serial is not None:
+                reader = self._readers[serial]
+                if reader is None or not reader.read_now(place, view[start : start + size_bytes]):
+                    return None
+            start += size_bytes
+        for size_bytes, serial, _ in pieces:
+            reader = self._readers[serial] if serial is not None else None
+            self._statistics.note_read(reader.plane if reader is not None else "zeros", size_bytes)
+        return data[:start] if start < count else data
+
     async def read(self, file_map: FileMap, offset: int, count: int) -> bytearray | None:
         """Return part of a file, shorter at its end; None if a drive that holds it is only the guest's to read.
 
@@ -86,9 +109,7 @@ class DirectPlane:
             DriveError: an image cannot be read.
             ConnectionLost: qemu has gone, whether it reads for us or not.
         """
-        if self._gone.is_set():
-            raise ConnectionLost("the appliance went away")
-        self.look()
+        self._check()
         pieces = file_map.pieces(offset, count)
         if not all(piece.serial is None or self._readers[piece.serial] for piece in pieces):
             return None

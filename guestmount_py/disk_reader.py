@@ -36,6 +36,14 @@ class DiskReader(ABC):
             ConnectionLost: qemu, which reads for us, has gone.
         """
 
+    def read_now(self, offset: int, buffer: memoryview) -> bool:
+        """Fill a buffer if that takes no waiting; False, and it is undefined, if it would.
+
+        Raises:
+            DriveError: see ``read_into``.
+        """
+        return False
+
     @abstractmethod
     def close(self) -> None:
         """Give everything back; reads under way end with an error or with their bytes."""

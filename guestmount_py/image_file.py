@@ -10,6 +10,7 @@ from typing import Final
 
 import trio
 
+from guestmount_py.readahead import ReadAhead
 from rpc.errors import DriveError
 
 _FLOCK: Final = struct.Struct("@hhqqi4x")
@@ -45,6 +46,26 @@ class ImageFile:
             self._before: Final = os.fstat(self._fd)
         except OSError as exc:
             raise DriveError(f"{path}: cannot be opened: {exc.strerror}") from exc
+        self._ahead: Final = ReadAhead(self._fd)
+
+    def read_now(self, offset: int, buffer: memoryview) -> bool:
+        """Fill a buffer if all its bytes are in memory; False, and it is undefined, if not.
+
+        Raises:
+            DriveError: they cannot be read.
+        """
+        if self._waits or self._closed:
+            return False
+        self._ahead.note(offset, len(buffer))
+        try:
+            return os.preadv(self._fd, (buffer,), offset, os.RWF_NOWAIT) == len(buffer)
+        except BlockingIOError:
+            return False
+        except OSError as exc:
+            if exc.errno != errno.EOPNOTSUPP:
+                raise self._error(exc) from exc
+            self._waits = True
+            return False
 
     async def read_into(self, offset: int, buffer: memoryview) -> None:
         """Fill a buffer with the bytes at ``offset``.
@@ -54,19 +75,8 @@ class ImageFile:
         Raises:
             DriveError: they cannot be read, or the file is shorter than it was.
         """
-        done = 0
-        if not self._waits and not self._closed:
-            try:
-                done = os.preadv(self._fd, (buffer,), offset, os.RWF_NOWAIT)
-                if done == len(buffer):
-                    return
-            except BlockingIOError:
-                pass  # not in memory: the kernel has begun to read ahead
-            except OSError as exc:
-                if exc.errno != errno.EOPNOTSUPP:
-                    raise self._error(exc) from exc
-                self._waits = True
-        await self._read_waiting(offset + done, buffer[done:])
+        if not self.read_now(offset, buffer):
+            await self._read_waiting(offset, buffer)
 
     async def _read_waiting(self, offset: int, buffer: memoryview) -> None:
         if self._closed:
