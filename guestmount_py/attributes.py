@@ -11,7 +11,6 @@ from rpc.types import Statvfs
 FOREVER_S: Final = 10 * 365 * 86400.0
 """A read-only mount never changes."""
 _NS: Final = 1_000_000_000
-_NO_INODE: Final = (1 << 63) - 1
 
 
 def entry_attributes(entry: Entry, inode: Inode) -> pyfuse3.EntryAttributes:
@@ -41,18 +40,6 @@ def absent_attributes() -> pyfuse3.EntryAttributes:
     attributes = pyfuse3.EntryAttributes()
     attributes.st_ino = pyfuse3.InodeT(0)
     attributes.entry_timeout = FOREVER_S
-    return attributes
-
-
-def unreadable_attributes() -> pyfuse3.EntryAttributes:
-    """Return what stands in a listing for a file of which only the name is known.
-
-    Its mode has no file type, so the kernel shows the name, keeps nothing and looks it up when somebody asks for more
-    (fs/fuse/readdir.c, fuse_direntplus_link): that one file gets the error, not its directory.
-    """
-    attributes = pyfuse3.EntryAttributes()
-    attributes.st_ino = pyfuse3.InodeT(_NO_INODE)
-    attributes.entry_timeout = 0
     return attributes
 
 

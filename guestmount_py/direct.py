@@ -2,28 +2,38 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, asynccontextmanager
+from time import monotonic
 from typing import Final, NamedTuple
 
 import trio
 
 from appliance.qemu_args import drive_serial
 from appliance.running import Appliance
-from guestmount_py.disk_reader import DiskReader
-from guestmount_py.disk_readers import choose_reader
+from guestmount_py.disk_reader import DiskReader, LostReader
+from guestmount_py.disk_readers import DirectDrive, choose_reader
 from guestmount_py.extents import FileMap, Piece
 from guestmount_py.log import logger
 from guestmount_py.mapping import GuestMapping
 from guestmount_py.statistics import Statistics
-from rpc.errors import ConnectionLost
+from rpc.errors import ConnectionLost, DriveError
+
+_LOOK_S: Final = 0.005
+"""How long after another process came to write to an image it may still be read directly."""
+_LOOK_SHARE: Final = 0.01
+"""Of the time, at most, that goes into looking: over a network locks are not asked for in microseconds."""
 
 
 class DirectPlane:
     """Reads ranges of mapped files.
 
+    An image that another process begins to write to while it is mounted is the guest's alone from then on: no map of a
+    file that was asked for before, or will be, says any more whose bytes lie where.
+
     Args:
         readers: of each drive, by serial number; None for one that only the guest may read.
         drive_sizes: bytes of each drive.
         gone: set when the appliance has died: a mount whose guest is gone answers nothing, not some files still.
+        drives: those of them whose images are to be watched, by serial number.
 
     Attributes:
         drive_sizes: the same.
@@ -35,11 +45,62 @@ class DirectPlane:
         drive_sizes: Mapping[str, int],
         statistics: Statistics,
         gone: trio.Event,
+        drives: Mapping[str, DirectDrive] | None = None,
     ) -> None:
         self._gone = gone
         self.drive_sizes: Final = drive_sizes
-        self._readers = readers
+        self._readers = dict(readers)
         self._statistics = statistics
+        self._watched = {serial: drive for serial, drive in (drives or {}).items() if drive.reader is not None}
+        self._look_at = 0.0
+
+    def look(self) -> None:
+        """Give up the drives whose images others write to by now; to be called before each direct read.
+
+        It costs a look at the clock, and every few milliseconds about 2 µs for each file of an image.
+        """
+        now = monotonic()
+        if now < self._look_at:
+            return
+        for serial, drive in tuple(self._watched.items()):
+            try:
+                change = drive.change()
+            except DriveError as exc:
+                logger.error("nothing of it can be read any more: %s", exc)
+                self._readers[serial] = LostReader(self.drive_sizes[serial], str(exc))
+            else:
+                if change is None:
+                    continue
+                logger.warning(
+                    "%s: from now on only the guest reads it, which may not see all changes: %s", drive.path, change
+                )
+                self._readers[serial] = None
+            del self._watched[serial]
+        after = monotonic()
+        self._look_at = after + max(_LOOK_S, (after - now) / _LOOK_SHARE)
+
+    def _check(self) -> None:
+        if self._gone.is_set():
+            raise ConnectionLost("the appliance went away")
+        self.look()
+
+    def read_now(self, file_map: FileMap, offset: int, count: int) -> bytearray | None:
+        """Return part of a file if that takes no waiting, otherwise None; raises as ``read`` does."""
+        self._check()
+        pieces = file_map.pieces(offset, count)
+        data = bytearray(count)
+        view = memoryview(data)
+        start = 0
+        for size_bytes, serial, place in pieces:
+            if serial is not None:
+                reader = self._readers[serial]
+                if reader is None or not reader.read_now(place, view[start : start + size_bytes]):
+                    return None
+            start += size_bytes
+        for size_bytes, serial, _ in pieces:
+            reader = self._readers[serial] if serial is not None else None
+            self._statistics.note_read(reader.plane if reader is not None else "zeros", size_bytes)
+        return data[:start] if start < count else data
 
     async def read(self, file_map: FileMap, offset: int, count: int) -> bytearray | None:
         """Return part of a file, shorter at its end; None if a drive that holds it is only the guest's to read.
@@ -48,8 +109,7 @@ class DirectPlane:
             DriveError: an image cannot be read.
             ConnectionLost: qemu has gone, whether it reads for us or not.
         """
-        if self._gone.is_set():
-            raise ConnectionLost("the appliance went away")
+        self._check()
         pieces = file_map.pieces(offset, count)
         if not all(piece.serial is None or self._readers[piece.serial] for piece in pieces):
             return None
@@ -89,12 +149,13 @@ async def opened_images(
     """
     async with trio.open_nursery() as nursery:
         with ExitStack() as opened:
-            readers = {}
+            drives = {}
             for index in range(len(appliance.blocks.drives)):
                 drive = await choose_reader(appliance, index, nursery, by_qemu=by_qemu)
                 opened.callback(drive.close)
                 logger.info("%s", drive.reason)
-                readers[drive_serial(index)] = drive.reader
+                drives[drive_serial(index)] = drive
+            readers = {serial: drive.reader for serial, drive in drives.items()}
             sizes = {drive_serial(at): each.size_bytes for at, each in enumerate(appliance.blocks.drives)}
-            yield Images(DirectPlane(readers, sizes, statistics, appliance.gone), mapping)
+            yield Images(DirectPlane(readers, sizes, statistics, appliance.gone, drives), mapping)
         nursery.cancel_scope.cancel()

@@ -22,6 +22,7 @@ class DirectDrive:
     """A drive, and the way it is read without asking the guest.
 
     Attributes:
+        path: of the image.
         reader: None if only the guest may read it.
         reason: why this way; one line for the log.
     """
@@ -29,16 +30,26 @@ class DirectDrive:
     def __init__(
         self, blocks: Blocks, index: int, files: Sequence[ImageFile], reader: DiskReader | None, reason: str
     ) -> None:
+        self.path = blocks.drives[index].path
         self.reader = reader
-        self.reason = f"{blocks.drives[index].path}: {reason}"
+        self.reason = f"{self.path}: {reason}"
         self._blocks = blocks
         self._index = index
         self._files = files
 
+    def change(self) -> str | None:
+        """Return what another process did to a file of the image, so that it must not be read directly any more.
+
+        Raises:
+            DriveError: one is shorter than it was: the guest would see zeros instead of what is missing.
+        """
+        return next(filter(None, (file.change() for file in self._files)), None)
+
     async def is_current(self) -> bool:
         """Tell whether nothing has happened that would make the choice another one: a write here, a writer elsewhere.
 
-        It costs two questions to qemu, about 2 ms: ask after each mount in the guest, not for each read.
+        It costs two questions to qemu, about 2 ms: ask after each mount in the guest. While files are read, ask for
+        ``change``.
 
         Raises:
             ConnectionLost: qemu has gone.
@@ -46,7 +57,7 @@ class DirectDrive:
         if self.reader is None:
             return True
         try:
-            if any(file.is_being_written() for file in self._files):
+            if self.change() is not None:
                 return False
             return isinstance(self.reader, ExportReader) or not await self._blocks.written(self._index)
         except DriveError:

@@ -52,6 +52,16 @@ class FileMaps:
         self._asking = trio.Lock()
         self._last: _Batch | None = None
 
+    def is_known(self, inode: Inode) -> bool:
+        """Tell whether ``known`` says of a file what ``get`` would."""
+        return inode in self._maps
+
+    def known(self, inode: Inode) -> FileMap | None:
+        """Return a map that is here."""
+        self._cache.hits += 1
+        self._maps.move_to_end(inode)
+        return self._maps[inode]
+
     async def get(self, inode: Inode) -> FileMap | None:
         """Return the map of a file that the kernel knows, None if its bytes are not simply on a drive.
 

@@ -1,5 +1,6 @@
 """File contents: which way a read goes."""
 
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,12 +12,13 @@ from guestmount_py.direct import Images
 from guestmount_py.extents import FileMap
 from guestmount_py.file_maps import FileMaps
 from guestmount_py.guest_files import GuestFiles
-from guestmount_py.inodes import Inode, InodeTable, Node
+from guestmount_py.inodes import Inode, InodeTable
 from guestmount_py.segments import SegmentCache
 from guestmount_py.small_files import SMALL_MAX_BYTES, SmallFiles
 from guestmount_py.statistics import Statistics
 from rpc.errors import RemoteProtocolError
 
+_FILES_MAX: Final = 256
 _NEAR_BYTES: Final = 512 * 1024
 """The kernel sends a reader's requests side by side, so they come a little out of order."""
 _RANDOM_READ_BYTES: Final = 128 * 1024
@@ -25,7 +27,9 @@ _STREAM_AT_ONCE_BYTES: Final = 1 << 20
 
 
 @dataclass(slots=True)
-class _OpenFile:
+class _File:
+    """A file that was read lately."""
+
     inode: Inode
     size_bytes: int
     expected_offset: int = 0
@@ -39,7 +43,7 @@ class _OpenFile:
 
 
 class FileData:
-    """Open files and the ways to read them: from the images; else small with their neighbours, in order, by pread.
+    """Contents and the ways to read them: from the images; else small with their neighbours, in order, by pread.
 
     Args:
         images: None if only the guest reads.
@@ -63,29 +67,39 @@ class FileData:
         self._maps = FileMaps(images, inodes, directories, budget) if images is not None else None
         self._segments = SegmentCache(guest, nursery, budget)
         self._small = SmallFiles(guest, inodes, budget)
-        self._files: dict[int, _OpenFile] = {}
-        self._next_handle = 1
+        self._files: OrderedDict[Inode, _File] = OrderedDict()
 
-    def open(self, node: Node) -> int:
-        """Return a new file handle; the node stays known to the kernel while it is open."""
-        handle = self._next_handle
-        self._next_handle += 1
-        self._files[handle] = _OpenFile(node.inode, node.entry.fields[7])
-        return handle
+    def _file(self, inode: Inode) -> _File:
+        file = self._files.get(inode)
+        if file is None:
+            file = self._files[inode] = _File(inode, self._inodes.get(inode).entry.fields[7])
+            if len(self._files) > _FILES_MAX:
+                dropped, _ = self._files.popitem(last=False)
+                self._segments.forget(dropped)
+        else:
+            self._files.move_to_end(inode)
+        return file
 
-    def close(self, handle: int) -> None:
-        """Give a file handle back."""
-        file = self._files.pop(handle)
-        if not any(other.inode == file.inode for other in self._files.values()):
-            self._segments.forget(file.inode)
+    def read_now(self, inode: Inode, offset: int, count: int) -> bytes | bytearray | None:
+        """Return part of a file if that takes no waiting, otherwise None; raises as ``read`` does."""
+        file = self._file(inode)
+        count = min(count, file.size_bytes - offset)
+        if count <= 0:
+            return b""
+        if self._images is None or self._maps is None:
+            return None
+        if file.is_mapped is None and self._maps.is_known(inode):
+            file.map = self._maps.known(inode)
+            file.is_mapped = file.map is not None
+        return self._images.plane.read_now(file.map, offset, count) if file.map is not None else None
 
-    async def read(self, handle: int, offset: int, count: int) -> bytes | bytearray:
+    async def read(self, inode: Inode, offset: int, count: int) -> bytes | bytearray:
         """Return part of a file; shorter only where its size says that it ends.
 
         Raises:
             RemoteProtocolError: it ended before its size. A short answer would be taken for the end of the file.
         """
-        file = self._files[handle]
+        file = self._file(inode)
         count = min(count, file.size_bytes - offset)
         if count <= 0:
             return b""
@@ -95,7 +109,7 @@ class FileData:
             raise RemoteProtocolError(f"{path!r}: {len(data)} bytes at {offset} where its size says {count}")
         return data
 
-    async def _data(self, file: _OpenFile, offset: int, count: int) -> bytes | bytearray:
+    async def _data(self, file: _File, offset: int, count: int) -> bytes | bytearray:
         if self._images is not None and self._maps is not None and file.is_mapped is not False:
             if file.is_mapped is None:
                 file.map = await self._maps.get(file.inode)
@@ -109,19 +123,22 @@ class FileData:
         self._statistics.note_read(name, len(data))
         return data
 
-    async def _guests_data(self, file: _OpenFile, offset: int, count: int) -> tuple[str, bytes]:
+    async def _guests_data(self, file: _File, offset: int, count: int) -> tuple[str, bytes]:
         """Have the guest read; return the plane's name too."""
         if file.size_bytes <= SMALL_MAX_BYTES:
             if file.content is None:
                 file.content = await self._read_small(file)
             if file.content is not None:
-                return "small", file.content[offset : offset + count]
+                data = file.content[offset : offset + count]
+                if offset + count >= file.size_bytes:
+                    file.content = None  # the kernel has it
+                return "small", data
         path = self._inodes.path(file.inode)
         if file.size_bytes > SMALL_MAX_BYTES and self._is_in_order(file, offset, count):
             return "stream", await self._segments.read(file.inode, path, file.size_bytes, offset, count)
         return "pread", await self._guest.pread(path, count, offset)
 
-    async def _read_small(self, file: _OpenFile) -> bytes | None:
+    async def _read_small(self, file: _File) -> bytes | None:
         data = self._small.take(file.inode)
         if data is not None or not self._guest.extended:
             return data
@@ -131,7 +148,7 @@ class FileData:
             return None
         return await self._small.read(file.inode, directory, self._inodes.path(directory), listing)
 
-    def _is_in_order(self, file: _OpenFile, offset: int, count: int) -> bool:
+    def _is_in_order(self, file: _File, offset: int, count: int) -> bool:
         """Tell whether a read goes on about where the last ones ended, and did so for a while."""
         distance = offset - file.expected_offset
         if -_NEAR_BYTES <= distance <= _NEAR_BYTES:

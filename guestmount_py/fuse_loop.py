@@ -3,18 +3,24 @@
 import os
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import pyfuse3
 import trio
 
+from guestmount_py.fuse_channel import FuseChannel, opened_channel
+from guestmount_py.hot_operations import HotOperations
 from guestmount_py.operations import ReadOnlyOperations
+from guestmount_py.tree import Tree
 from rpc.errors import GuestmountError
 
 
 def mount_words(options: Sequence[str], source: str) -> set[str]:
-    """Return the words of ``-o`` for libfuse: what the user gave, and ours where they do not say otherwise."""
+    """Return the words of ``-o`` for libfuse: what the user gave, and ours where they do not say otherwise.
+
+    Read-only it is whatever they say.
+    """
     names = {word.partition("=")[0] for word in options}
     ours = {"ro", "nosuid", "nodev"} - {f"no{name}" for name in names}
     if "allow_other" in names:
@@ -23,7 +29,7 @@ def mount_words(options: Sequence[str], source: str) -> set[str]:
         ours.add("subtype=guestmount-py")
     if "fsname" not in names:
         ours.add(f"fsname={_escaped(source)}")
-    return ours | set(options)
+    return ours | set(options) - {"rw"}
 
 
 def _escaped(text: str) -> str:
@@ -48,29 +54,43 @@ def _captured_stderr() -> Iterator[Callable[[], str]]:
 
 @asynccontextmanager
 async def fuse_mounted(
-    operations: ReadOnlyOperations, mountpoint: Path, options: Sequence[str], source: str
+    tree: Tree, mountpoint: Path, options: Sequence[str], source: str
 ) -> AsyncIterator[trio.Nursery]:
-    """Own a mount that answers requests until it is unmounted; then the body is cancelled.
+    """Own a mount of a tree that answers requests until it is unmounted; then the body is cancelled.
 
     At the end it is unmounted if it still is mounted.
 
     Raises:
         GuestmountError: the kernel or fusermount3 refused.
     """
+    before = _fuse_descriptors()
     with _captured_stderr() as captured:
         try:
-            pyfuse3.init(operations, str(mountpoint), mount_words(options, source))
+            pyfuse3.init(ReadOnlyOperations(tree), str(mountpoint), mount_words(options, source))
         except RuntimeError as exc:
             said = captured().strip().replace("\n", "; ") or exc
             raise GuestmountError(f"{mountpoint}: cannot be mounted: {said}") from exc
     try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_serve, nursery)
-            yield nursery
+        (descriptor,) = _fuse_descriptors() - before
+        with opened_channel(descriptor, HotOperations(tree).handlers) as channel:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_serve, channel, nursery)
+                nursery.start_soon(pyfuse3.main, 2, 32)
+                yield nursery
     finally:
         pyfuse3.close(unmount=True)
 
 
-async def _serve(nursery: trio.Nursery) -> None:
-    await pyfuse3.main(min_tasks=2, max_tasks=32)
+def _fuse_descriptors() -> set[int]:
+    """Return the open descriptors of /dev/fuse: pyfuse3 keeps libfuse's to itself."""
+    found = set()
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # the directory's own
+            if link.readlink() == Path("/dev/fuse"):
+                found.add(int(link.name))
+    return found
+
+
+async def _serve(channel: FuseChannel, nursery: trio.Nursery) -> None:
+    await channel.serve()
     nursery.cancel_scope.cancel()

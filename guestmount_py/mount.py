@@ -50,16 +50,16 @@ async def serve_mount(
         await stack.enter_async_context(guest)
         await _launch(guest)
         from guestmount_py.fuse_loop import fuse_mounted
-        from guestmount_py.operations import ReadOnlyOperations
+        from guestmount_py.tree import Tree
 
         logger.info("appliance is ready, qemu is process %d", guest.pid)
         files = guest.files
         inodes = await _mount_all(files, config.mounts, report)
         try:
             async with guest.images(statistics, config.plane) as images, trio.open_nursery() as nursery:
-                operations = ReadOnlyOperations(files, inodes, nursery, statistics, images, config.cache_mib)
+                tree = Tree(files, inodes, nursery, statistics, images, config.cache_mib)
                 source = str(config.drives[0].path)
-                async with fuse_mounted(operations, mountpoint, config.fuse_options, source) as serving:
+                async with fuse_mounted(tree, mountpoint, config.fuse_options, source) as serving:
                     record.enter_context(serving_record(mountpoint, log_file))
                     await serving.start(_unmount_on_signal, serving.cancel_scope)
                     await serving.start(_write_on_signal, statistics, config.stats)

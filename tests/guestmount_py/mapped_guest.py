@@ -6,24 +6,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import pyfuse3
 import trio
 
 from guestmount_py.direct import DirectPlane, Images
+from guestmount_py.fuse_wire import FORGET, FORGET_IN, READ, Request
 from guestmount_py.guest_files import GuestFiles
+from guestmount_py.hot_operations import HotOperations
 from guestmount_py.image_file import ImageFile
 from guestmount_py.inodes import ROOT, InodeTable
 from guestmount_py.mapping import GuestMapping
-from guestmount_py.operations import ReadOnlyOperations
 from guestmount_py.raw_reader import RawReader
 from guestmount_py.statistics import Statistics
+from guestmount_py.tree import Tree
 from rpc import procedures
 from rpc.extents import EXTENT, FILESYSTEM, RECORD, REFUSED, WHOLE
 from rpc.procedures.extensions import DeviceMap, DeviceSegment, MapFilesArgs
 from rpc.types import Statns
 from tests.fakes import FakeDaemon, directory_entry, fake_guest, listing_chunks, statns
+from tests.guestmount_py.kernel import ask, list_plus
 
-CONTEXT: Final = pyfuse3.RequestContext()
 DIRECTORY: Final = statns(st_ino=2, st_mode=0o40755, st_size=4096)
 DRIVE: Final = "drive0"
 FILESYSTEM_NUMBER: Final = 39
@@ -98,10 +99,10 @@ class MappedGuest:
             reader.close()
 
     @asynccontextmanager
-    async def mounted(self) -> AsyncIterator[ReadOnlyOperations]:
+    async def mounted(self) -> AsyncIterator[HotOperations]:
         """Own the handlers of a mount of it."""
         async with self.served() as (guest, inodes, images, nursery):
-            yield ReadOnlyOperations(guest, inodes, nursery, self.statistics, images)
+            yield HotOperations(Tree(guest, inodes, nursery, self.statistics, images))
 
     def _extents(self, args: MapFilesArgs) -> list[bytes]:
         told = [FILESYSTEM.pack(self.filesystem)]
@@ -112,12 +113,12 @@ class MappedGuest:
         return [b"".join(told)]
 
 
-async def read(operations: ReadOnlyOperations, name: bytes, offset: int = 0, count: int = 1 << 20) -> bytes:
-    """Look a file up, open it, read it once and close it."""
-    found = await operations.lookup(ROOT, pyfuse3.FileNameT(name), CONTEXT)
-    opened = await operations.open(found.st_ino, pyfuse3.FlagT(0), CONTEXT)
+async def read(operations: HotOperations, name: bytes, offset: int = 0, count: int = 1 << 20) -> bytes:
+    """Find a file in the listing of its directory and read it once."""
+    listed = await list_plus(operations, ROOT)
+    (node,) = (each.node for each in listed if each.name == name)
     try:
-        return bytes(await operations.read(opened.fh, offset, count))
+        return await ask(operations, READ, node, offset, count)
     finally:
-        await operations.release(opened.fh)
-        await operations.forget([(found.st_ino, 1)])
+        for each in listed[2:]:
+            operations.handlers[FORGET](Request(FORGET, 1, each.node, memoryview(FORGET_IN.pack(1))))

@@ -3,18 +3,20 @@
 from collections import deque
 from typing import Any
 
-import pyfuse3
 import pytest
 
 from guestmount_py.caches import SHARES, Cache, CacheBudget
 from guestmount_py.config import MIN_CACHE_MIB
 from guestmount_py.dircache import DirectoryCache
 from guestmount_py.entries import entry_of
+from guestmount_py.fuse_wire import READDIR
+from guestmount_py.hot_operations import HotOperations
 from guestmount_py.inodes import ROOT, Inode, InodeTable
-from guestmount_py.operations import ReadOnlyOperations
 from guestmount_py.statistics import Statistics
+from guestmount_py.tree import Tree
 from rpc import procedures
 from tests.fakes import FakeDaemon, directory_entry, fake_guest, listing_chunks, statns
+from tests.guestmount_py.kernel import ask, list_plus
 
 
 class Kept:
@@ -108,14 +110,12 @@ async def test_mount_keeps_its_listings_within_the_bound(cache_mib: int, *, stay
     daemon.answer(procedures.LSTATNS, lambda _args: root)
     daemon.answer(procedures.LIST_DIRECTORY, listing)
     statistics = Statistics()
-    context = pyfuse3.RequestContext()
     async with fake_guest(daemon) as (guest, nursery):
         inodes = InodeTable(await guest.lstat(b"/", b""), [])
-        operations = ReadOnlyOperations(guest, inodes, nursery, statistics, cache_mib=cache_mib)
+        hot = HotOperations(Tree(guest, inodes, nursery, statistics, cache_mib=cache_mib))
         for _ in range(2):
-            for at in range(6):
-                found = await operations.lookup(ROOT, pyfuse3.FileNameT(b"%d" % at), context)
-                await operations.releasedir(await operations.opendir(found.st_ino, context))
+            for directory in (await list_plus(hot, ROOT))[2:]:
+                await ask(hot, READDIR, directory.node)
     figures = statistics.as_dict()["caches"]["listings"]
     assert figures["bytes"] <= cache_mib << 20
     assert (figures["misses"] == 7) is stays

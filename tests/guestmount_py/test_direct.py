@@ -6,7 +6,6 @@ import random
 from collections.abc import Sequence
 from pathlib import Path
 
-import pyfuse3
 import pytest
 
 from rpc.procedures.extensions import DeviceMap, DeviceSegment
@@ -27,7 +26,7 @@ def guest(tmp_path: Path) -> MappedGuest:
 async def assert_eio(guest: MappedGuest, name: bytes, caplog: pytest.LogCaptureFixture) -> None:
     """A read fails with one line in the log, which speaks of no bug, and no byte came any way."""
     async with guest.mounted() as operations:
-        with pytest.raises(pyfuse3.FUSEError) as caught:
+        with pytest.raises(OSError, match="for the kernel") as caught:
             await read(operations, name)
     assert caught.value.errno == errno.EIO
     (message,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
@@ -142,7 +141,7 @@ async def test_image_that_was_truncated_is_eio(guest: MappedGuest, caplog: pytes
     async with guest.mounted() as operations:
         with guest.image.open("r+b") as image:
             image.truncate(10_000)
-        with pytest.raises(pyfuse3.FUSEError) as caught:
+        with pytest.raises(OSError, match="for the kernel") as caught:
             await read(operations, b"file")
     assert caught.value.errno == errno.EIO
     (message,) = [record.getMessage() for record in caplog.records]
@@ -156,7 +155,7 @@ async def test_lie_about_a_neighbour_leaves_honest_files_readable(
     guest.add(b"liar", 100, (0, SIZE_BYTES, 4096, LAST))
     async with guest.mounted() as operations:
         assert await read(operations, b"honest") == guest.image.read_bytes()[:100]
-        with pytest.raises(pyfuse3.FUSEError) as caught:
+        with pytest.raises(OSError, match="for the kernel") as caught:
             await read(operations, b"liar")
     assert caught.value.errno == errno.EIO
     assert len(caplog.records) == 2
@@ -168,6 +167,6 @@ async def test_appliance_that_died_is_eio_though_the_image_is_still_there(guest:
     async with guest.mounted() as operations:
         await read(operations, b"file")
         guest.gone.set()
-        with pytest.raises(pyfuse3.FUSEError) as caught:
+        with pytest.raises(OSError, match="for the kernel") as caught:
             await read(operations, b"file")
     assert caught.value.errno == errno.EIO

@@ -25,10 +25,10 @@ from guestmount_py.image_file import ImageFile
 from guestmount_py.inodes import InodeTable
 from guestmount_py.log import open_log
 from guestmount_py.mapping import GuestMapping
-from guestmount_py.operations import ReadOnlyOperations
 from guestmount_py.raw_reader import RawReader
 from guestmount_py.serving import serving_record
 from guestmount_py.statistics import Statistics
+from guestmount_py.tree import Tree
 from rpc.client import open_channel
 from rpc.pool import ChannelPool
 
@@ -78,8 +78,8 @@ async def serve(
         root = await guest.lstat(b"/", b"")
         inodes = InodeTable(root, [])
         async with trio.open_nursery() as nursery:
-            operations = ReadOnlyOperations(guest, inodes, nursery, statistics, images)
-            async with fuse_mounted(operations, mountpoint, [], sysroot):
+            tree = Tree(guest, inodes, nursery, statistics, images)
+            async with fuse_mounted(tree, mountpoint, [], sysroot):
                 with serving_record(mountpoint, Path(os.devnull)):
                     print(*(daemon.pid for daemon in daemons), flush=True)
                     await trio.sleep(math.inf)
