@@ -1,4 +1,4 @@
-"""The disk of the rows about scale: one ext4 partition with trees of 10 000, 100 000 and 1 000 000 files. Needs root."""
+"""The disk of the rows about scale: trees of 10 000, 100 000 and 1 000 000 files on one partition. Needs root."""
 
 import os
 from pathlib import Path

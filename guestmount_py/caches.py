@@ -6,7 +6,7 @@ from typing import Final
 from guestmount_py.statistics import Figures, Statistics
 
 SHARES: Final = {"listings": 0.5, "maps": 0.125, "segments": 0.25, "small": 0.125, "inodes": 0.0}
-"""What each cache always may keep of the whole; what the kernel knows is kept without a share, and takes from the others."""
+"""What each cache always may keep of the whole. What the kernel knows has none: it is kept, and the others give way."""
 
 
 class Cache:

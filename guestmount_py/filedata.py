@@ -12,7 +12,7 @@ from guestmount_py.direct import Images
 from guestmount_py.extents import FileMap
 from guestmount_py.file_maps import FileMaps
 from guestmount_py.guest_files import GuestFiles
-from guestmount_py.inodes import Inode, InodeTable
+from guestmount_py.inodes import Inode, InodeTable, Node, Unlisted
 from guestmount_py.segments import SegmentCache
 from guestmount_py.small_files import SMALL_MAX_BYTES, SmallFiles
 from guestmount_py.statistics import Statistics
@@ -72,17 +72,24 @@ class FileData:
     def _file(self, inode: Inode) -> _File:
         file = self._files.get(inode)
         if file is None:
-            file = self._files[inode] = _File(inode, self._inodes.get(inode).entry.fields[7])
-            if len(self._files) > _FILES_MAX:
-                dropped, _ = self._files.popitem(last=False)
-                self._segments.forget(dropped)
+            file = self._keep(self._inodes.get(inode))
         else:
             self._files.move_to_end(inode)
         return file
 
+    def _keep(self, node: Node) -> _File:
+        file = self._files[node.inode] = _File(node.inode, node.entry.fields[7])
+        if len(self._files) > _FILES_MAX:
+            dropped, _ = self._files.popitem(last=False)
+            self._segments.forget(dropped)
+        return file
+
     def read_now(self, inode: Inode, offset: int, count: int) -> bytes | bytearray | None:
         """Return part of a file if that takes no waiting, otherwise None; raises as ``read`` does."""
-        file = self._file(inode)
+        try:
+            file = self._file(inode)
+        except Unlisted:
+            return None
         count = min(count, file.size_bytes - offset)
         if count <= 0:
             return b""
@@ -97,15 +104,19 @@ class FileData:
         """Return part of a file; shorter only where its size says that it ends.
 
         Raises:
+            KeyError: the kernel does not know it.
             RemoteProtocolError: it ended before its size. A short answer would be taken for the end of the file.
         """
-        file = self._file(inode)
+        file = self._files.get(inode)
+        if file is None:
+            node = await self._inodes.node(inode)
+            file = self._files.get(inode) or self._keep(node)
         count = min(count, file.size_bytes - offset)
         if count <= 0:
             return b""
         data = await self._data(file, offset, count)
         if len(data) != count:
-            path = self._inodes.path(file.inode)
+            path = await self._path(inode)
             raise RemoteProtocolError(f"{path!r}: {len(data)} bytes at {offset} where its size says {count}")
         return data
 
@@ -133,16 +144,19 @@ class FileData:
                 if offset + count >= file.size_bytes:
                     file.content = None  # the kernel has it
                 return "small", data
-        path = self._inodes.path(file.inode)
+        path = await self._path(file.inode)
         if file.size_bytes > SMALL_MAX_BYTES and self._is_in_order(file, offset, count):
             return "stream", await self._segments.read(file.inode, path, file.size_bytes, offset, count)
         return "pread", await self._guest.pread(path, count, offset)
+
+    async def _path(self, inode: Inode) -> bytes:
+        return self._inodes.path_of(await self._inodes.node(inode))
 
     async def _read_small(self, file: _File) -> bytes | None:
         data = self._small.take(file.inode)
         if data is not None or not self._guest.extended:
             return data
-        directory = self._inodes.get(file.inode).parent
+        directory = (await self._inodes.node(file.inode)).parent
         listing = self._directories.cached(directory)
         if listing is None:
             return None

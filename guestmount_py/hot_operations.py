@@ -10,7 +10,7 @@ import pyfuse3
 from guestmount_py import fuse_wire as wire
 from guestmount_py.dircache import Listing
 from guestmount_py.fuse_channel import NO_ANSWER, Answer, Handler
-from guestmount_py.inodes import Node
+from guestmount_py.inodes import Inode, Node, Unlisted
 from guestmount_py.tree import Tree
 
 _READING_MAX: Final = 64
@@ -52,15 +52,24 @@ class HotOperations:
 
     def _read(self, request: wire.Request) -> Answer | Awaitable[Answer]:
         _, offset, size_bytes = wire.READ_IN.unpack_from(request.body)
-        inode = self._node(request.nodeid).inode
-        found = self._tree.files.read_now(inode, offset, size_bytes)
+        inode = Inode(request.nodeid)
+        try:
+            found = self._tree.files.read_now(inode, offset, size_bytes)
+        except KeyError as exc:
+            raise pyfuse3.FUSEError(errno.ESTALE) from exc
         return (found,) if found is not None else self._read_later(inode, offset, size_bytes)
 
-    async def _read_later(self, inode: int, offset: int, size_bytes: int) -> Answer:
-        return (await self._tree.files.read(self._node(inode).inode, offset, size_bytes),)
+    async def _read_later(self, inode: Inode, offset: int, size_bytes: int) -> Answer:
+        try:
+            return (await self._tree.files.read(inode, offset, size_bytes),)
+        except KeyError as exc:
+            raise pyfuse3.FUSEError(errno.ESTALE) from exc
 
     def _readlink(self, request: wire.Request) -> Answer | None:
-        target = self._node(request.nodeid).entry.target
+        try:
+            target = self._node(request.nodeid).entry.target
+        except Unlisted:
+            return None
         return (target,) if target is not None else None
 
     def _forget(self, request: wire.Request) -> Answer:
@@ -96,10 +105,11 @@ class HotOperations:
         while index < len(entries):
             entry = entries[index]
             known = not entry.is_unreadable
-            if not reply.add(entry, entry.name, inodes.number(entry, node.inode) if known else None, index + 3):
+            inode = inodes.number(entry, node.inode) if known else None
+            if not reply.add(entry, entry.name, inode, index + 3):
                 break
             if known and remember is not None:
-                remember(entry, node.inode)
+                remember(entry, node.inode, inode)
             index += 1
         self._keep_reading(node, listing, is_at_end=index == len(entries))
         return reply.parts

@@ -66,8 +66,8 @@ class InodeTable:
     """What the kernel knows, by inode number.
 
     Directories are objects, with a copy of their attributes. Of another file only its position in its directory's
-    listing is kept, in eight bytes: the rest is in the listing, which may have to be asked for again. An entry that came
-    with no listing is kept whole.
+    listing is kept, in eight bytes: the rest is in the listing, which may have to be asked for again. An entry that
+    came with no listing is kept whole.
 
     Invariant: a directory is in the table while its lookup count or its number of children is positive; the root
     always.
@@ -102,8 +102,8 @@ class InodeTable:
         if self._account is None:
             return
         count = self._files.count + len(self._directories)
-        size_bytes = self._files.used_bytes + len(self._directories) * _DIRECTORY_BYTES + len(self._loose) * _LOOSE_BYTES
-        self._account.set(count, size_bytes)
+        objects_bytes = len(self._directories) * _DIRECTORY_BYTES + len(self._loose) * _LOOSE_BYTES
+        self._account.set(count, objects_bytes + self._files.used_bytes)
 
     def _device_of(self, inode: Inode) -> int | None:
         directory = self._directories.get(inode)

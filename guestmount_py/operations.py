@@ -35,9 +35,9 @@ class ReadOnlyOperations(pyfuse3.Operations):
         self._inodes = tree.inodes
         self._directories = tree.directories
 
-    def _node(self, inode: int) -> Node:
+    async def _node(self, inode: int) -> Node:
         try:
-            return self._inodes.get(inode)
+            return await self._inodes.node(inode)
         except KeyError as exc:
             raise pyfuse3.FUSEError(errno.ESTALE) from exc
 
@@ -48,12 +48,11 @@ class ReadOnlyOperations(pyfuse3.Operations):
         self, parent_inode: pyfuse3.InodeT, name: pyfuse3.FileNameT, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.EntryAttributes:
         """Find a name in a directory."""
-        parent = self._node(parent_inode)
+        parent = await self._node(parent_inode)
         entry = await self._entry(parent, bytes(name))
         if entry is None:
             return absent_attributes()
-        node = self._inodes.remember(entry, parent.inode)
-        return entry_attributes(node.entry, node.inode)
+        return entry_attributes(entry, self._inodes.remember(entry, parent.inode))
 
     async def _entry(self, parent: Node, name: bytes) -> Entry | None:
         path = self._inodes.path(parent.inode)
@@ -73,21 +72,21 @@ class ReadOnlyOperations(pyfuse3.Operations):
     @answers_errno
     async def getattr(self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
         """Return the attributes of a known file."""
-        node = self._node(inode)
+        node = await self._node(inode)
         return entry_attributes(node.entry, node.inode)
 
     @answers_errno
     async def readlink(self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext) -> pyfuse3.FileNameT:
         """Return a symlink's target."""
-        node = self._node(inode)
+        node = await self._node(inode)
         if node.entry.target is None:
-            node.entry.target = await self._guest.readlink(self._inodes.path(inode))
+            node.entry.target = await self._guest.readlink(self._inodes.path_of(node))
         return pyfuse3.FileNameT(node.entry.target)
 
     @answers_errno
     async def access(self, inode: pyfuse3.InodeT, mode: pyfuse3.ModeT, ctx: pyfuse3.RequestContext) -> bool:
         """Let whoever may use the mount read everything, as root in the guest could; nobody may write."""
-        node = self._node(inode)
+        node = await self._node(inode)
         if mode & os.W_OK:
             raise pyfuse3.FUSEError(errno.EROFS)
         permissions = node.entry.fields[2]
@@ -102,7 +101,7 @@ class ReadOnlyOperations(pyfuse3.Operations):
 
     async def _xattrs(self, inode: int) -> Xattrs:
         """Return a file's extended attributes; the first time, ask for those of its directory's files too."""
-        node = self._node(inode)
+        node = await self._node(inode)
         entry = node.entry
         if entry.xattrs is None:
             listing = self._directories.cached(node.parent)
@@ -112,7 +111,7 @@ class ReadOnlyOperations(pyfuse3.Operations):
                     await self._guest.neighbours_xattrs(self._inodes.path(node.parent), unknown)
                     self._directories.count_again(node.parent)
         if entry.xattrs is None:
-            entry.xattrs = await self._guest.xattrs(self._inodes.path(inode))
+            entry.xattrs = await self._guest.xattrs(self._inodes.path_of(node))
         return entry.xattrs
 
     @answers_errno

@@ -45,5 +45,6 @@ class Tree:
         self.guest = guest
         self.inodes = inodes
         self.directories = DirectoryCache(guest, budget)
+        inodes.attach(self.directories, budget)
         self.files = FileData(guest, inodes, self.directories, nursery, statistics, images, budget)
         self.prefetcher = Prefetcher(guest, self.directories, inodes, nursery)

@@ -3,7 +3,7 @@
 import errno
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import trio
 
 from guestmount_py.caches import CacheBudget
 from guestmount_py.dircache import DirectoryCache, Listing
+from guestmount_py.entries import NO_POSITION
 from guestmount_py.extents import FileMap
 from guestmount_py.file_maps import FileMaps
 from guestmount_py.inodes import ROOT, InodeTable
@@ -32,9 +33,13 @@ class Reader:
     inodes: InodeTable
     listing: Listing
     statistics: Statistics
+    listed: bool
 
     async def get(self, name: bytes) -> FileMap | None:
-        return await self.maps.get(self.inodes.remember(self.listing.by_name[name], ROOT).inode)
+        entry = self.listing.by_name[name]
+        if not self.listed:  # it came alone
+            entry = replace(entry, position=NO_POSITION)
+        return await self.maps.get(self.inodes.remember(entry, ROOT))
 
     def figures(self) -> dict[str, Any]:
         found: dict[str, Any] = self.statistics.as_dict()["caches"]["maps"]
@@ -53,10 +58,11 @@ async def reader_of(guest: MappedGuest, capacity_bytes: int = 1 << 20, *, listed
     async with guest.served() as (files, inodes, images, _):
         budget = CacheBudget(capacity_bytes, guest.statistics)
         directories = DirectoryCache(files, budget)
+        inodes.attach(directories, budget)
         listing = Listing(await files.list_directory(b"/"))
         if listed:
             directories.keep(ROOT, listing.entries)
-        yield Reader(FileMaps(images, inodes, directories, budget), inodes, listing, guest.statistics)
+        yield Reader(FileMaps(images, inodes, directories, budget), inodes, listing, guest.statistics, listed)
 
 
 def add_many(guest: MappedGuest) -> None:

@@ -58,7 +58,7 @@ class _Walker:
             if name:
                 listing = self.directories.cached(node.inode)
                 assert listing is not None
-                node = self.inodes.remember(listing.by_name[name], node.inode)
+                node = self.inodes.get(self.inodes.remember(listing.by_name[name], node.inode))
         return node
 
     def has(self, number: int) -> bool:
