@@ -64,7 +64,7 @@ class FileData:
         self._directories = directories
         self._statistics = statistics
         self._images = images
-        self._maps = FileMaps(images, inodes, directories, budget) if images is not None else None
+        self._maps = FileMaps(images, inodes, directories, budget, nursery) if images is not None else None
         self._segments = SegmentCache(guest, nursery, budget)
         self._small = SmallFiles(guest, inodes, budget)
         self._files: OrderedDict[Inode, _File] = OrderedDict()
@@ -80,8 +80,12 @@ class FileData:
             self._files.move_to_end(inode)
         return file
 
-    def read_now(self, inode: Inode, offset: int, count: int) -> bytes | bytearray | None:
-        """Return part of a file if that takes no waiting, otherwise None; raises as ``read`` does."""
+    def read_now(self, inode: Inode, offset: int, count: int) -> bytes | memoryview | None:
+        """Return part of a file if that takes no waiting, otherwise None; it lasts until this is called again.
+
+        Raises:
+            DriveError, ConnectionLost: see ``DirectPlane.read``.
+        """
         file = self._file(inode)
         count = min(count, file.size_bytes - offset)
         if count <= 0:
