@@ -23,6 +23,9 @@ _LOOK_SHARE: Final = 0.01
 """Of the time, at most, that goes into looking: over a network locks are not asked for in microseconds."""
 
 
+_SCRATCH_BYTES: Final = 128 << 10
+
+
 class DirectPlane:
     """Reads ranges of mapped files.
 
@@ -53,6 +56,8 @@ class DirectPlane:
         self._statistics = statistics
         self._watched = {serial: drive for serial, drive in (drives or {}).items() if drive.reader is not None}
         self._look_at = 0.0
+        self._scratch = memoryview(bytearray(_SCRATCH_BYTES))
+        """New memory for each read would cost as much as reading."""
 
     def look(self) -> None:
         """Give up the drives whose images others write to by now; to be called before each direct read.
@@ -84,23 +89,31 @@ class DirectPlane:
             raise ConnectionLost("the appliance went away")
         self.look()
 
-    def read_now(self, file_map: FileMap, offset: int, count: int) -> bytearray | None:
-        """Return part of a file if that takes no waiting, otherwise None; raises as ``read`` does."""
+    def read_now(self, file_map: FileMap, offset: int, count: int) -> memoryview | None:
+        """Return part of a file if that takes no waiting, otherwise None; it lasts until this is called again.
+
+        Raises:
+            DriveError, ConnectionLost: see ``read``.
+        """
         self._check()
+        if count > len(self._scratch):
+            self._scratch = memoryview(bytearray(count))
+        view = self._scratch
         pieces = file_map.pieces(offset, count)
-        data = bytearray(count)
-        view = memoryview(data)
         start = 0
         for size_bytes, serial, place in pieces:
-            if serial is not None:
-                reader = self._readers[serial]
-                if reader is None or not reader.read_now(place, view[start : start + size_bytes]):
-                    return None
+            part = view[start : start + size_bytes]
             start += size_bytes
+            if serial is None:
+                part[:] = bytes(size_bytes)
+                continue
+            reader = self._readers[serial]
+            if reader is None or not reader.read_now(place, part):
+                return None
         for size_bytes, serial, _ in pieces:
             reader = self._readers[serial] if serial is not None else None
             self._statistics.note_read(reader.plane if reader is not None else "zeros", size_bytes)
-        return data[:start] if start < count else data
+        return view[:start]
 
     async def read(self, file_map: FileMap, offset: int, count: int) -> bytearray | None:
         """Return part of a file, shorter at its end; None if a drive that holds it is only the guest's to read.

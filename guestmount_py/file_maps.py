@@ -79,7 +79,7 @@ class FileMaps:
 
     async def _ask(self, inode: Inode) -> FileMap | None:
         """Ask for a file and others; what comes of the others may already have to be given up again."""
-        node = await self._inodes.node(inode)
+        node = self._inodes.get(inode)
         path = self._inodes.path(node.parent)
         names = {node.entry.name: (inode, node.entry.fields[7])}
         listing = self._directories.cached(node.parent)

@@ -64,7 +64,7 @@ class FileData:
         self._directories = directories
         self._statistics = statistics
         self._images = images
-        self._maps = FileMaps(images, inodes, directories, budget) if images is not None else None
+        self._maps = FileMaps(images, inodes, directories, budget, nursery) if images is not None else None
         self._segments = SegmentCache(guest, nursery, budget)
         self._small = SmallFiles(guest, inodes, budget)
         self._files: OrderedDict[Inode, _File] = OrderedDict()
@@ -84,8 +84,13 @@ class FileData:
             self._segments.forget(dropped)
         return file
 
-    def read_now(self, inode: Inode, offset: int, count: int) -> bytes | bytearray | None:
-        """Return part of a file if that takes no waiting, otherwise None; raises as ``read`` does."""
+    def read_now(self, inode: Inode, offset: int, count: int) -> bytes | memoryview | None:
+        """Return part of a file if that takes no waiting, otherwise None; it lasts until this is called again.
+
+        Raises:
+            KeyError: the kernel does not know it.
+            DriveError, ConnectionLost: see ``DirectPlane.read``.
+        """
         try:
             file = self._file(inode)
         except Unlisted:
@@ -123,6 +128,7 @@ class FileData:
     async def _data(self, file: _File, offset: int, count: int) -> bytes | bytearray:
         if self._images is not None and self._maps is not None and file.is_mapped is not False:
             if file.is_mapped is None:
+                await self._inodes.node(file.inode)  # its directory may have to be listed first
                 file.map = await self._maps.get(file.inode)
                 file.is_mapped = file.map is not None
             if file.map is not None:
