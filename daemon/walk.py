@@ -86,7 +86,7 @@ def walk(session: Session, args: WalkArgs) -> Pieces:
     statx = _statx()
     ahead = _ReadAhead(session)
     try:
-        walker = _Walker(args.paths, args.max_entries, statx, ahead)
+        walker = _Walker(args, statx, ahead)
         limit = _FIRST_PIECE_BYTES
         most = min(session.chunk_max_bytes, _PIECE_BYTES)
         while True:
@@ -103,9 +103,10 @@ def walk(session: Session, args: WalkArgs) -> Pieces:
 class _Walker:
     """A walk under way; used in the guest's root only."""
 
-    def __init__(self, paths: Sequence[bytes], max_entries: int, statx: _Statx, ahead: "_ReadAhead") -> None:
-        self._queue = deque(paths)
-        self._left = max_entries
+    def __init__(self, args: WalkArgs, statx: _Statx, ahead: "_ReadAhead") -> None:
+        self._queue: deque[bytes] = deque(args.paths)
+        self._left: int = args.max_entries
+        self._by_name = args.by_name
         self._statx = statx
         self._ahead = ahead
         self._parts: Iterator[list[bytes]] = self._walk()
@@ -141,6 +142,8 @@ class _Walker:
                     os.chdir(path)  # a part has gone out meanwhile
                 is_last = start == starts[-1]
                 yield self._part(path, names[start : start + _NAMES_AT_ONCE], below, is_last=is_last)
+            if self._by_name:
+                below.sort()
             self._queue.extendleft(reversed(below))
 
     def _part(self, path: bytes, names: list[bytes], below: list[bytes], *, is_last: bool) -> list[bytes]:

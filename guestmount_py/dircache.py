@@ -47,12 +47,17 @@ class DirectoryCache:
     """Listings by inode, least recently used ones dropped.
 
     Two tasks that want the same directory share one call. No await stands between a reply and its insertion.
+
+    Attributes:
+        share_bytes: what listings always may take.
+        by_name: whoever walks takes the directories within one by name, not as listed; the walk ahead finds out.
     """
 
     def __init__(self, guest: GuestFiles, budget: CacheBudget) -> None:
         self._guest = guest
         self._cache = budget.open_cache("listings", self._drop)
         self.share_bytes: Final = self._cache.share_bytes
+        self.by_name = False
         self._listings: OrderedDict[Inode, Listing] = OrderedDict()
         self._underway: dict[Inode, trio.Event] = {}
         self._expected: Inode | None = None
@@ -96,6 +101,10 @@ class DirectoryCache:
         if inode is not None and inode not in self._underway:
             self._expected = inode
             self._underway[inode] = trio.Event()
+
+    def peek(self, inode: Inode) -> Listing | None:
+        """Return a listing that is here, without counting that as its use."""
+        return self._listings.get(inode)
 
     def is_listed(self, inode: Inode) -> bool:
         """Tell whether a listing is here."""

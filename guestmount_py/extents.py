@@ -7,6 +7,7 @@ always lies within a drive of the same appliance.
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
+from struct import Struct
 from typing import Final, NamedTuple
 
 from rpc.errors import RemoteProtocolError
@@ -26,6 +27,7 @@ ENCODED, DATA_ENCRYPTED, NOT_ALIGNED, DATA_INLINE, DATA_TAIL.
 _DRIVE_SHIFT: Final = 56
 """In a packed place the drive's index is above the offset in it, which is below 64 PiB."""
 _ZEROS: Final = (1 << 64) - 1
+_ONE_RUN: Final = Struct("=QQ")
 
 
 class Piece(NamedTuple):
@@ -159,6 +161,12 @@ def file_map(extents: bytes, size_bytes: int, addresses: AddressMap) -> FileMap 
     """
     if addresses.reason:
         return None
+    if len(extents) == EXTENT.size:
+        logical, physical, length, flags = EXTENT.unpack(extents)
+        if not logical and flags == _LAST and 0 < size_bytes <= length <= _ADDRESS_END:  # as most are
+            first_bytes, place = next(addresses.places(physical, length))
+            if first_bytes == length:
+                return FileMap(size_bytes, addresses.drives, _ONE_RUN.pack(0, place))
     starts, places = array("Q"), array("Q")
     done = flags = 0
 

@@ -134,14 +134,19 @@ class GuestFiles:
 
     @asynccontextmanager
     async def walk(
-        self, paths: Sequence[bytes], max_entries: int
+        self, paths: Sequence[bytes], max_entries: int, *, by_name: bool = False
     ) -> AsyncIterator[AsyncIterator[tuple[bytes, list[Entry] | None]]]:
         """Stream the listings of directories and of what is below each, depth first, until there are so many entries.
 
         Each comes as its path and its entries; None stands for one that cannot be listed. The entries' extended
         attributes are not asked for.
+
+        Args:
+            paths: the directories.
+            max_entries: after so many no further directory is begun.
+            by_name: go down into a directory's own by name, not as it lists them.
         """
-        args = WalkArgs([GuestPath(path) for path in paths], UInt32(max_entries))
+        args = WalkArgs([GuestPath(path) for path in paths], UInt32(max_entries), by_name)
         async with (
             self._pool.download(procedures.WALK, args) as pieces,
             aclosing(_walked(pieces, max_entries)) as found,

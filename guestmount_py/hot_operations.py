@@ -111,7 +111,7 @@ class HotOperations:
             if known and remember is not None:
                 remember(entry, node.inode, inode)
             index += 1
-        self._keep_reading(node, listing, is_at_end=index == len(entries))
+        self._keep_reading(node, listing, is_at_end=offset - 2 >= len(entries))
         return reply.parts
 
     def _keep_reading(self, node: Node, listing: Listing, *, is_at_end: bool) -> None:

@@ -119,7 +119,7 @@ class InodeTable:
         directory = self._directories.get(Inode(inode))
         if directory is not None:
             above = directory.parent or directory
-            listing = self._listing_of(above)
+            listing = self._listings.peek(above.inode) if self._listings is not None else None
             found = self._entry_at(directory.entry.position, directory.inode, above, listing) if listing else None
             return Node(directory.inode, above.inode, found or directory.entry)
         place = self._files.place(inode)
@@ -128,7 +128,7 @@ class InodeTable:
         above = self._numbered(place.directory)
         if place.position == NO_POSITION:
             return Node(Inode(inode), above.inode, self._loose[Inode(inode)])
-        listing = self._listing_of(above)
+        listing = self._listings.cached(above.inode) if self._listings is not None else None
         if listing is None:
             raise Unlisted(above.inode)
         return Node(Inode(inode), above.inode, self._entry_in(listing, place.position, Inode(inode), above))
@@ -147,9 +147,6 @@ class InodeTable:
                 if self._listings is None:
                     raise
                 await self._listings.listing(exc.directory, self.path(exc.directory))
-
-    def _listing_of(self, directory: _Directory) -> Listing | None:
-        return self._listings.cached(directory.inode) if self._listings is not None else None
 
     def _entry_in(self, listing: Listing, position: int, inode: Inode, directory: _Directory) -> Entry:
         found = self._entry_at(position, inode, directory, listing)
@@ -173,6 +170,11 @@ class InodeTable:
         if found is None:
             raise AssertionError(f"directory {number} was dropped too early")
         return found
+
+    def find(self, directory: Inode) -> Node | None:
+        """Return a directory, if the kernel knows it or something below it."""
+        found = self._directories.get(directory)
+        return Node(directory, (found.parent or found).inode, found.entry) if found is not None else None
 
     def is_known(self, inode: int) -> bool:
         """Tell whether the kernel knows an inode number, or something below it."""

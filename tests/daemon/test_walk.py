@@ -15,9 +15,9 @@ from tests.daemon.test_stat import expected
 MANY = 600
 
 
-def walked(daemon: Guestfsd, *paths: bytes, max_entries: int = 100_000) -> list[WalkPart]:
+def walked(daemon: Guestfsd, *paths: bytes, max_entries: int = 100_000, by_name: bool = False) -> list[WalkPart]:
     """Return the parts of a walk's listings."""
-    args = WalkArgs([GuestPath(path) for path in paths], UInt32(max_entries))
+    args = WalkArgs([GuestPath(path) for path in paths], UInt32(max_entries), by_name)
     decoder = WalkDecoder()
     parts = list(decoder.feed(daemon.download(WALK, args)))
     decoder.finish()
@@ -64,6 +64,14 @@ def test_order_is_that_of_a_walker(daemon: Guestfsd, guest: Path) -> None:
     walk = [os.fsencode(top) for top, _, _ in os.walk(guest)]
     below = [b"/" + os.path.relpath(top, os.fsencode(guest)) for top in walk[1:]]
     assert order_of(walked(daemon, b"/")) == [b"/", *below]
+
+
+def test_order_is_that_of_names_if_asked_for(daemon: Guestfsd, guest: Path) -> None:
+    for path in ("sub/c/2", "sub/c/1", "sub/a", "sub/b/3", "sub/d"):
+        (guest / path).mkdir(parents=True)
+    daemon.hello()
+    found = order_of(walked(daemon, b"/sub", b"/sub/d", by_name=True))
+    assert found == [b"/sub", b"/sub/a", b"/sub/b", b"/sub/b/3", b"/sub/c", b"/sub/c/1", b"/sub/c/2", *[b"/sub/d"] * 2]
 
 
 def test_no_listing_begins_after_enough_entries(daemon: Guestfsd, guest: Path) -> None:

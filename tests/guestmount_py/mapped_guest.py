@@ -19,11 +19,12 @@ from guestmount_py.raw_reader import RawReader
 from guestmount_py.statistics import Statistics
 from guestmount_py.tree import Tree
 from rpc import procedures
-from rpc.extents import EXTENT, FILESYSTEM, RECORD, REFUSED, WHOLE
+from rpc.extents import EXTENT
 from rpc.procedures.extensions import DeviceMap, DeviceSegment, MapFilesArgs
 from rpc.types import Statns
 from tests.fakes import FakeDaemon, directory_entry, fake_guest, listing_chunks, statns
 from tests.guestmount_py.kernel import ask, list_plus
+from tests.rpc.extents import stream_of
 
 DIRECTORY: Final = statns(st_ino=2, st_mode=0o40755, st_size=4096)
 DRIVE: Final = "drive0"
@@ -105,12 +106,18 @@ class MappedGuest:
             yield HotOperations(Tree(guest, inodes, nursery, self.statistics, images))
 
     def _extents(self, args: MapFilesArgs) -> list[bytes]:
-        told = [FILESYSTEM.pack(self.filesystem)]
-        for name in args.names.split(b"\0"):
-            extents = self.files[name][1]
-            told.append(RECORD.pack(REFUSED if extents is None else WHOLE, len(extents or ())))
-            told += [EXTENT.pack(*extent) for extent in extents or ()]
-        return [b"".join(told)]
+        stream = []
+        for names in args.names.split(b"/"):
+            files = [self.files[name][1] for name in names.split(b"\0")]
+            stream.append(
+                stream_of(self.filesystem, *(_packed(extents) if extents is not None else None for extents in files))
+            )
+        joined = b"".join(stream)
+        return [joined[start : start + 8000] for start in range(0, len(joined), 8000)]
+
+
+def _packed(extents: Sequence[Extent]) -> bytes:
+    return b"".join(EXTENT.pack(*extent) for extent in extents)
 
 
 async def read(operations: HotOperations, name: bytes, offset: int = 0, count: int = 1 << 20) -> bytes:
