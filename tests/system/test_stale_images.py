@@ -71,6 +71,27 @@ def test_dirty_journal_is_replayed_and_no_stale_block_is_read(sandbox: Sandbox) 
     assert hashlib.sha256(image.read_bytes()).hexdigest() == before
 
 
+def test_xfs_is_read_from_its_image_unless_its_log_has_to_be_replayed(sandbox: Sandbox) -> None:
+    image, copy = empty_image(sandbox.directory / "disk.img", 320), sandbox.directory / "copy.img"
+    with loop_devices([image]) as (device,):
+        run("mkfs.xfs", "-q", device)
+        with mounted(device) as root:
+            (root / "file").write_bytes(OLD)
+        with mounted(device) as root:
+            with (root / "added").open("wb") as file:
+                file.write(NEW)
+                os.fsync(file.fileno())
+            run("cp", image, copy)
+        run("cp", image, image.with_suffix(".clean"))
+
+    def look(mountpoint: Path) -> None:
+        assert contents_of(mountpoint) == {"file": OLD, "added": NEW}
+
+    assert planes_of(sandbox, image.with_suffix(".clean"), look) == {"raw"}
+    assert planes_of(sandbox, copy, look) == {"export"}
+    assert f"{copy}: read through qemu: its overlay was written to" in sandbox.log()
+
+
 def test_image_that_another_qemu_may_write_is_read_by_the_guest(sandbox: Sandbox) -> None:
     image = empty_image(sandbox.directory / "disk.img", 64)
     with loop_devices([image]) as (device,):
