@@ -144,6 +144,24 @@ class FileMap:
             index += 1
         return found
 
+    def seek_data(self, offset: int) -> int | None:
+        """Return where the next byte that is on a drive is, at an offset or behind it; None if only zeros follow."""
+        runs = memoryview(self._packed).cast("Q")
+        total = len(runs) // 2
+        for index in range(bisect_right(runs, offset, 0, total) - 1, total):
+            if runs[total + index] != _ZEROS:
+                return max(offset, runs[index])
+        return None
+
+    def seek_hole(self, offset: int) -> int:
+        """Return where the next zeros that are on no drive are, at an offset or behind it; at last the file's end."""
+        runs = memoryview(self._packed).cast("Q")
+        total = len(runs) // 2
+        for index in range(bisect_right(runs, offset, 0, total) - 1, total):
+            if runs[total + index] == _ZEROS:
+                return max(offset, runs[index])
+        return self.size_bytes
+
     def __sizeof__(self) -> int:
         return object.__sizeof__(self) + self._packed.__sizeof__()
 

@@ -112,10 +112,7 @@ class FileData:
             KeyError: the kernel does not know it.
             RemoteProtocolError: it ended before its size. A short answer would be taken for the end of the file.
         """
-        file = self._files.get(inode)
-        if file is None:
-            node = await self._inodes.node(inode)
-            file = self._files.get(inode) or self._keep(node)
+        file = await self._file_later(inode)
         count = min(count, file.size_bytes - offset)
         if count <= 0:
             return b""
@@ -125,17 +122,45 @@ class FileData:
             raise RemoteProtocolError(f"{path!r}: {len(data)} bytes at {offset} where its size says {count}")
         return data
 
+    async def seek(self, inode: Inode, offset: int, *, want_data: bool) -> int | None:
+        """Return where the next data or the next hole of a file is, as lseek(2) tells; None if there is none.
+
+        A file that cannot be mapped is all data. What was allocated but never written is a hole.
+
+        Raises:
+            KeyError: the kernel does not know it.
+        """
+        file = await self._file_later(inode)
+        if not 0 <= offset < file.size_bytes:
+            return None
+        await self._find_map(file)
+        if file.map is None:
+            return offset if want_data else file.size_bytes
+        return file.map.seek_data(offset) if want_data else file.map.seek_hole(offset)
+
+    async def _file_later(self, inode: Inode) -> _File:
+        file = self._files.get(inode)
+        if file is None:
+            node = await self._inodes.node(inode)  # its directory may have to be listed first
+            file = self._files.get(inode) or self._keep(node)
+        return file
+
+    async def _find_map(self, file: _File) -> None:
+        """See where the bytes of a file are, if that was not seen yet."""
+        if file.is_mapped is not None:
+            return
+        if self._maps is not None:
+            await self._inodes.node(file.inode)
+            file.map = await self._maps.get(file.inode)
+        file.is_mapped = file.map is not None
+
     async def _data(self, file: _File, offset: int, count: int) -> bytes | bytearray:
-        if self._images is not None and self._maps is not None and file.is_mapped is not False:
-            if file.is_mapped is None:
-                await self._inodes.node(file.inode)  # its directory may have to be listed first
-                file.map = await self._maps.get(file.inode)
-                file.is_mapped = file.map is not None
-            if file.map is not None:
-                found = await self._images.plane.read(file.map, offset, count)
-                if found is not None:
-                    return found
-                file.is_mapped, file.map = False, None
+        await self._find_map(file)
+        if self._images is not None and file.map is not None:
+            found = await self._images.plane.read(file.map, offset, count)
+            if found is not None:
+                return found
+            file.is_mapped, file.map = False, None
         name, data = await self._guests_data(file, offset, count)
         self._statistics.note_read(name, len(data))
         return data

@@ -21,6 +21,7 @@ READDIR: Final = 28
 INTERRUPT: Final = 36
 BATCH_FORGET: Final = 42
 READDIRPLUS: Final = 44
+LSEEK: Final = 46
 
 REQUEST_HEAD: Final = Struct("=IIQQIIIHH")
 """struct fuse_in_header: length, opcode, unique, nodeid, uid, gid, pid, extensions, padding."""
@@ -28,6 +29,9 @@ REPLY_HEAD: Final = Struct("=IiQ")
 """struct fuse_out_header: length, error (negative), unique."""
 READ_IN: Final = Struct("=QQI20x")
 """struct fuse_read_in: fh, offset, size, and what concerns locks."""
+LSEEK_IN: Final = Struct("=8xQI4x")
+"""struct fuse_lseek_in without its handle: offset, whence."""
+LSEEK_OUT: Final = Struct("=Q")
 FORGET_IN: Final = Struct("=Q")
 _BATCH_HEAD: Final = Struct("=I4x")
 _FORGET_ONE: Final = Struct("=QQ")

@@ -1,6 +1,7 @@
 """Handlers of what comes often, without pyfuse3: listings, contents, targets of links, and what the kernel forgets."""
 
 import errno
+import os
 from collections import OrderedDict
 from collections.abc import Awaitable, Mapping
 from typing import Final
@@ -33,6 +34,7 @@ class HotOperations:
             wire.OPEN: self._open,
             wire.OPENDIR: self._open,
             wire.READ: self._read,
+            wire.LSEEK: self._seek,
             wire.READDIR: self._readdir,
             wire.READDIRPLUS: self._readdir,
             wire.READLINK: self._readlink,
@@ -64,6 +66,19 @@ class HotOperations:
             return (await self._tree.files.read(inode, offset, size_bytes),)
         except KeyError as exc:
             raise pyfuse3.FUSEError(errno.ESTALE) from exc
+
+    def _seek(self, request: wire.Request) -> Awaitable[Answer]:
+        offset, whence = wire.LSEEK_IN.unpack_from(request.body)
+        return self._seek_later(Inode(request.nodeid), offset, want_data=whence == os.SEEK_DATA)
+
+    async def _seek_later(self, inode: Inode, offset: int, *, want_data: bool) -> Answer:
+        try:
+            found = await self._tree.files.seek(inode, offset, want_data=want_data)
+        except KeyError as exc:
+            raise pyfuse3.FUSEError(errno.ESTALE) from exc
+        if found is None:
+            raise pyfuse3.FUSEError(errno.ENXIO)
+        return (wire.LSEEK_OUT.pack(found),)
 
     def _readlink(self, request: wire.Request) -> Answer | None:
         try:

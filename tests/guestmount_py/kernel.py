@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from guestmount_py.errno_boundary import errno_of
-from guestmount_py.fuse_wire import READ_IN, READDIRPLUS, REQUEST_HEAD, Request
+from guestmount_py.fuse_wire import LSEEK, LSEEK_IN, READ_IN, READDIRPLUS, REQUEST_HEAD, Request
 from guestmount_py.hot_operations import HotOperations
 
 _ENTRY_OUT_BYTES: Final = 128
@@ -22,10 +22,19 @@ class Listed(NamedTuple):
 
 
 async def ask(hot: HotOperations, opcode: int, nodeid: int, offset: int = 0, size_bytes: int = 1 << 17) -> bytes:
-    """Send one request; raises OSError with the errno that the kernel would get."""
-    request = Request(opcode, 1, nodeid, memoryview(READ_IN.pack(0, offset, size_bytes)))
+    """Send one request of READ's form; raises OSError with the errno that the kernel would get."""
+    return await _send(hot, Request(opcode, 1, nodeid, memoryview(READ_IN.pack(0, offset, size_bytes))))
+
+
+async def seek(hot: HotOperations, nodeid: int, offset: int, whence: int) -> int:
+    """Send LSEEK."""
+    body = memoryview(LSEEK_IN.pack(offset, whence))
+    return int.from_bytes(await _send(hot, Request(LSEEK, 1, nodeid, body)), "little")
+
+
+async def _send(hot: HotOperations, request: Request) -> bytes:
     try:
-        answer = hot.handlers[opcode](request)
+        answer = hot.handlers[request.opcode](request)
         assert answer is not None
         if not isinstance(answer, Sequence):
             answer = await answer

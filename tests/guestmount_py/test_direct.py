@@ -2,13 +2,16 @@
 
 import errno
 import logging
+import os
 import random
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from guestmount_py.inodes import ROOT
 from rpc.procedures.extensions import DeviceMap, DeviceSegment
+from tests.guestmount_py.kernel import list_plus, seek
 from tests.guestmount_py.mapped_guest import DRIVE, FILESYSTEM_NUMBER, LAST, Extent, MappedGuest, read
 
 SIZE_BYTES = 1 << 20
@@ -170,3 +173,29 @@ async def test_appliance_that_died_is_eio_though_the_image_is_still_there(guest:
         with pytest.raises(OSError, match="for the kernel") as caught:
             await read(operations, b"file")
     assert caught.value.errno == errno.EIO
+
+
+async def test_holes_are_where_the_map_has_none(guest: MappedGuest) -> None:
+    guest.add(b"parts", 30_000, (4096, 65_536, 4096, 0), (8192, 0, 8192, UNWRITTEN), (20_480, 4096, 4096, LAST))
+    guest.add(b"hole", 70_000)
+    guest.add(b"full", 4096, (0, 0, 4096, LAST))
+    guest.refuse(b"inline", 50)
+    expected: dict[bytes, list[tuple[int, int] | None]] = {
+        b"parts": [(4096, 8192), (20_480, 24_576), None],
+        b"hole": [None],
+        b"full": [(0, 4096), None],
+        b"inline": [(0, 50), None],
+    }
+    async with guest.mounted() as operations:
+        nodes = {each.name: each.node for each in await list_plus(operations, ROOT)}
+        for name, ranges in expected.items():
+            offset = 0
+            for each in ranges:
+                if each is None:
+                    with pytest.raises(OSError, match="for the kernel") as caught:
+                        await seek(operations, nodes[name], offset, os.SEEK_DATA)
+                    assert caught.value.errno == errno.ENXIO
+                    continue
+                assert await seek(operations, nodes[name], offset, os.SEEK_DATA) == each[0], name
+                offset = await seek(operations, nodes[name], each[0], os.SEEK_HOLE)
+                assert offset == each[1], name
