@@ -1,13 +1,13 @@
 """The inode table: which guest file each inode number means, and how often the kernel knows it."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from guestmount_py.caches import Cache, CacheBudget
 from guestmount_py.dircache import DirectoryCache, Listing
 from guestmount_py.entries import NO_POSITION, Entry
 from guestmount_py.inode_numbers import ROOT, Inode, InodeNumbers
+from guestmount_py.known_directories import KnownDirectories, KnownDirectory
 from guestmount_py.lookups import Lookups
 
 __all__ = ["ROOT", "Inode", "InodeTable", "Node", "Unlisted"]
@@ -44,33 +44,12 @@ class Node(NamedTuple):
     entry: Entry
 
 
-@dataclass(slots=True)
-class _Directory:
-    """A directory that the kernel knows, or knows something below of.
-
-    Attributes:
-        number: short for it.
-        entry: a copy of its own, for the listing it came with may be given up.
-        children: how many known files and directories have it as the parent.
-    """
-
-    inode: Inode
-    number: int
-    parent: "_Directory | None"
-    entry: Entry
-    lookup_count: int = 0
-    children: int = 0
-
-
 class InodeTable:
     """What the kernel knows, by inode number.
 
     Directories are objects, with a copy of their attributes. Of another file only its position in its directory's
     listing is kept, in eight bytes: the rest is in the listing, which may have to be asked for again. An entry that
     came with no listing is kept whole.
-
-    Invariant: a directory is in the table while its lookup count or its number of children is positive; the root
-    always.
 
     Args:
         root: the directory at the root.
@@ -81,10 +60,7 @@ class InodeTable:
     """
 
     def __init__(self, root: Entry, devices: Iterable[int]) -> None:
-        top = _Directory(ROOT, 0, None, root, lookup_count=1)
-        self._directories: dict[Inode, _Directory] = {ROOT: top}
-        self._by_number: list[_Directory | None] = [top]
-        self._free_numbers: list[int] = []
+        self._directories = KnownDirectories(root)
         self._files = Lookups()
         self._loose: dict[Inode, Entry] = {}
         self._listings: DirectoryCache | None = None
@@ -106,7 +82,7 @@ class InodeTable:
         self._account.set(count, objects_bytes + self._files.used_bytes)
 
     def _device_of(self, inode: Inode) -> int | None:
-        directory = self._directories.get(inode)
+        directory = self._directories.find(inode)
         return directory.entry.fields[0] if directory is not None else None
 
     def get(self, inode: int) -> Node:
@@ -116,16 +92,16 @@ class InodeTable:
             KeyError: the kernel does not know it, or the guest has it elsewhere by now.
             Unlisted: its directory has to be listed first.
         """
-        directory = self._directories.get(Inode(inode))
+        directory = self._directories.find(inode)
         if directory is not None:
-            above = directory.parent or directory
+            above = directory.above
             listing = self._listings.peek(above.inode) if self._listings is not None else None
             found = self._entry_at(directory.entry.position, directory.inode, above, listing) if listing else None
             return Node(directory.inode, above.inode, found or directory.entry)
         place = self._files.place(inode)
         if place is None:
             raise KeyError(inode)
-        above = self._numbered(place.directory)
+        above = self._directories.numbered(place.directory)
         if place.position == NO_POSITION:
             return Node(Inode(inode), above.inode, self._loose[Inode(inode)])
         listing = self._listings.cached(above.inode) if self._listings is not None else None
@@ -148,7 +124,7 @@ class InodeTable:
                     raise
                 await self._listings.listing(exc.directory, self.path(exc.directory))
 
-    def _entry_in(self, listing: Listing, position: int, inode: Inode, directory: _Directory) -> Entry:
+    def _entry_in(self, listing: Listing, position: int, inode: Inode, directory: KnownDirectory) -> Entry:
         found = self._entry_at(position, inode, directory, listing)
         if found is None:  # the guest lists in another order than before
             found = next((each for each in listing.entries if self._is(each, inode, directory)), None)
@@ -156,33 +132,27 @@ class InodeTable:
             raise KeyError(inode)
         return found
 
-    def _entry_at(self, position: int, inode: Inode, directory: _Directory, listing: Listing) -> Entry | None:
+    def _entry_at(self, position: int, inode: Inode, directory: KnownDirectory, listing: Listing) -> Entry | None:
         if position >= len(listing.entries):
             return None
         entry = listing.entries[position]
         return entry if self._is(entry, inode, directory) else None
 
-    def _is(self, entry: Entry, inode: Inode, directory: _Directory) -> bool:
+    def _is(self, entry: Entry, inode: Inode, directory: KnownDirectory) -> bool:
         return not entry.is_unreadable and self.number(entry, directory.inode) == inode
-
-    def _numbered(self, number: int) -> _Directory:
-        found = self._by_number[number]
-        if found is None:
-            raise AssertionError(f"directory {number} was dropped too early")
-        return found
 
     def find(self, directory: Inode) -> Node | None:
         """Return a directory, if the kernel knows it or something below it."""
-        found = self._directories.get(directory)
-        return Node(directory, (found.parent or found).inode, found.entry) if found is not None else None
+        found = self._directories.find(directory)
+        return Node(directory, found.above.inode, found.entry) if found is not None else None
 
     def is_known(self, inode: int) -> bool:
         """Tell whether the kernel knows an inode number, or something below it."""
-        return inode in self._directories or self._files.lookup_count(inode) > 0
+        return self._directories.find(inode) is not None or self._files.lookup_count(inode) > 0
 
     def lookup_count(self, inode: int) -> int:
         """Return how many references the kernel has."""
-        directory = self._directories.get(Inode(inode))
+        directory = self._directories.find(inode)
         return directory.lookup_count if directory is not None else self._files.lookup_count(inode)
 
     def remember(self, entry: Entry, parent: Inode, inode: Inode | None = None) -> Inode:
@@ -196,9 +166,13 @@ class InodeTable:
         if inode is None:
             inode = self.number(entry, parent)
         if entry.is_directory or inode == ROOT:
-            self._remember_directory(entry, parent, inode)
+            directory = self._directories.find(inode)
+            if directory is None:
+                directory = self._directories.add(inode, parent, entry)
+                self._count()
+            directory.lookup_count += 1
             return inode
-        above = self._directories[parent]
+        above = self._directories.get(parent)
         position = min(entry.position, NO_POSITION)
         if self._files.add(inode, above.number, position):
             above.children += 1
@@ -208,24 +182,9 @@ class InodeTable:
                 self._count()
         return inode
 
-    def _remember_directory(self, entry: Entry, parent: Inode, inode: Inode) -> None:
-        directory = self._directories.get(inode)
-        if directory is None:
-            above = self._directories[parent]
-            number = self._free_numbers.pop() if self._free_numbers else len(self._by_number)
-            directory = self._directories[inode] = _Directory(inode, number, above, entry.copy())
-            if number == len(self._by_number):
-                self._by_number.append(directory)
-            else:
-                self._by_number[number] = directory
-            above.children += 1
-            self._count()
-        directory.lookup_count += 1
-
     def forget(self, inode: int, count: int) -> None:
         """Take back lookups; what nobody needs any more is dropped, and directories above it likewise."""
-        number = Inode(inode)
-        directory = self._directories.get(number)
+        directory = self._directories.find(inode)
         if directory is not None:
             directory.lookup_count -= count
         else:
@@ -233,28 +192,17 @@ class InodeTable:
             if place is None:
                 return
             if place.position == NO_POSITION:
-                del self._loose[number]
-            directory = self._numbered(place.directory)
+                del self._loose[Inode(inode)]
+            directory = self._directories.numbered(place.directory)
             directory.children -= 1
-        while directory.parent is not None and directory.lookup_count <= 0 and not directory.children:
-            del self._directories[directory.inode]
-            self._by_number[directory.number] = None
-            self._free_numbers.append(directory.number)
-            directory = directory.parent
-            directory.children -= 1
+        self._directories.drop_unneeded(directory)
         if not self._files.count % _FILES_BETWEEN_COUNTS:
             self._count()
 
     def path(self, inode: int) -> bytes:
         """Return the absolute guest path of an inode, of a directory always; raises what ``get`` raises."""
-        directory = self._directories.get(Inode(inode))
-        if directory is None:
-            return self.path_of(self.get(inode))
-        names: list[bytes] = []
-        while directory.parent is not None:
-            names.append(directory.entry.name)
-            directory = directory.parent
-        return b"/" + b"/".join(reversed(names))
+        directory = self._directories.find(inode)
+        return self._directories.path(directory) if directory is not None else self.path_of(self.get(inode))
 
     def path_of(self, node: Node) -> bytes:
         """Return the absolute guest path of a node."""
@@ -263,17 +211,18 @@ class InodeTable:
 
     def check_invariants(self) -> None:
         """Insist on what the class promises; for tests."""
-        children = dict.fromkeys((each.number for each in self._directories.values()), 0)
+        children = {each.number: 0 for each in self._directories}
         places = self._files.places()
         for number in (place.directory for place in places):
             children[number] += 1
-        for directory in self._directories.values():
+        for directory in self._directories:
             if directory.parent is not None:
                 children[directory.parent.number] += 1
-        for inode, directory in self._directories.items():
-            if inode != directory.inode or directory.children != children[directory.number]:
-                raise AssertionError(f"directory {inode} is inconsistent: {directory}")
-            if inode != ROOT and directory.lookup_count <= 0 and not directory.children:
-                raise AssertionError(f"directory {inode} should have been dropped")
+        for directory in self._directories:
+            found = self._directories.get(directory.inode), self._directories.numbered(directory.number)
+            if any(each is not directory for each in found) or directory.children != children[directory.number]:
+                raise AssertionError(f"{directory} is inconsistent")
+            if directory.parent is not None and directory.lookup_count <= 0 and not directory.children:
+                raise AssertionError(f"{directory} should have been dropped")
         if len(places) != self._files.count or len(self._loose) != sum(at == NO_POSITION for _, at in places):
             raise AssertionError(f"{len(places)} files, {self._files.count} counted, {len(self._loose)} loose")
