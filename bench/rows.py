@@ -124,9 +124,9 @@ LAST_OF_CROWD: Final = Row("crowd-last", "time to mounted of the last of them", 
 
 
 def _scale_rows(count: int, *, follows: int | None) -> tuple[Row, Row]:
-    """Return what is measured of so many files; at most so much more than of fewer as there are more of them."""
-    title = f"`find -ls` of {count:,} files, cold".replace(",", " ")
-    growth = None if follows is None else 1.2 * count / follows
+    """Return what is measured of so many files; at most half as much again as their number says."""
+    title = f"`find -ls` of {f'{count:,}'.replace(',', ' ')} files, cold"
+    growth = None if follows is None else 1.5 * count / follows
     return (
         Row(f"find-{count}", title, "s", limit_row=(f"find-{follows}", growth) if growth else None),
         Row(
