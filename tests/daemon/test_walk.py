@@ -5,12 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from daemon.session import Session
+from daemon.sysroot import Sysroot
+from daemon.walk import _ReadAhead
 from rpc.codec import GuestPath, UInt32
 from rpc.hot import STATNS, WalkDecoder, WalkPart
 from rpc.procedures import WALK
 from rpc.procedures.extensions import WalkArgs, WalkState
 from tests.daemon.guestfsd import Guestfsd
 from tests.daemon.test_stat import expected
+from tests.guests.mapped import empty_image, remounted
 
 MANY = 600
 
@@ -108,3 +112,15 @@ def test_stream_is_the_same_however_long_chunks_are(daemon: Guestfsd, guest: Pat
         (guest / f"sub/{number}").touch()
     daemon.hello(chunk_max_bytes)
     assert sum(len(part.names) for part in walked(daemon, b"/sub")) == MANY + 1
+
+
+@pytest.mark.root
+def test_ext4_reads_more_inodes_ahead_while_a_walk_lasts(tmp_path: Path) -> None:
+    image = empty_image(tmp_path / "image", 50)
+    with remounted([image], ("mkfs.ext4", "-q"), lambda root: (root / "x").touch()) as (root, (device,)):
+        setting = Path(f"/sys/fs/ext4/{device.name}/inode_readahead_blks")
+        before = setting.read_text()
+        ahead = _ReadAhead(Session(Sysroot(os.fsencode(root))))
+        assert setting.read_text() == "1024\n" != before
+        ahead.close()
+        assert setting.read_text() == before
