@@ -62,7 +62,10 @@ def _drawn(chart: Chart) -> Iterator[str]:
             yield _line(start, end, colour, 2)
         for (x, y), (_, value) in zip(places, points, strict=True):
             yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>'
-            yield _text(x - 5, y - 7, f"{value:.3g}", "end", f'fill="{colour}"')
+            right = x < _WIDTH / 2  # of the point and below it, so that neither axis nor line crosses the number
+            yield _text(
+                x + (6 if right else -2), y + 15, f"{value:.3g}", "start" if right else "end", f'fill="{colour}"'
+            )
         yield _text(_LEFT + 10, _TOP + 14 + 15 * number, name, "start", f'fill="{colour}"')
 
 
