@@ -5,7 +5,7 @@ Nothing is packed per file: the kernel writes each ``struct fiemap`` where it is
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from errno import EIO, ENODATA
 from fcntl import ioctl
 from functools import cache
@@ -46,7 +46,10 @@ _END: Final = _BLOCK.pack(0)
 _BROKEN: Final = _BLOCK.pack((1 << 32) - 1)
 
 _OPEN_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-_PATH_FLAGS: Final = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+_AT_FDCWD: Final = -100
+_STATX_MNT_ID: Final = 0x1000
+_STATX: Final = Struct("=I140xQ")
+"""struct statx (linux/stat.h): stx_mask, and stx_mnt_id, which is the number in fdinfo too."""
 
 
 def mount_number(descriptor: int) -> int:
@@ -65,6 +68,7 @@ class Fiemap(NamedTuple):
         call: as ``call(descriptor, FIEMAP, slot)``; 0, or -1 for an error.
         slots: where each file's ``struct fiemap`` goes, with room for one extent.
         data: all slots.
+        statx, stat_slot, stat: statx(2) likewise, and where it writes.
         mapped, follows, flags: of all slots, how many extents there are, the reserved word, the flags of the extent.
     """
 
@@ -74,6 +78,9 @@ class Fiemap(NamedTuple):
     mapped: memoryview
     follows: memoryview
     flags: memoryview
+    statx: Any
+    stat_slot: Any
+    stat: memoryview
 
 
 @cache
@@ -84,13 +91,18 @@ def fiemap() -> Fiemap:
     data = (ctypes.c_char * (_SLOT_BYTES * _FILES_AT_ONCE))()
     view = memoryview(data).cast("B")
     words = view.cast("I")
+    stat = (ctypes.c_char * 256)()
+    library = ctypes.CDLL(None)
     return Fiemap(
-        ctypes.CDLL(None).ioctl,
+        library.ioctl,
         [ctypes.byref(data, _SLOT_BYTES * index) for index in range(_FILES_AT_ONCE)],
         view,
         words[_COUNT_OFFSET // 4 :: _SLOT_BYTES // 4],
         words[_FOLLOWS_OFFSET // 4 :: _SLOT_BYTES // 4],
         words[_FLAGS_OFFSET // 4 :: _SLOT_BYTES // 4],
+        library.statx,
+        ctypes.byref(stat),
+        memoryview(stat).cast("B"),
     )
 
 
@@ -104,58 +116,74 @@ def map_files(session: Session, args: MapFilesArgs) -> Pieces:
         raise CallError(f"names in {len(groups)} directories where {len(args.paths)} are given")
     if any(b".." in names for names in groups):
         raise CallError("a name must not be ..")
-    found: list[bytes] = []
-    size_bytes = 0
+    mapper = _Mapper(args.paths, groups)
     limit = _FILES_FIRST * _SLOT_BYTES
-    for data in _Mapper(session).parts(args.paths, groups):
-        found.append(data)
-        size_bytes += len(data)
-        if size_bytes >= limit:
-            yield b"".join(found)
-            found, size_bytes, limit = [], 0, min(limit * 4, _PIECE_BYTES)
-    yield b"".join(found)
+    try:
+        while True:
+            with session.sysroot:
+                piece = mapper.piece(limit)
+            if not piece:
+                return
+            yield piece
+            limit = min(limit * 4, _PIECE_BYTES)
+    finally:
+        mapper.close()
 
 
 class _Mapper:
-    """One call under way."""
+    """One call under way; used in the guest's root only."""
 
-    def __init__(self, session: Session) -> None:
-        self._sysroot = session.sysroot
+    def __init__(self, paths: Sequence[bytes], groups: Sequence[Sequence[bytes]]) -> None:
         self._fiemap = fiemap()
-        self._mounts: dict[int, tuple[int, int, bytes]] = {}
-        self._at_once = _FILES_FIRST
+        self._mounts: dict[int, tuple[int, bytes]] = {}
+        self._parts = self._map(paths, groups)
 
-    def parts(self, paths: Sequence[bytes], groups: Sequence[Sequence[bytes]]) -> Iterator[bytes]:
-        """Yield what there is to say of files, by directory."""
+    def piece(self, limit: int) -> bytes:
+        """Return what comes next, as soon as that exceeds a limit in bytes; nothing at the end."""
+        found: list[bytes] = []
+        size_bytes = 0
+        for data in self._parts:
+            found.append(data)
+            size_bytes += len(data)
+            if size_bytes >= limit:
+                break
+        return b"".join(found)
+
+    def close(self) -> None:
+        """Close what is open."""
+        self._parts.close()
+
+    def _map(self, paths: Sequence[bytes], groups: Sequence[Sequence[bytes]]) -> Generator[bytes, None, None]:
+        at_once = _FILES_FIRST
         for path, names in zip(paths, groups, strict=True):
-            if not names:
-                continue
-            try:
-                with self._sysroot:
-                    directory = os.open(path, _PATH_FLAGS)
-            except OSError:
-                yield _PART.pack(0, len(names)) + _REFUSED * len(names)
-                continue
-            try:
-                filesystem, flags, blank = self._mount(directory)
-                start = 0
-                while start < len(names):
-                    some = names[start : start + self._at_once]
-                    start += len(some)
-                    self._at_once = _FILES_AT_ONCE
-                    yield from self._part(_opened(directory, some), filesystem, flags, blank)
-            finally:
-                os.close(directory)
+            start = 0
+            while start < len(names):
+                some = names[start : start + at_once]
+                start += len(some)
+                at_once = _FILES_AT_ONCE
+                try:
+                    os.chdir(path)  # the last piece has gone out meanwhile
+                    filesystem, flags, blank = self._mount()
+                except OSError:
+                    yield _PART.pack(0, len(some)) + _REFUSED * len(some)
+                    continue
+                yield from self._part(_opened(some), filesystem, flags, blank)
 
-    def _mount(self, directory: int) -> tuple[int, int, bytes]:
-        """Return the number of a directory's mount, the flags to ask with, and empty slots for as many as there are."""
-        device = os.fstat(directory).st_dev
-        found = self._mounts.get(device)
-        if found is None:
-            flags = 0 if os.fstatvfs(directory).f_flag & os.ST_RDONLY else _SYNC
+    def _mount(self) -> tuple[int, int, bytes]:
+        """Return the number of the working directory's mount, the flags to ask with, and empty slots."""
+        asking = self._fiemap
+        if asking.statx(_AT_FDCWD, b".", 0, _STATX_MNT_ID, asking.stat_slot):
+            raise OSError(EIO, "the working directory tells nothing")
+        mask: int
+        number: int
+        mask, number = _STATX.unpack_from(asking.stat)
+        if not mask & _STATX_MNT_ID:
+            raise OSError(ENODATA, "the kernel does not tell the number of the mount")
+        if number not in self._mounts:
+            flags = 0 if os.statvfs(".").f_flag & os.ST_RDONLY else _SYNC
             blank = _HEAD.pack(0, _TO_THE_END, flags, 0, 1, 0) + bytes(_EXTENT.size)
-            found = self._mounts[device] = mount_number(directory), flags, blank * _FILES_AT_ONCE
-        return found
+            self._mounts[number] = flags, blank * _FILES_AT_ONCE
+        return number, *self._mounts[number]
 
     def _part(self, opened: Sequence[int], filesystem: int, flags: int, blank: bytes) -> Iterator[bytes]:
         """Yield what there is to say of up to 256 files, and close them."""
@@ -187,19 +215,15 @@ class _Mapper:
         return more
 
 
-def _opened(directory: int, names: Sequence[bytes]) -> list[int]:
-    """Open files of a directory, -1 where that fails; names, of which no link is followed, need no confinement."""
+def _opened(names: Sequence[bytes]) -> list[int]:
+    """Open files of the working directory, of which no link is followed; -1 where that fails."""
     opened: list[int] = []
     rest = iter(names)
-    os.fchdir(directory)
-    try:
-        while len(opened) < len(names):
-            try:
-                opened.extend(map(os.open, rest, repeat(_OPEN_FLAGS)))  # what was opened before one fails stays
-            except OSError:
-                opened.append(-1)
-    finally:
-        os.chdir("/")
+    while len(opened) < len(names):
+        try:
+            opened.extend(map(os.open, rest, repeat(_OPEN_FLAGS)))  # what was opened before one fails stays
+        except OSError:
+            opened.append(-1)
     return opened
 
 
