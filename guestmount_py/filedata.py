@@ -35,8 +35,6 @@ class _File:
     expected_offset: int = 0
     """Where a reader in order would go on."""
     in_order_bytes: int = 0
-    content: bytes | None = None
-    """All of a small file: the kernel may want it in several requests."""
     map: FileMap | None = None
     is_mapped: bool | None = None
     """Whether its bytes are read from the images; None before the first read."""
@@ -168,13 +166,11 @@ class FileData:
     async def _guests_data(self, file: _File, offset: int, count: int) -> tuple[str, bytes]:
         """Have the guest read; return the plane's name too."""
         if file.size_bytes <= SMALL_MAX_BYTES:
-            if file.content is None:
-                file.content = await self._read_small(file)
-            if file.content is not None:
-                data = file.content[offset : offset + count]
-                if offset + count >= file.size_bytes:
-                    file.content = None  # the kernel has it
-                return "small", data
+            content = await self._read_small(file)
+            if content is not None:
+                if offset + count < file.size_bytes:
+                    self._small.keep(file.inode, content)  # the kernel will want the rest
+                return "small", content[offset : offset + count]
         path = await self._path(file.inode)
         if file.size_bytes > SMALL_MAX_BYTES and self._is_in_order(file, offset, count):
             return "stream", await self._segments.read(file.inode, path, file.size_bytes, offset, count)

@@ -14,7 +14,7 @@ from guestmount_py.fuse_channel import NO_ANSWER, Answer, Handler
 from guestmount_py.inodes import Inode, Node, Unlisted
 from guestmount_py.tree import Tree
 
-_READING_MAX: Final = 64
+_READING_MAX: Final = 16
 
 
 class HotOperations:

@@ -88,6 +88,12 @@ class SmallFiles:
                 self._directory.last_read = inode
         return data
 
+    def keep(self, inode: Inode, content: bytes) -> None:
+        """Take a content back, or in."""
+        if inode not in self._contents:
+            self._contents[inode] = content
+            self._cache.add(len(content))
+
     async def read(self, inode: Inode, directory: Inode, directory_path: bytes, listing: Listing) -> bytes | None:
         """Return a small file's content together with others'; None if this one is better read by itself."""
         async with self._fetching:
@@ -136,9 +142,8 @@ class SmallFiles:
             if each.inode == inode:
                 wanted = data
             elif each.inode not in self._contents:
-                self._contents[each.inode] = data
+                self.keep(each.inode, data)
                 self._batch_left.add(each.inode)
-                self._cache.add(len(data))
         self._batch_size = len(self._batch_left)
         return wanted
 
