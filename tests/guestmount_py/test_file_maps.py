@@ -79,6 +79,7 @@ async def test_first_file_brings_few_and_the_next_one_that_is_not_here_the_rest(
     add_many(guest)
     async with reader_of(guest) as reader:
         for index, name in enumerate(FILES):
+            await trio.testing.wait_all_tasks_blocked(0.005)
             found = await reader.get(name)
             assert found is not None
             assert [piece.offset for piece in found.pieces(0, 4096)] == [index * 4096]
