@@ -8,6 +8,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import pyfuse3
 
+from guestmount_py.inodes import UnknownInode
 from rpc.errors import ConnectionLost, DriveError, ProcedureError, ProtocolError
 
 P = ParamSpec("P")
@@ -16,7 +17,9 @@ logger = logging.getLogger("guestmount_py")
 
 
 def errno_of(error: Exception, handler: str) -> int:
-    """Return the guest's errno, or EIO for a lost or lying appliance and, logged, for a bug of ours.
+    """Return the guest's errno; ESTALE for an unknown inode; EIO for a lost or lying appliance, and for a bug of ours.
+
+    Lies and bugs are logged.
 
     Args:
         error: what a handler raised.
@@ -24,6 +27,8 @@ def errno_of(error: Exception, handler: str) -> int:
     """
     if isinstance(error, pyfuse3.FUSEError):
         return error.errno
+    if isinstance(error, UnknownInode):
+        return errno.ESTALE
     if isinstance(error, ProcedureError):
         return errno.EIO if error.errno == errno.ENOSYS else error.errno  # Linux takes ENOSYS as: never ask again
     if isinstance(error, (ProtocolError, DriveError)):

@@ -35,9 +35,8 @@ class _File:
     expected_offset: int = 0
     """Where a reader in order would go on."""
     in_order_bytes: int = 0
-    map: FileMap | None = None
-    is_mapped: bool | None = None
-    """Whether its bytes are read from the images; None before the first read."""
+    by_guest: bool = False
+    """Its bytes cannot be read from the images."""
 
 
 class FileData:
@@ -96,12 +95,10 @@ class FileData:
         count = min(count, file.size_bytes - offset)
         if count <= 0:
             return b""
-        if self._images is None or self._maps is None:
+        if self._images is None or self._maps is None or file.by_guest or not self._maps.is_known(inode):
             return None
-        if file.is_mapped is None and self._maps.is_known(inode):
-            file.map = self._maps.known(inode)
-            file.is_mapped = file.map is not None
-        return self._images.plane.read_now(file.map, offset, count) if file.map is not None else None
+        found = self._fitting(file, self._maps.known(inode))
+        return self._images.plane.read_now(found, offset, count) if found is not None else None
 
     async def read(self, inode: Inode, offset: int, count: int) -> bytes | bytearray:
         """Return part of a file; shorter only where its size says that it ends.
@@ -131,10 +128,10 @@ class FileData:
         file = await self._file_later(inode)
         if not 0 <= offset < file.size_bytes:
             return None
-        await self._find_map(file)
-        if file.map is None:
+        found = await self._map(file)
+        if self._images is None or found is None or not self._images.plane.is_valid(found):
             return offset if want_data else file.size_bytes
-        return file.map.seek_data(offset) if want_data else file.map.seek_hole(offset)
+        return found.seek_data(offset) if want_data else found.seek_hole(offset)
 
     async def _file_later(self, inode: Inode) -> _File:
         file = self._files.get(inode)
@@ -143,22 +140,32 @@ class FileData:
             file = self._files.get(inode) or self._keep(node)
         return file
 
-    async def _find_map(self, file: _File) -> None:
-        """See where the bytes of a file are, if that was not seen yet."""
-        if file.is_mapped is not None:
-            return
-        if self._maps is not None:
-            await self._inodes.node(file.inode)
-            file.map = await self._maps.get(file.inode)
-        file.is_mapped = file.map is not None
+    async def _map(self, file: _File) -> FileMap | None:
+        """Return where the bytes of a file are; None if only the guest can read it."""
+        if self._maps is None or file.by_guest:
+            return None
+        await self._inodes.node(file.inode)  # its directory may have to be listed first
+        return self._fitting(file, await self._maps.get(file.inode))
+
+    def _fitting(self, file: _File, found: FileMap | None) -> FileMap | None:
+        """Return a file's map, and note if there is none.
+
+        Raises:
+            RemoteProtocolError: the same file has another length elsewhere.
+        """
+        if found is None:
+            file.by_guest = True
+        elif found.size_bytes != file.size_bytes:
+            raise RemoteProtocolError(f"inode {file.inode} has {found.size_bytes} bytes and {file.size_bytes}")
+        return found
 
     async def _data(self, file: _File, offset: int, count: int) -> bytes | bytearray:
-        await self._find_map(file)
-        if self._images is not None and file.map is not None:
-            found = await self._images.plane.read(file.map, offset, count)
+        where = await self._map(file)
+        if self._images is not None and where is not None:
+            found = await self._images.plane.read(where, offset, count)
             if found is not None:
                 return found
-            file.is_mapped, file.map = False, None
+            file.by_guest = True
         name, data = await self._guests_data(file, offset, count)
         self._statistics.note_read(name, len(data))
         return data

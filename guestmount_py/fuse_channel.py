@@ -30,6 +30,9 @@ _REQUEST_MAX_BYTES: Final = (1 << 20) + 4096
 _AT_ONCE: Final = 32
 """So many requests are taken before other tasks get their turn."""
 _SOCKET_BYTES: Final = 1 << 20
+_TASKS_MAX: Final = 32
+_ANSWER_MAX_BYTES: Final = 12 << 10
+"""More than an answer of pyfuse3's takes in the socket: the longest is the target of a link, of a page."""
 _GONE: Final = (errno.ENODEV, errno.ECONNABORTED, errno.ENOTCONN)
 _TAKEN_BACK: Final = (errno.ENOENT, errno.EINTR)
 """The request, or who made it, has gone."""
@@ -42,9 +45,16 @@ class FuseChannel:
         kernel: the descriptor.
         pyfuse3_end: our end of the socket that pyfuse3 takes for it.
         handlers: by opcode.
+        pyfuse3_tasks: how many tasks pyfuse3 may have.
+
+    Attributes:
+        pyfuse3_tasks: the same.
     """
 
-    def __init__(self, kernel: int, pyfuse3_end: socket.socket, handlers: Mapping[int, Handler]) -> None:
+    def __init__(
+        self, kernel: int, pyfuse3_end: socket.socket, handlers: Mapping[int, Handler], pyfuse3_tasks: int = _TASKS_MAX
+    ) -> None:
+        self.pyfuse3_tasks: Final = pyfuse3_tasks
         self._kernel: Final = kernel
         self._pyfuse3: Final = pyfuse3_end
         self._handlers: Final = handlers
@@ -123,6 +133,10 @@ class FuseChannel:
                 self._pyfuse3.send(request)
             except BlockingIOError:
                 await trio.lowlevel.wait_writable(self._pyfuse3)
+            except OSError as exc:
+                logger.error("a request of %d bytes is too large to be passed on: %s", len(request), exc.strerror)
+                self._reply_error(request_of(request).unique, errno.EIO)
+                return
             else:
                 return
 
@@ -132,13 +146,12 @@ class FuseChannel:
         while True:
             await trio.lowlevel.wait_readable(self._pyfuse3)
             with suppress(BlockingIOError):
-                size_bytes = self._pyfuse3.recv_into(buffer)
-                if not size_bytes:
-                    return
-                if self._init is not None and REPLY_HEAD.unpack_from(buffer)[1:] == (0, self._init[0]):
-                    with_cached_symlinks(buffer, self._init[1])
-                    self._init = None
-                self._write((view[:size_bytes],))
+                while size_bytes := self._pyfuse3.recv_into(buffer):  # all: pyfuse3 waits for room with all else halted
+                    if self._init is not None and REPLY_HEAD.unpack_from(buffer)[1:] == (0, self._init[0]):
+                        with_cached_symlinks(buffer, self._init[1])
+                        self._init = None
+                    self._write((view[:size_bytes],))
+                return
 
 
 @contextmanager
@@ -158,7 +171,9 @@ def opened_channel(descriptor: int, handlers: Mapping[int, Handler]) -> Iterator
             ours.setblocking(False)
             os.set_blocking(kernel, False)
             os.dup2(theirs.fileno(), descriptor, inheritable=False)
-            yield FuseChannel(kernel, ours, handlers)
+            room_bytes = theirs.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+            # libfuse waits in write(2), with this thread: what all tasks have to say at once must fit
+            yield FuseChannel(kernel, ours, handlers, min(room_bytes // _ANSWER_MAX_BYTES, _TASKS_MAX))
     finally:
         os.dup2(kernel, descriptor, inheritable=False)  # libfuse asks it whether it is mounted still
         os.close(kernel)

@@ -1,6 +1,7 @@
 """The only caller of pyfuse3's module-wide functions."""
 
 import os
+import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -12,6 +13,7 @@ import trio
 from guestmount_py.fuse_channel import FuseChannel, opened_channel
 from guestmount_py.hot_operations import HotOperations
 from guestmount_py.operations import ReadOnlyOperations
+from guestmount_py.serving import Mount, find_mount
 from guestmount_py.tree import Tree
 from rpc.errors import GuestmountError
 
@@ -70,15 +72,23 @@ async def fuse_mounted(
         except RuntimeError as exc:
             said = captured().strip().replace("\n", "; ") or exc
             raise GuestmountError(f"{mountpoint}: cannot be mounted: {said}") from exc
+    mount = find_mount(mountpoint)
     try:
         (descriptor,) = _fuse_descriptors() - before
         with opened_channel(descriptor, HotOperations(tree).handlers) as channel:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_serve, channel, nursery)
-                nursery.start_soon(pyfuse3.main, 2, 32)
+                nursery.start_soon(pyfuse3.main, 2, channel.pyfuse3_tasks)
                 yield nursery
     finally:
         pyfuse3.close(unmount=True)
+        _remove_aborted(mountpoint, mount)
+
+
+def _remove_aborted(mountpoint: Path, mount: Mount | None) -> None:
+    """Unmount what libfuse took for unmounted because the kernel does not speak to it any more (fuse: abort)."""
+    if mount is not None and find_mount(mountpoint) == mount:
+        subprocess.run(["fusermount3", "-u", "-z", "--", mountpoint], check=False)
 
 
 def _fuse_descriptors() -> set[int]:

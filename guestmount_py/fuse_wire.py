@@ -3,6 +3,7 @@
 Only those that are answered without pyfuse3. All numbers are in the byte order of the machine.
 """
 
+import sys
 from collections.abc import Callable
 from struct import Struct
 from typing import Final, NamedTuple
@@ -15,6 +16,8 @@ FORGET: Final = 2
 READLINK: Final = 5
 OPEN: Final = 14
 READ: Final = 15
+GETXATTR: Final = 22
+LISTXATTR: Final = 23
 INIT: Final = 26
 OPENDIR: Final = 27
 READDIR: Final = 28
@@ -32,6 +35,9 @@ READ_IN: Final = Struct("=QQI20x")
 LSEEK_IN: Final = Struct("=8xQI4x")
 """struct fuse_lseek_in without its handle: offset, whence."""
 LSEEK_OUT: Final = Struct("=Q")
+XATTR_IN: Final = Struct("=I4x")
+"""struct fuse_getxattr_in, of GETXATTR and LISTXATTR: the size of the buffer; 0 asks how long the answer is."""
+XATTR_OUT: Final = Struct("=I4x")
 FORGET_IN: Final = Struct("=Q")
 _BATCH_HEAD: Final = Struct("=I4x")
 _FORGET_ONE: Final = Struct("=QQ")
@@ -82,7 +88,7 @@ def with_cached_symlinks(reply: bytearray, offered: int) -> None:
     """Add to pyfuse3's answer to INIT that the kernel may keep the targets of links, if it offered that."""
     start = REPLY_HEAD.size
     (flags,) = INIT_OUT_FLAGS.unpack_from(reply, start)
-    reply[start + 12 : start + 16] = (flags | offered & CACHE_SYMLINKS).to_bytes(4, "little")
+    reply[start + 12 : start + 16] = (flags | offered & CACHE_SYMLINKS).to_bytes(4, sys.byteorder)
 
 
 def init_flags(body: memoryview) -> int:

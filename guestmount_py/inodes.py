@@ -10,7 +10,7 @@ from guestmount_py.inode_numbers import ROOT, Inode, InodeNumbers
 from guestmount_py.known_directories import KnownDirectories, KnownDirectory
 from guestmount_py.lookups import Lookups
 
-__all__ = ["ROOT", "Inode", "InodeTable", "Node", "Unlisted"]
+__all__ = ["ROOT", "Inode", "InodeTable", "Node", "UnknownInode", "Unlisted"]
 
 _DIRECTORY_BYTES: Final = 700
 """Objects and numbers of a directory, its attributes and its name."""
@@ -18,6 +18,10 @@ _LOOSE_BYTES: Final = 550
 """Objects of an entry that came with no listing, its attributes and its name."""
 _FILES_BETWEEN_COUNTS: Final = 256
 """What is kept of files is counted now and then: this many take at most 120 kB."""
+
+
+class UnknownInode(KeyError):
+    """The kernel speaks of an inode that it was not told of, or that the guest has not any more."""
 
 
 class Unlisted(Exception):
@@ -100,7 +104,7 @@ class InodeTable:
             return Node(directory.inode, above.inode, found or directory.entry)
         place = self._files.place(inode)
         if place is None:
-            raise KeyError(inode)
+            raise UnknownInode(inode)
         above = self._directories.numbered(place.directory)
         if place.position == NO_POSITION:
             return Node(Inode(inode), above.inode, self._loose[Inode(inode)])
@@ -129,7 +133,7 @@ class InodeTable:
         if found is None:  # the guest lists in another order than before
             found = next((each for each in listing.entries if self._is(each, inode, directory)), None)
         if found is None:
-            raise KeyError(inode)
+            raise UnknownInode(inode)
         return found
 
     def _entry_at(self, position: int, inode: Inode, directory: KnownDirectory, listing: Listing) -> Entry | None:

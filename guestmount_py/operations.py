@@ -3,13 +3,12 @@
 import errno
 import os
 import stat as modes
-from collections.abc import Sequence
 from typing import Any, Final, NoReturn
 
 import pyfuse3
 
 from guestmount_py.attributes import absent_attributes, entry_attributes, statvfs_data
-from guestmount_py.entries import Entry, Xattrs
+from guestmount_py.entries import Entry
 from guestmount_py.errno_boundary import answers_errno
 from guestmount_py.inodes import Node
 from guestmount_py.tree import Tree
@@ -35,12 +34,6 @@ class ReadOnlyOperations(pyfuse3.Operations):
         self._inodes = tree.inodes
         self._directories = tree.directories
 
-    async def _node(self, inode: int) -> Node:
-        try:
-            return await self._inodes.node(inode)
-        except KeyError as exc:
-            raise pyfuse3.FUSEError(errno.ESTALE) from exc
-
     # ── names and attributes ──
 
     @answers_errno
@@ -48,7 +41,7 @@ class ReadOnlyOperations(pyfuse3.Operations):
         self, parent_inode: pyfuse3.InodeT, name: pyfuse3.FileNameT, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.EntryAttributes:
         """Find a name in a directory."""
-        parent = await self._node(parent_inode)
+        parent = await self._inodes.node(parent_inode)
         entry = await self._entry(parent, bytes(name))
         if entry is None:
             return absent_attributes()
@@ -72,13 +65,13 @@ class ReadOnlyOperations(pyfuse3.Operations):
     @answers_errno
     async def getattr(self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
         """Return the attributes of a known file."""
-        node = await self._node(inode)
+        node = await self._inodes.node(inode)
         return entry_attributes(node.entry, node.inode)
 
     @answers_errno
     async def readlink(self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext) -> pyfuse3.FileNameT:
         """Return a symlink's target."""
-        node = await self._node(inode)
+        node = await self._inodes.node(inode)
         if node.entry.target is None:
             node.entry.target = await self._guest.readlink(self._inodes.path_of(node))
         return pyfuse3.FileNameT(node.entry.target)
@@ -86,7 +79,7 @@ class ReadOnlyOperations(pyfuse3.Operations):
     @answers_errno
     async def access(self, inode: pyfuse3.InodeT, mode: pyfuse3.ModeT, ctx: pyfuse3.RequestContext) -> bool:
         """Let whoever may use the mount read everything, as root in the guest could; nobody may write."""
-        node = await self._node(inode)
+        node = await self._inodes.node(inode)
         if mode & os.W_OK:
             raise pyfuse3.FUSEError(errno.EROFS)
         permissions = node.entry.fields[2]
@@ -96,36 +89,6 @@ class ReadOnlyOperations(pyfuse3.Operations):
     async def statfs(self, ctx: pyfuse3.RequestContext) -> pyfuse3.StatvfsData:
         """Return the root filesystem's size and use."""
         return statvfs_data(await self._guest.statvfs(b"/"))
-
-    # ── extended attributes ──
-
-    async def _xattrs(self, inode: int) -> Xattrs:
-        """Return a file's extended attributes; the first time, ask for those of its directory's files too."""
-        node = await self._node(inode)
-        entry = node.entry
-        if entry.xattrs is None:
-            listing = self._directories.cached(node.parent)
-            if listing is not None and listing.by_name.get(entry.name) is entry:
-                unknown = [each for each in listing.entries if each.xattrs is None and not each.is_unreadable]
-                if len(unknown) > 1:
-                    await self._guest.neighbours_xattrs(self._inodes.path(node.parent), unknown)
-                    self._directories.count_again(node.parent)
-        if entry.xattrs is None:
-            entry.xattrs = await self._guest.xattrs(self._inodes.path_of(node))
-        return entry.xattrs
-
-    @answers_errno
-    async def getxattr(self, inode: pyfuse3.InodeT, name: pyfuse3.XAttrNameT, ctx: pyfuse3.RequestContext) -> bytes:
-        """Return one extended attribute."""
-        for key, value in await self._xattrs(inode):
-            if key == name:
-                return value
-        raise pyfuse3.FUSEError(errno.ENODATA)
-
-    @answers_errno
-    async def listxattr(self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext) -> Sequence[pyfuse3.XAttrNameT]:
-        """Name the extended attributes."""
-        return [pyfuse3.XAttrNameT(key) for key, _ in await self._xattrs(inode)]
 
     # ── whatever writes; ``flush`` is left unanswered (ENOSYS), so that the kernel stops asking at each close(2) ──
 

@@ -11,6 +11,7 @@ from guestmount_py.guest_files import GuestFiles
 from guestmount_py.inodes import InodeTable
 from guestmount_py.prefetch import Prefetcher
 from guestmount_py.statistics import Statistics
+from guestmount_py.xattrs import XattrReader
 
 
 class Tree:
@@ -28,6 +29,7 @@ class Tree:
         guest, inodes: the same.
         directories: listings.
         files: contents.
+        xattrs: extended attributes.
         prefetcher: walks ahead of walkers; told which directories are read.
     """
 
@@ -47,4 +49,5 @@ class Tree:
         self.directories = DirectoryCache(guest, budget)
         inodes.attach(self.directories, budget)
         self.files = FileData(guest, inodes, self.directories, nursery, statistics, images, budget)
+        self.xattrs = XattrReader(guest, inodes, self.directories)
         self.prefetcher = Prefetcher(guest, self.directories, inodes, nursery)

@@ -5,7 +5,17 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from guestmount_py.errno_boundary import errno_of
-from guestmount_py.fuse_wire import LSEEK, LSEEK_IN, READ_IN, READDIRPLUS, REQUEST_HEAD, Request
+from guestmount_py.fuse_wire import (
+    GETXATTR,
+    LISTXATTR,
+    LSEEK,
+    LSEEK_IN,
+    READ_IN,
+    READDIRPLUS,
+    REQUEST_HEAD,
+    XATTR_IN,
+    Request,
+)
 from guestmount_py.hot_operations import HotOperations
 
 _ENTRY_OUT_BYTES: Final = 128
@@ -30,6 +40,16 @@ async def seek(hot: HotOperations, nodeid: int, offset: int, whence: int) -> int
     """Send LSEEK."""
     body = memoryview(LSEEK_IN.pack(offset, whence))
     return int.from_bytes(await _send(hot, Request(LSEEK, 1, nodeid, body)), "little")
+
+
+async def get_xattr(hot: HotOperations, nodeid: int, name: bytes, limit_bytes: int) -> bytes:
+    """Send GETXATTR."""
+    return await _send(hot, Request(GETXATTR, 1, nodeid, memoryview(XATTR_IN.pack(limit_bytes) + name + b"\0")))
+
+
+async def list_xattrs(hot: HotOperations, nodeid: int, limit_bytes: int) -> bytes:
+    """Send LISTXATTR."""
+    return await _send(hot, Request(LISTXATTR, 1, nodeid, memoryview(XATTR_IN.pack(limit_bytes))))
 
 
 async def _send(hot: HotOperations, request: Request) -> bytes:

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 import pytest
 import trio
+import trio.lowlevel
 
 from guestmount_py import fuse_wire as wire
 from guestmount_py.fuse_channel import NO_ANSWER, Answer, FuseChannel, Handler
@@ -20,6 +21,7 @@ _LOOKUP: Final = 1
 
 class _Ends(NamedTuple):
     kernel: socket.socket
+    ours: socket.socket
     pyfuse3: socket.socket
 
 
@@ -61,7 +63,7 @@ async def _channel() -> AsyncIterator[_Ends]:
             end.settimeout(5)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(FuseChannel(kernel_end.fileno(), ours, handlers).serve)
-            yield _Ends(kernel, pyfuse3)
+            yield _Ends(kernel, ours, pyfuse3)
             nursery.cancel_scope.cancel()
 
 
@@ -131,3 +133,25 @@ async def test_links_are_cached_if_the_kernel_offers_it(offered: int, wanted: in
         assert await _receive(ends.kernel) == reply[:28] + (2 | wanted).to_bytes(4, "little") + bytes(48)
         ends.pyfuse3.send(reply)
         assert await _receive(ends.kernel) == reply
+
+
+async def test_request_longer_than_the_socket_takes_is_eio(caplog: pytest.LogCaptureFixture) -> None:
+    async with _channel() as ends:
+        ends.ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        ends.kernel.send(request(_LOOKUP, 13, body=bytes(60_000)))
+        assert await _receive(ends.kernel) == wire.REPLY_HEAD.pack(16, -errno.EIO, 13)
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+
+
+async def test_all_answers_of_pyfuse3_are_taken_before_it_goes_on() -> None:
+    """It says them without waiting for anything but room in the socket, and would halt the process."""
+    count = 100
+    async with _channel() as ends:
+        ends.pyfuse3.settimeout(0.2)
+        for _ in range(3):
+            for unique in range(count // 4):
+                ends.pyfuse3.send(wire.REPLY_HEAD.pack(16, 0, unique))
+            for _ in range(3):
+                await trio.lowlevel.checkpoint()
+            for unique in range(count // 4):
+                assert ends.kernel.recv(100) == wire.REPLY_HEAD.pack(16, 0, unique)

@@ -4,17 +4,19 @@ import errno
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Final
 
 import pytest
 
 from guestmount_py import fuse_wire as wire
 from guestmount_py.hot_operations import HotOperations
-from guestmount_py.inodes import ROOT, InodeTable
+from guestmount_py.inodes import ROOT, Inode, InodeTable
 from guestmount_py.tree import Tree
 from rpc import procedures
 from tests.fakes import FakeDaemon, directory_entry, fake_guest, listing_chunks, statns
-from tests.guestmount_py.kernel import ask, list_plus
+from tests.guestmount_py.kernel import ask, get_xattr, list_plus, list_xattrs
+from tests.guestmount_py.mapped_guest import LAST, MappedGuest
 
 _ROOT: Final = statns(st_ino=2, st_mode=0o40755, st_size=4096)
 
@@ -161,3 +163,39 @@ async def test_target_that_is_not_known_is_left_to_pyfuse3() -> None:
         await list_plus(hot, ROOT)
         inodes.get(10).entry.target = None
         assert hot.handlers[wire.READLINK](wire.Request(wire.READLINK, 1, 10, memoryview(b""))) is None
+
+
+async def test_extended_attributes_come_with_the_listing() -> None:
+    record = directory_entry(b"file", statns(), [(b"user.x", b"one"), (b"user.y", b"")])
+    daemon = FakeDaemon()
+    async with _hot(daemon, record) as (hot, _):
+        await list_plus(hot, ROOT)
+        assert await list_xattrs(hot, 10, 100) == b"user.x\0user.y\0"
+        assert await list_xattrs(hot, 10, 0) == (14).to_bytes(4, "little") + bytes(4)
+        assert await get_xattr(hot, 10, b"user.x", 3) == b"one"
+        assert await get_xattr(hot, 10, b"user.x", 0) == (3).to_bytes(4, "little") + bytes(4)
+        assert await get_xattr(hot, 10, b"user.y", 3) == b""
+        for name, limit_bytes, number in ((b"user.z", 3, errno.ENODATA), (b"user.x", 2, errno.ERANGE)):
+            with pytest.raises(OSError, match="for the kernel") as caught:
+                await get_xattr(hot, 10, name, limit_bytes)
+            assert caught.value.errno == number
+        assert [name for name, _ in daemon.calls] == ["list_directory"]
+
+
+async def test_map_of_another_length_is_eio(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    """One inode, told with two lengths: a short answer would be taken for the end of the file."""
+    image = tmp_path / "image"
+    image.write_bytes(bytes(8192))
+    guest = MappedGuest(image, 8192)
+    guest.add(b"long", 4096, (0, 0, 4096, LAST), ino=50)
+    guest.add(b"short", 100, (0, 0, 4096, LAST), ino=51)
+    async with guest.mounted() as hot:
+        await list_plus(hot, ROOT)
+        assert len(await ask(hot, wire.READ, 50)) == 4096
+        maps = hot._tree.files._maps
+        assert maps is not None
+        maps._maps[Inode(50)] = await maps.get(Inode(51))
+        with pytest.raises(OSError, match="for the kernel") as caught:
+            await ask(hot, wire.READ, 50, 0, 4096)
+        assert caught.value.errno == errno.EIO
+    assert any("4096" in record.message for record in caplog.records)

@@ -54,10 +54,6 @@ async def test_names_and_attributes_come_from_one_listing() -> None:
     async with _operations(daemon) as (operations, inodes):
         found = await operations.lookup(ROOT, pyfuse3.FileNameT(b"file"), _CONTEXT)
         assert (await operations.getattr(found.st_ino, _CONTEXT)).st_size == 5
-        assert await operations.getxattr(found.st_ino, pyfuse3.XAttrNameT(b"user.x"), _CONTEXT) == b"1"
-        with pytest.raises(pyfuse3.FUSEError) as caught:
-            await operations.getxattr(found.st_ino, pyfuse3.XAttrNameT(b"user.y"), _CONTEXT)
-        assert caught.value.errno == errno.ENODATA
         daemon.answer(procedures.LSTATNS, _missing)
         absent = await operations.lookup(ROOT, pyfuse3.FileNameT(b"missing"), _CONTEXT)
         assert absent.st_ino == 0
