@@ -55,6 +55,10 @@ class DirectPlane:
         self._readers = dict(readers)
         self._statistics = statistics
         self._watched = {serial: drive for serial, drive in (drives or {}).items() if drive.reader is not None}
+        self._guests = {serial for serial, reader in readers.items() if reader is None}
+        """The drives that only the guest may read."""
+        self._changes = 0
+        """How many drives were given up."""
         self._look_at = 0.0
         self._scratch = memoryview(bytearray(_SCRATCH_BYTES))
         """New memory for each read would cost as much as reading."""
@@ -80,7 +84,9 @@ class DirectPlane:
                     "%s: from now on only the guest reads it, which may not see all changes: %s", drive.path, change
                 )
                 self._readers[serial] = None
+                self._guests.add(serial)
             del self._watched[serial]
+            self._changes += 1
         after = monotonic()
         self._look_at = after + max(_LOOK_S, (after - now) / _LOOK_SHARE)
 
@@ -89,13 +95,23 @@ class DirectPlane:
             raise ConnectionLost("the appliance went away")
         self.look()
 
+    def is_valid(self, file_map: FileMap) -> bool:
+        """Tell whether what a map says still counts: no drive of the filesystem is only the guest's to read.
+
+        Raises:
+            ConnectionLost: the appliance has gone.
+        """
+        self._check()
+        return self._guests.isdisjoint(file_map.needed)
+
     def read_now(self, file_map: FileMap, offset: int, count: int) -> memoryview | None:
         """Return part of a file if that takes no waiting, otherwise None; it lasts until this is called again.
 
         Raises:
             DriveError, ConnectionLost: see ``read``.
         """
-        self._check()
+        if not self.is_valid(file_map):
+            return None
         if count > len(self._scratch):
             self._scratch = memoryview(bytearray(count))
         view = self._scratch
@@ -110,38 +126,46 @@ class DirectPlane:
             reader = self._readers[serial]
             if reader is None or not reader.read_now(place, part):
                 return None
-        for size_bytes, serial, _ in pieces:
-            reader = self._readers[serial] if serial is not None else None
-            self._statistics.note_read(reader.plane if reader is not None else "zeros", size_bytes)
+        for piece in pieces:
+            self._note(piece)
         return view[:start]
 
     async def read(self, file_map: FileMap, offset: int, count: int) -> bytearray | None:
-        """Return part of a file, shorter at its end; None if a drive that holds it is only the guest's to read.
+        """Return part of a file, shorter at its end; None if its map does not count any more, see ``is_valid``.
+
+        Bytes that were waited for are not returned if a drive was given up meanwhile.
 
         Raises:
             DriveError: an image cannot be read.
             ConnectionLost: qemu has gone, whether it reads for us or not.
         """
-        self._check()
-        pieces = file_map.pieces(offset, count)
-        if not all(piece.serial is None or self._readers[piece.serial] for piece in pieces):
+        if not self.is_valid(file_map):
             return None
+        changes = self._changes
+        pieces = file_map.pieces(offset, count)
+        readers = {piece.serial: self._readers[piece.serial] for piece in pieces if piece.serial is not None}
         data = bytearray(sum(piece.size_bytes for piece in pieces))
         view = memoryview(data)
         start = 0
         for piece in pieces:
-            await self._fill(piece, view[start : start + piece.size_bytes])
+            part = view[start : start + piece.size_bytes]
             start += piece.size_bytes
+            if piece.serial is None:
+                continue
+            reader = readers[piece.serial]
+            if reader is None:
+                return None
+            await reader.read_into(piece.offset, part)
+        self._check()
+        if self._changes != changes:
+            return await self.read(file_map, offset, count)
+        for piece in pieces:
+            self._note(piece)
         return data
 
-    async def _fill(self, piece: Piece, view: memoryview) -> None:
-        if piece.serial is None:
-            self._statistics.note_read("zeros", piece.size_bytes)
-            return
-        reader = self._readers[piece.serial]
-        assert reader is not None
-        await reader.read_into(piece.offset, view)
-        self._statistics.note_read(reader.plane, piece.size_bytes)
+    def _note(self, piece: Piece) -> None:
+        reader = self._readers[piece.serial] if piece.serial is not None else None
+        self._statistics.note_read(reader.plane if reader is not None else "zeros", piece.size_bytes)
 
 
 class Images(NamedTuple):

@@ -8,7 +8,12 @@ from typing import Final
 
 import trio
 
+from appliance.blocks import Blocks
+from appliance.control import Control
+from appliance.drives import CheckedDrive
+from appliance.qmp import Qmp
 from guestmount_py.direct import DirectPlane, Images
+from guestmount_py.disk_readers import DirectDrive
 from guestmount_py.fuse_wire import FORGET, FORGET_IN, READ, Request
 from guestmount_py.guest_files import GuestFiles
 from guestmount_py.hot_operations import HotOperations
@@ -45,6 +50,7 @@ class MappedGuest:
         told: where the filesystem lies.
         filesystem: its number.
         has_reader: the host may read the drive.
+        watched: the image is looked at again while it is read.
     """
 
     image: Path
@@ -53,6 +59,7 @@ class MappedGuest:
     told: DeviceMap | None = None
     filesystem: int = FILESYSTEM_NUMBER
     has_reader: bool = True
+    watched: bool = False
     daemon: FakeDaemon = field(default_factory=FakeDaemon)
     statistics: Statistics = field(default_factory=Statistics)
     gone: trio.Event = field(default_factory=trio.Event)
@@ -87,12 +94,14 @@ class MappedGuest:
         self.daemon.answer(procedures.MAP_FILES, self._extents)
         self.daemon.answer(procedures.READ_FILES, lambda args: [bytes(8 * len(args.names))])  # none comes whole
         self.daemon.answer(procedures.PREAD, lambda args: b"G" * args.count)
-        reader = RawReader(ImageFile(self.image), self.size_bytes)
+        file = ImageFile(self.image)
+        reader = RawReader(file, self.size_bytes)
         try:
             async with fake_guest(self.daemon) as (guest, nursery):
                 inodes = InodeTable(await guest.lstat(b"/", b""), [])
                 readers = {DRIVE: reader if self.has_reader else None}
-                plane = DirectPlane(readers, {DRIVE: self.size_bytes}, self.statistics, self.gone)
+                drives = {DRIVE: self._drive(file, reader)} if self.watched else {}
+                plane = DirectPlane(readers, {DRIVE: self.size_bytes}, self.statistics, self.gone, drives)
                 images = Images(plane, GuestMapping(guest._pool))
                 yield guest, inodes, images, nursery
                 inodes.check_invariants()
@@ -104,6 +113,14 @@ class MappedGuest:
         """Own the handlers of a mount of it."""
         async with self.served() as (guest, inodes, images, nursery):
             yield HotOperations(Tree(guest, inodes, nursery, self.statistics, images))
+
+    def _drive(self, file: ImageFile, reader: RawReader) -> DirectDrive:
+        ours, theirs = trio.socket.socketpair()
+        theirs.close()
+        ours.close()
+        control = Control(Qmp(trio.SocketStream(ours)))  # nobody is asked
+        checked = CheckedDrive(self.image, "raw", False, self.size_bytes, None)
+        return DirectDrive(Blocks(control, [checked]), 0, [file], reader, "")
 
     def _extents(self, args: MapFilesArgs) -> list[bytes]:
         stream = []
