@@ -5,12 +5,14 @@ import json
 import os
 import stat
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from appliance.config import Drive
+from appliance.image_state import ImageState, image_state
 from appliance.process import ProgramFailed, run_program
 from appliance.qcow2 import DISK_MAX_BYTES, MAGIC, check_complete, empty_image, read_header
 from rpc.errors import DriveError
@@ -30,6 +32,8 @@ class CheckedDrive:
         may_chain: the user named the format, so files that the image names may be opened.
         size_bytes: size of the disk that the guest sees.
         is_block_device: it is no file but a device of the host's, which qemu opens by another driver.
+        files: as they were before qemu opened them: the image, its backing files in order, and whatever else holds data
+            of one of them. None at all if one of them is not a file that can be watched.
     """
 
     path: Path
@@ -38,6 +42,7 @@ class CheckedDrive:
     size_bytes: int
     blocksize_bytes: int | None
     is_block_device: bool = False
+    files: tuple[ImageState, ...] = ()
 
 
 async def check_drive(drive: Drive) -> CheckedDrive:
@@ -53,17 +58,25 @@ async def check_drive(drive: Drive) -> CheckedDrive:
     _check_readable(path)
     if drive.format is not None and drive.format not in FORMATS:
         raise DriveError(f"{drive.path}: unknown format {drive.format}: known are {', '.join(FORMATS)}")
+    state = image_state(path)
     kind = drive.format or _guess(path)
     if kind == "qcow2":
         header = read_header(path)
         if header.refers_elsewhere and drive.format is None:
             raise _refers_elsewhere(drive.path, kind)
         check_complete(path, header)
-    size_bytes = await _virtual_size(path, kind, chained=drive.format is not None)
+    images = await _images(path, kind, chained=drive.format is not None)
+    size_bytes = int(images[0]["virtual-size"])
     if size_bytes > DISK_MAX_BYTES:
         raise DriveError(f"{path}: claims a disk of {size_bytes} bytes, which qemu has no overlay for: is it damaged?")
     return CheckedDrive(
-        path, kind, drive.format is not None, size_bytes, drive.blocksize_bytes, is_block_device=path.is_block_device()
+        path,
+        kind,
+        drive.format is not None,
+        size_bytes,
+        drive.blocksize_bytes,
+        is_block_device=path.is_block_device(),
+        files=_files(state, images),
     )
 
 
@@ -134,8 +147,8 @@ def _refers_elsewhere(path: Path, kind: str) -> DriveError:
     )
 
 
-async def _virtual_size(path: Path, kind: str, *, chained: bool) -> int:
-    """Ask qemu-img for the disk's size; with ``chained`` the backing files are opened and must name their formats."""
+async def _images(path: Path, kind: str, *, chained: bool) -> list[dict[str, Any]]:
+    """Return what qemu-img says of an image; with ``chained`` of its backing files, which must name their formats."""
     chain = ["--backing-chain"] if chained else []
     try:
         output = await run_program(["qemu-img", "info", "-U", "--output=json", *chain, "-f", kind, path], timeout_s=60)
@@ -150,7 +163,25 @@ async def _virtual_size(path: Path, kind: str, *, chained: bool) -> int:
                 f"{image['filename']}: names a backing file but not its format: "
                 "record it with 'qemu-img rebase -u -F FORMAT'"
             )
-    return int(images[0]["virtual-size"])
+    return images
+
+
+def _files(image: ImageState, images: Sequence[dict[str, Any]]) -> tuple[ImageState, ...]:
+    """Return the state of all that an image's bytes are in; nothing if something of it is not a file here."""
+    names = [each["filename"] for each in images[1:]]
+    for each in images:
+        details = each.get("format-specific", {}).get("data", {})
+        names += [details["data-file"]] if "data-file" in details else []
+        names += [extent["filename"] for extent in details.get("extents", ())]
+    files = {image.path: image}
+    for path in dict.fromkeys(names):
+        if not path.startswith("/"):
+            return ()
+        try:
+            files.setdefault(Path(path), image_state(Path(path)))
+        except DriveError:
+            return ()
+    return tuple(files.values())
 
 
 def _reason(text: str, path: Path) -> str:

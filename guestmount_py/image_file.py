@@ -3,13 +3,13 @@
 import errno
 import fcntl
 import os
-import stat
 import struct
 from pathlib import Path
 from typing import Final
 
 import trio
 
+from appliance.image_state import ImageState, open_state
 from guestmount_py.readahead import ReadAhead
 from rpc.errors import DriveError
 
@@ -26,15 +26,19 @@ _AROUND_BITS: Final = (1, 3)
 class ImageFile:
     """An open image, read without a thread where the host has the bytes in memory.
 
+    Args:
+        path: its name.
+        before: what it was when it was looked at first; None if that is now.
+
     Attributes:
-        path: its name when it was opened.
+        path: the same.
         size_bytes: its length then; what lies behind it reads as zeros, as it does for qemu.
 
     Raises:
         DriveError: it cannot be opened.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, before: ImageState | None = None) -> None:
         self.path: Final = path
         self._waits = False
         """The filesystem knows no reading without waiting."""
@@ -42,10 +46,14 @@ class ImageFile:
         self._closed = False
         try:
             self._fd: Final = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            self.size_bytes: Final = os.lseek(self._fd, 0, os.SEEK_END)
-            self._before: Final = os.fstat(self._fd)
         except OSError as exc:
             raise DriveError(f"{path}: cannot be opened: {exc.strerror}") from exc
+        try:
+            self._before: Final = before or open_state(path, self._fd)
+        except BaseException:
+            os.close(self._fd)
+            raise
+        self.size_bytes: Final = self._before.size_bytes
         self._ahead: Final = ReadAhead(self._fd)
 
     def read_now(self, offset: int, buffer: memoryview) -> bool:
@@ -113,7 +121,7 @@ class ImageFile:
         return bool(_FLOCK.unpack(answer)[0] != fcntl.F_UNLCK)
 
     def change(self) -> str | None:
-        """Return what happened to it since it was opened; None if its bytes are still the same, as far as can be told.
+        """Return what happened to it since it was looked at first; None if nothing did, as far as can be told.
 
         Locks show qemu's programs while they may write. The time of the last modification shows all others too, but
         only when they have written, and not those that write to a block device, or through a mapping of the file.
@@ -126,12 +134,19 @@ class ImageFile:
             raise DriveError(f"{self.path}: was closed")
         if self.is_being_written():
             return f"another process has {self.path} open for writing"
-        if not stat.S_ISREG(self._before.st_mode):
-            return None
-        now = os.fstat(self._fd)
-        if now.st_size < self.size_bytes:
-            raise DriveError(f"{self.path}: it was truncated from {self.size_bytes} bytes to {now.st_size}")
-        return None if now.st_mtime_ns == self._before.st_mtime_ns else f"{self.path} was written to"
+        now = open_state(self.path, self._fd)
+        loss = self._before.loss(now)
+        if loss is not None:
+            raise DriveError(loss)
+        return self._before.change(now)
+
+    def loss(self) -> str | None:
+        """Return by how much it is shorter than it was, None if it is not.
+
+        Raises:
+            DriveError: it cannot be looked at.
+        """
+        return self._before.loss(open_state(self.path, self._fd))
 
     def is_open_in(self, pid: int) -> bool:
         """Tell whether a process has this very file open; another may have its name by now."""
