@@ -64,10 +64,16 @@ class DirectoryCache:
 
     def cached(self, inode: Inode) -> Listing | None:
         """Return a listing that is here."""
+        listing = self.touched(inode)
+        if listing is not None:
+            self._cache.hits += 1
+        return listing
+
+    def touched(self, inode: Inode) -> Listing | None:
+        """Return a listing that is here, for one of its files: used, but not what statistics call a hit."""
         listing = self._listings.get(inode)
         if listing is not None:
             self._listings.move_to_end(inode)
-            self._cache.hits += 1
         return listing
 
     async def listing(self, inode: Inode, path: bytes) -> Listing:
@@ -125,7 +131,7 @@ class DirectoryCache:
 
     def count_again(self, inode: Inode) -> None:
         """Note that the entries of a listing have got more to say, such as extended attributes."""
-        listing = self.cached(inode)
+        listing = self.touched(inode)
         if listing is not None:
             self._cache.remove(listing.cost_bytes)
             listing.cost_bytes = listing.measured_bytes()

@@ -1,6 +1,6 @@
 """The inode table: which guest file each inode number means, and how often the kernel knows it."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final, NamedTuple
 
 from guestmount_py.caches import Cache, CacheBudget
@@ -9,6 +9,7 @@ from guestmount_py.entries import NO_POSITION, Entry
 from guestmount_py.inode_numbers import ROOT, Inode, InodeNumbers
 from guestmount_py.known_directories import KnownDirectories, KnownDirectory
 from guestmount_py.lookups import Lookups
+from rpc.errors import RemoteProtocolError
 
 __all__ = ["ROOT", "Inode", "InodeTable", "Node", "UnknownInode", "Unlisted"]
 
@@ -58,18 +59,19 @@ class InodeTable:
     Args:
         root: the directory at the root.
         devices: st_dev of all mounts, in their order.
+        unnumbered: those of filesystems without inode numbers, see ``InodeNumbers``.
 
     Attributes:
         number: returns the inode number of an entry and its directory's.
     """
 
-    def __init__(self, root: Entry, devices: Iterable[int]) -> None:
+    def __init__(self, root: Entry, devices: Iterable[int], unnumbered: Collection[int] = ()) -> None:
         self._directories = KnownDirectories(root)
         self._files = Lookups()
         self._loose: dict[Inode, Entry] = {}
         self._listings: DirectoryCache | None = None
         self._account: Cache | None = None
-        self.number: Final = InodeNumbers(root, devices, self.path, self._device_of).number
+        self.number: Final = InodeNumbers(root, devices, unnumbered, self.path, self._device_of).number
 
     def attach(self, directories: DirectoryCache, budget: CacheBudget) -> None:
         """Say where listings are, and what bound counts for the table too."""
@@ -108,7 +110,7 @@ class InodeTable:
         above = self._directories.numbered(place.directory)
         if place.position == NO_POSITION:
             return Node(Inode(inode), above.inode, self._loose[Inode(inode)])
-        listing = self._listings.cached(above.inode) if self._listings is not None else None
+        listing = self._listings.touched(above.inode) if self._listings is not None else None
         if listing is None:
             raise Unlisted(above.inode)
         return Node(Inode(inode), above.inode, self._entry_in(listing, place.position, Inode(inode), above))
@@ -150,10 +152,6 @@ class InodeTable:
         found = self._directories.find(directory)
         return Node(directory, found.above.inode, found.entry) if found is not None else None
 
-    def is_known(self, inode: int) -> bool:
-        """Tell whether the kernel knows an inode number, or something below it."""
-        return self._directories.find(inode) is not None or self._files.lookup_count(inode) > 0
-
     def lookup_count(self, inode: int) -> int:
         """Return how many references the kernel has."""
         directory = self._directories.find(inode)
@@ -166,12 +164,17 @@ class InodeTable:
             entry: the file.
             parent: the directory.
             inode: the number, if that is known already.
+
+        Raises:
+            RemoteProtocolError: the guest says of one file that it is a directory and that it is none.
         """
         if inode is None:
             inode = self.number(entry, parent)
-        if entry.is_directory or inode == ROOT:
+        if entry.is_directory:
             directory = self._directories.find(inode)
             if directory is None:
+                if self._files.place(inode) is not None:
+                    raise _two_things(inode, entry)
                 directory = self._directories.add(inode, parent, entry)
                 self._count()
             directory.lookup_count += 1
@@ -179,6 +182,9 @@ class InodeTable:
         above = self._directories.get(parent)
         position = min(entry.position, NO_POSITION)
         if self._files.add(inode, above.number, position):
+            if self._directories.find(inode) is not None:
+                self._files.subtract(inode, 1)
+                raise _two_things(inode, entry)
             above.children += 1
             if position == NO_POSITION:
                 self._loose[inode] = entry.copy()
@@ -230,3 +236,7 @@ class InodeTable:
                 raise AssertionError(f"{directory} should have been dropped")
         if len(places) != self._files.count or len(self._loose) != sum(at == NO_POSITION for _, at in places):
             raise AssertionError(f"{len(places)} files, {self._files.count} counted, {len(self._loose)} loose")
+
+
+def _two_things(inode: Inode, entry: Entry) -> RemoteProtocolError:
+    return RemoteProtocolError(f"inode {inode} is a directory and something else, {entry.name!r}")

@@ -18,6 +18,7 @@ from guestmount_py.config import GuestMount, MountConfig
 from guestmount_py.events import CallEnded, CallStarted, ConsoleOutput, LogMessage, SubprocessQuit
 from guestmount_py.guest_files import GuestFiles
 from guestmount_py.handle import Guest
+from guestmount_py.inode_numbers import UNNUMBERED_ROOT, UNNUMBERED_TYPES
 from guestmount_py.inodes import InodeTable
 from guestmount_py.log import console_sink, logger
 from guestmount_py.preconditions import check_fuse
@@ -115,7 +116,7 @@ async def _mount_all(files: GuestFiles, mounts: Sequence[GuestMount], report: Ca
         async with patience(_MOUNT_IN_GUEST_S, lambda: report("the guest is still mounting its filesystems")):
             for mount in mounts:
                 await _mount_in_guest(files, mount)
-            return await _inode_table(files, mounts)
+            return await inode_table(files, mounts)
     except trio.TooSlowError as exc:
         raise GuestmountError(f"the guest did not mount its filesystems within {_MOUNT_IN_GUEST_S:g} s") from exc
 
@@ -132,7 +133,13 @@ async def _mount_in_guest(files: GuestFiles, mount: GuestMount) -> None:
         raise GuestmountError(f"cannot mount {mount.device}: {reason}: {hint}") from exc
 
 
-async def _inode_table(files: GuestFiles, mounts: Sequence[GuestMount]) -> InodeTable:
+async def inode_table(files: GuestFiles, mounts: Sequence[GuestMount]) -> InodeTable:
+    """Return the table of inodes of filesystems that are mounted in the guest.
+
+    Raises:
+        GuestmountError: nothing is mounted on ``/``.
+        UsageError: two of them are the same.
+    """
     try:
         root = await files.lstat(b"/", b"")
     except ProcedureError as exc:
@@ -147,7 +154,19 @@ async def _inode_table(files: GuestFiles, mounts: Sequence[GuestMount]) -> Inode
             raise UsageError(
                 f"-m {mount.device} and -m {other.device} show the same filesystem: give each place only once"
             )
-    return InodeTable(root, (point[0] for point in points))
+    unnumbered = {
+        point[0] for mount, point in zip(mounts, points, strict=True) if await _is_unnumbered(files, mount, point)
+    }
+    return InodeTable(root, (point[0] for point in points), unnumbered)
+
+
+async def _is_unnumbered(files: GuestFiles, mount: GuestMount, root: tuple[int, ...]) -> bool:
+    """Tell whether a filesystem has no inode numbers of its own."""
+    if root[1] != UNNUMBERED_ROOT:  # so most need not be asked about
+        return False
+    with suppress(ProcedureError):
+        return mount.fstype in UNNUMBERED_TYPES or await files.vfs_type(mount.device) in UNNUMBERED_TYPES
+    return False
 
 
 def _warn_if_not_empty(mountpoint: Path, report: Callable[[str], None]) -> None:

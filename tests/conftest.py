@@ -24,7 +24,7 @@ _PROGRAMS: Final = {
     "fuse": ("fusermount3",),
     "root": (
         *("debootstrap", "losetup", "mkfs.xfs", "mkfs.btrfs", "mkfs.vfat", "mkntfs", "mcopy", "setfacl", "rsync"),
-        *("sload.f2fs", "genisoimage", "mksquashfs", "cryptsetup"),
+        *("mkfs.exfat", "sload.f2fs", "genisoimage", "mksquashfs", "cryptsetup"),
     ),
 }
 

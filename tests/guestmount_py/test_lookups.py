@@ -3,9 +3,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from guestmount_py.inode_numbers import HASHED
 from guestmount_py.lookups import Lookups, Place
 
-_INODES = st.integers(0, 70) | st.integers(0, (1 << 63) - 1)
+_INODES = st.integers(0, 70) | st.integers(HASHED, HASHED + 3) | st.integers(0, (1 << 63) - 1)
 _STEPS = st.lists(st.tuples(_INODES, st.integers(-400, 300)), max_size=60)
 
 

@@ -60,7 +60,7 @@ async def test_names_and_attributes_come_from_one_listing() -> None:
         assert absent.entry_timeout > 1e8
         assert [name for name, _ in daemon.calls] == ["list_directory", "lstatns"]
         inodes.forget(found.st_ino, 1)
-        assert not inodes.is_known(found.st_ino)
+        assert not inodes.lookup_count(found.st_ino)
 
 
 async def test_name_in_another_case_is_found_where_the_guest_folds_case() -> None:
