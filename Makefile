@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 
 SYSTEM_PACKAGES := qemu-system-x86 qemu-utils fuse3 libfuse3-dev e2fsprogs fdisk rsync gcc pkg-config python3-dev python3-venv
 TEST_PACKAGES := debootstrap xfsprogs btrfs-progs dosfstools mtools ntfs-3g attr acl libcap2-bin cryptsetup-bin \
+	exfatprogs f2fs-tools genisoimage squashfs-tools \
 	bzip2 file lzop xz-utils guestfish guestfsd guestmount libguestfs-tools libguestfs-xfs python3-guestfs supermin
 
 .PHONY: setup demo test test-booting test-long lint bench clean

@@ -56,6 +56,7 @@ class ApplianceConfig:
     Attributes:
         memory_mib: of the guest; None for as much as the job needs, see ``ram_mib``.
         encrypted: a LUKS2 device is to be opened.
+        smp: CPUs of the guest; under emulation, on two cores, a second one made neither a tar nor an rsync faster.
         channel_count: conversations with the daemon, each served by a process of its own.
         launch_timeout_s: longest time until the daemon's launch word.
         append: further words of the kernel command line.

@@ -5,12 +5,14 @@ import json
 import os
 import stat
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from appliance.config import Drive
+from appliance.image_state import ImageState, image_state
 from appliance.image_use import check_writable
 from appliance.process import ProgramFailed, run_program
 from appliance.qcow2 import DISK_MAX_BYTES, MAGIC, check_complete, empty_image, read_header
@@ -32,6 +34,8 @@ class CheckedDrive:
         size_bytes: size of the disk that the guest sees.
         is_block_device: it is no file but a device of the host's, which qemu opens by another driver.
         writable: the guest writes to it.
+        files: as they were before qemu opened them: the image, its backing files in order, and whatever else holds data
+            of one of them. None at all if one of them is not a file that can be watched.
     """
 
     path: Path
@@ -41,6 +45,7 @@ class CheckedDrive:
     blocksize_bytes: int | None
     is_block_device: bool = False
     writable: bool = False
+    files: tuple[ImageState, ...] = ()
 
 
 async def check_drive(drive: Drive) -> CheckedDrive:
@@ -58,13 +63,15 @@ async def check_drive(drive: Drive) -> CheckedDrive:
         check_writable(path)
     if drive.format is not None and drive.format not in FORMATS:
         raise DriveError(f"{drive.path}: unknown format {drive.format}: known are {', '.join(FORMATS)}")
+    state = image_state(path)
     kind = drive.format or _guess(path)
     if kind == "qcow2":
         header = read_header(path)
         if header.refers_elsewhere and drive.format is None:
             raise _refers_elsewhere(drive.path, kind)
         check_complete(path, header)
-    size_bytes = await _virtual_size(path, kind, chained=drive.format is not None)
+    images = await _images(path, kind, chained=drive.format is not None)
+    size_bytes = int(images[0]["virtual-size"])
     if size_bytes > DISK_MAX_BYTES:
         raise DriveError(f"{path}: claims a disk of {size_bytes} bytes, which qemu has no overlay for: is it damaged?")
     return CheckedDrive(
@@ -75,6 +82,7 @@ async def check_drive(drive: Drive) -> CheckedDrive:
         drive.blocksize_bytes,
         is_block_device=path.is_block_device(),
         writable=drive.writable,
+        files=_files(state, images),
     )
 
 
@@ -145,8 +153,8 @@ def _refers_elsewhere(path: Path, kind: str) -> DriveError:
     )
 
 
-async def _virtual_size(path: Path, kind: str, *, chained: bool) -> int:
-    """Ask qemu-img for the disk's size; with ``chained`` the backing files are opened and must name their formats."""
+async def _images(path: Path, kind: str, *, chained: bool) -> list[dict[str, Any]]:
+    """Return what qemu-img says of an image; with ``chained`` of its backing files, which must name their formats."""
     chain = ["--backing-chain"] if chained else []
     try:
         output = await run_program(["qemu-img", "info", "-U", "--output=json", *chain, "-f", kind, path], timeout_s=60)
@@ -161,7 +169,25 @@ async def _virtual_size(path: Path, kind: str, *, chained: bool) -> int:
                 f"{image['filename']}: names a backing file but not its format: "
                 "record it with 'qemu-img rebase -u -F FORMAT'"
             )
-    return int(images[0]["virtual-size"])
+    return images
+
+
+def _files(image: ImageState, images: Sequence[dict[str, Any]]) -> tuple[ImageState, ...]:
+    """Return the state of all that an image's bytes are in; nothing if something of it is not a file here."""
+    names = [each["filename"] for each in images[1:]]
+    for each in images:
+        details = each.get("format-specific", {}).get("data", {})
+        names += [details["data-file"]] if "data-file" in details else []
+        names += [extent["filename"] for extent in details.get("extents", ())]
+    files = {image.path: image}
+    for path in dict.fromkeys(names):
+        if not path.startswith("/"):
+            return ()
+        try:
+            files.setdefault(Path(path), image_state(Path(path)))
+        except DriveError:
+            return ()
+    return tuple(files.values())
 
 
 def _reason(text: str, path: Path) -> str:

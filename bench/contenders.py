@@ -36,6 +36,7 @@ class Contender:
         mount: builds the command that returns when the mount is ready.
         mount_qcow2: the same for the rows about mounting, as one would type it: a qcow2 image, its format guessed; None
             for one that reads only raw images.
+        mount_by_guest: the same for the row about reading through the guest; None for one that has no choice.
         unmount: the command that takes the directory as its last argument.
         version: the command that prints a version.
         environment: added to ours for all of these.
@@ -49,11 +50,17 @@ class Contender:
     environment: Mapping[str, str] = field(default_factory=dict)
     booting: Mapping[str, str] | None = None
     mount_qcow2: Callable[[Workload, Path], Command] | None = None
+    mount_by_guest: Callable[[Workload, Path], Command] | None = None
 
     @property
     def for_mounting(self) -> "Contender":
         """The same, as it is measured in the rows about mounting."""
         return replace(self, mount=self.mount_qcow2 or self.mount)
+
+    @property
+    def by_guest(self) -> "Contender":
+        """The same, with the guest reading the files."""
+        return replace(self, mount=self.mount_by_guest or self.mount)
 
     @contextmanager
     def mounted(self, workload: Workload, directory: Path) -> Iterator[float]:
@@ -127,6 +134,10 @@ def _mount_ours(workload: Workload, directory: Path) -> Command:
     return _python("guestmount_py.cli", "--format=raw", "-a", workload.image, "-m", "/dev/sda1", "--ro", directory)
 
 
+def _mount_ours_by_guest(workload: Workload, directory: Path) -> Command:
+    return (*_mount_ours(workload, directory), "--plane=guest")
+
+
 def _mount_qcow2_by(program: Command) -> Callable[[Workload, Path], Command]:
     return lambda workload, directory: (*program, "-a", workload.qcow2, "-m", "/dev/sda1", "--ro", directory)
 
@@ -165,6 +176,7 @@ CONTENDERS: Final = (
         _ACCELERATOR,
         {"GUESTMOUNT_PY_TEMPLATE": "0"},
         _mount_qcow2_by(_python("guestmount_py.cli")),
+        _mount_ours_by_guest,
     ),
     Contender(
         THEIRS,

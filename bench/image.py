@@ -1,4 +1,4 @@
-"""The disk every contender mounts: one ext4 partition holding Debian, one big file and many small ones. Needs root."""
+"""The disk every contender mounts: one ext4 partition holding Debian, big files and many small ones. Needs root."""
 
 import random
 from dataclasses import dataclass
@@ -9,10 +9,12 @@ from tests.guests import disk
 from tests.guests.cache import cached, run
 from tests.guests.debian import debian_tree
 
-PARTITION_MIB: Final = 2048
+PARTITION_MIB: Final = 3072
 SEED: Final = 2
 BIG_FILE: Final = "big"
 BIG_FILE_MIB: Final = 768
+FOUR_FILES: Final = tuple(f"quarter-{number}" for number in range(4))
+FOUR_FILES_MIB: Final = 192
 SMALL_FILES: Final = "small"
 SMALL_FILE_DIRECTORIES: Final = 100
 SMALL_FILES_PER_DIRECTORY: Final = 100
@@ -40,7 +42,9 @@ def workload() -> Workload:
             run("mkfs.ext4", "-q", "-L", "bench", device)
         with disk.kernel_mount_for_writing(image, 1) as root:
             run("cp", "--archive", "--no-target-directory", tree, root)
-            _write_big_file(root / BIG_FILE)
+            _write_random_file(root / BIG_FILE, BIG_FILE_MIB, SEED)
+            for seed, name in enumerate(FOUR_FILES, SEED + 1):
+                _write_random_file(root / name, FOUR_FILES_MIB, seed)
             _write_small_files(root / SMALL_FILES)
         run("qemu-img", "convert", "-O", "qcow2", image, directory / "disk.qcow2")
 
@@ -48,11 +52,11 @@ def workload() -> Workload:
     return Workload(images / "disk.img", images / "disk.qcow2", disk.partition(images / "disk.img", 1))
 
 
-def _write_big_file(path: Path) -> None:
+def _write_random_file(path: Path, size_mib: int, seed: int) -> None:
     # Random, so that no layer gains by compressing it or by finding zeros.
-    generator = random.Random(SEED)
+    generator = random.Random(seed)
     with path.open("wb") as file:
-        for _ in range(BIG_FILE_MIB):
+        for _ in range(size_mib):
             file.write(generator.randbytes(1 << 20))
 
 

@@ -2,19 +2,17 @@
 
 import statistics
 import sys
-import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 
 from bench import processes
-from bench.contenders import OURS, THEIRS, Contender
+from bench.contenders import KERNEL, OURS, THEIRS, Contender
 from bench.crowd import crowd_of
 from bench.image import Workload
 from bench.rows import (
@@ -30,11 +28,15 @@ from bench.rows import (
     PROPORTIONAL,
     RESIDENT,
     RESTING,
+    SCALE,
     SESSIONS,
     Row,
     Step,
     drop_page_cache,
+    find,
 )
+from bench.scale_image import scale_image, tree
+from bench.session import session
 from tests.guests.cache import run
 
 
@@ -101,17 +103,22 @@ def measure(workload: Workload, contenders: Sequence[Contender], rows: AbstractS
     table = Table()
     for contender in contenders:
         # Unmeasured: the first launch of an appliance builds it.
-        with _session(workload, contender):
+        with session(workload, contender):
             pass
     sessions: list[Sequence[Step]] = [steps for steps in SESSIONS if any(step.row in rows for step in steps)]
     for steps in sessions * rounds:
         for contender in contenders:
-            _time(workload, contender, steps, rows, table)
+            by_guest = any(step.by_guest for step in steps)
+            _time(workload, contender.by_guest if by_guest else contender, steps, rows, table)
     for contender in [*contenders] * rounds:
         _time_mounts(workload, contender.for_mounting, rows, table)
     for contender in contenders:
         if contender.name == OURS and rows & set(CROWD_ROWS):
             _gather(workload, contender, rows, table)
+    if any(rows & set(scale_rows) for scale_rows in SCALE.values()):
+        for contender in contenders:
+            if contender.name in (OURS, KERNEL):
+                _grow(contender, rows, table)
     if rows & MEMORY_ROWS:
         for contender in contenders:
             _weigh(workload, contender, rows, table)
@@ -122,12 +129,12 @@ def _time(
     workload: Workload, contender: Contender, steps: Sequence[Step], rows: AbstractSet[Row], table: Table
 ) -> None:
     drop_page_cache()
-    with _session(workload, contender) as session:
+    with session(workload, contender) as mount:
         for step in steps:
             if step.cold:
                 drop_page_cache()
             before = processes.cpu_s()
-            outcome = step.work(session.mounted, session.scratch)
+            outcome = step.work(mount.mounted, mount.scratch)
             used = {program: used_s - before.get(program, 0.0) for program, used_s in processes.cpu_s().items()}
             table.agree(step.row, contender.name, outcome.found)
             if step.row in rows:
@@ -139,16 +146,16 @@ def _time_mounts(workload: Workload, contender: Contender, rows: AbstractSet[Row
     if MOUNT in rows:
         drop_page_cache()
     if rows & {MOUNT, MOUNT_WARM, RESTING}:  # the first warm mount needs an earlier one of this image
-        with _session(workload, contender) as session:
+        with session(workload, contender) as mount:
             if MOUNT in rows:
-                table.add(MOUNT, contender.name, session.mount_s, processes.cpu_s())
+                table.add(MOUNT, contender.name, mount.mount_s, processes.cpu_s())
     if rows & {MOUNT_WARM, RESTING}:
-        with _session(workload, contender) as session:
+        with session(workload, contender) as mount:
             used, held = processes.cpu_s(), processes.memory()
         if MOUNT_WARM in rows:
-            table.add(MOUNT_WARM, contender.name, session.mount_s, used)
+            table.add(MOUNT_WARM, contender.name, mount.mount_s, used)
         if MOUNT_BOOTED in rows and contender.name == THEIRS:  # which knows no other way
-            table.add(MOUNT_BOOTED, contender.name, session.mount_s, used)
+            table.add(MOUNT_BOOTED, contender.name, mount.mount_s, used)
         if RESTING in rows:
             table.add(RESTING, contender.name, held.proportional_mib)
     if INTERPRETER in rows and contender.name == OURS:
@@ -157,8 +164,8 @@ def _time_mounts(workload: Workload, contender: Contender, rows: AbstractSet[Row
         table.add(INTERPRETER, contender.name, time.perf_counter() - start_s)
     if MOUNT_BOOTED in rows and contender.booting is not None:
         booting = replace(contender, environment={**contender.environment, **contender.booting})
-        with _session(workload, booting) as session:
-            table.add(MOUNT_BOOTED, contender.name, session.mount_s, processes.cpu_s())
+        with session(workload, booting) as mount:
+            table.add(MOUNT_BOOTED, contender.name, mount.mount_s, processes.cpu_s())
 
 
 def _gather(workload: Workload, contender: Contender, rows: AbstractSet[Row], table: Table) -> None:
@@ -168,34 +175,29 @@ def _gather(workload: Workload, contender: Contender, rows: AbstractSet[Row], ta
             table.add(row, contender.name, value)
 
 
+def _grow(contender: Contender, rows: AbstractSet[Row], table: Table) -> None:
+    """Find ever more files, once each: the largest takes a minute."""
+    workload = scale_image()
+    for count, (time_row, memory_row) in SCALE.items():
+        if not rows & {time_row, memory_row}:
+            continue
+        with session(workload, contender) as mount:
+            drop_page_cache()
+            before = processes.cpu_s()
+            outcome = find(mount.mounted / tree(count), mount.scratch)
+            used = {program: used_s - before.get(program, 0.0) for program, used_s in processes.cpu_s().items()}
+            held = processes.memory(Path(sys.executable).name)
+        table.agree(time_row, contender.name, outcome.found)
+        table.add(time_row, contender.name, outcome.seconds, used)
+        if contender.name == OURS:
+            table.add(memory_row, contender.name, held.resident_mib)
+
+
 def _weigh(workload: Workload, contender: Contender, rows: AbstractSet[Row], table: Table) -> None:
-    with _session(workload, contender) as session:
+    with session(workload, contender) as mount:
         for step in chain.from_iterable(SESSIONS):
-            step.work(session.mounted, session.scratch)
+            step.work(mount.mounted, mount.scratch)
         held = processes.memory()
     for row, value in ((RESIDENT, held.resident_mib), (PROPORTIONAL, held.proportional_mib)):
         if row in rows:
             table.add(row, contender.name, value)
-
-
-@dataclass(frozen=True, slots=True)
-class _Session:
-    """One mount: where it is, an empty directory in memory to write to, and how long mounting took."""
-
-    mounted: Path
-    scratch: Path
-    mount_s: float
-
-
-@contextmanager
-def _session(workload: Workload, contender: Contender) -> Iterator[_Session]:
-    with tempfile.TemporaryDirectory(prefix="guestmount-py-bench-", dir="/var/tmp") as name:
-        mounted, scratch = Path(name, "mounted"), Path(name, "scratch")
-        mounted.mkdir()
-        scratch.mkdir()
-        run("mount", "-t", "tmpfs", "-o", "size=1g", "bench", scratch)
-        try:
-            with contender.mounted(workload, mounted) as mount_s:
-                yield _Session(mounted, scratch, mount_s)
-        finally:
-            run("umount", "--lazy", scratch)

@@ -48,10 +48,12 @@ def descendants(ancestor: int) -> Iterator[int]:
             yield from descendants(int(child))
 
 
-def memory() -> Memory:
-    """Sum the memory of this process's descendants."""
+def memory(program: str = "") -> Memory:
+    """Sum the memory of this process's descendants, or of those that run a program."""
     resident_kib = proportional_kib = 0
     for pid in descendants(os.getpid()):
+        if program and _read(f"/proc/{pid}/comm").strip() != program:
+            continue
         rollup = _read(f"/proc/{pid}/smaps_rollup")
         resident_kib += _field_kib(rollup, "Rss:")
         proportional_kib += _field_kib(rollup, "Pss:")

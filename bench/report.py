@@ -1,6 +1,5 @@
 """Turn measurements into JSON, JSON into a table, and the table into docs/performance.md."""
 
-import math
 import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,9 +10,12 @@ from typing import Final, TypedDict
 from bench.contenders import KERNEL, OURS, THEIRS, Contender
 from bench.image import Workload
 from bench.measure import Table
-from bench.rows import ROWS
+from bench.plot import Chart, svg
+from bench.rows import ROWS, SCALE, Row
 
 MARKER: Final = "<!-- below: written by `python -m bench --write-docs` -->"
+
+SCALE_PLOT: Final = "scale.svg"
 
 
 class Cell(TypedDict):
@@ -65,14 +67,27 @@ def results(table: Table, workload: Workload, contenders: Sequence[Contender], r
 
 
 def slower_rows(measured: Results) -> list[str]:
-    """Name the rows in which this project takes more than it may, by itself or compared with guestmount."""
-    found = []
-    for row in ROWS:
-        cells = measured["rows"].get(row.name, {})
-        limit = min(row.limit_absolute, row.limit * cells[THEIRS]["value"] if THEIRS in cells else math.inf)
-        if OURS in cells and cells[OURS]["value"] > limit:
-            found.append(row.name)
-    return found
+    """Name the rows in which this project takes more than it may, by itself or compared with others."""
+    rows = measured["rows"]
+    return [row.name for row in ROWS if OURS in rows.get(row.name, {}) and _ours(rows, row.name) > _limit(rows, row)]
+
+
+def _ours(rows: Mapping[str, Mapping[str, Cell]], name: str) -> float:
+    return rows[name][OURS]["value"]
+
+
+def _limit(rows: Mapping[str, Mapping[str, Cell]], row: Row) -> float:
+    """Return the least of a row's limits, of those that can be told from what was measured."""
+    limits = [row.limit_absolute]
+    cells = rows[row.name]
+    for name, limit in ((THEIRS, row.limit), (KERNEL, row.limit_kernel)):
+        if name in cells:
+            limits.append(limit * cells[name]["value"])
+    if row.limit_row is not None:
+        name, limit = row.limit_row
+        if OURS in rows.get(name, {}):
+            limits.append(limit * _ours(rows, name))
+    return min(limits)
 
 
 def markdown_table(measured: Results) -> str:
@@ -100,8 +115,30 @@ def cpu_table(measured: Results) -> str:
     return "\n".join(lines)
 
 
+def scale_plot(measured: Results) -> str | None:
+    """Draw time and memory over the number of files, as SVG; None if fewer than two numbers were measured."""
+    times: dict[str, list[tuple[float, float]]] = {}
+    memory: list[tuple[float, float]] = []
+    for count, (time_row, memory_row) in SCALE.items():
+        for contender, cell in measured["rows"].get(time_row.name, {}).items():
+            times.setdefault(contender, []).append((count, cell["value"]))
+        if OURS in measured["rows"].get(memory_row.name, {}):
+            memory.append((count, _ours(measured["rows"], memory_row.name)))
+    if len(memory) < 2 or len(times.get(OURS, ())) < 2:
+        return None
+    return svg(
+        (
+            Chart("find -ls, cold", "files", "seconds", times),
+            Chart("memory of the FUSE process after it", "files", "MiB", {OURS: memory}),
+        )
+    )
+
+
 def write_docs(measured: Results, path: Path) -> None:
-    """Replace everything below the marker in a document."""
+    """Replace everything below the marker in a document, and the plot beside it."""
+    plot = scale_plot(measured)
+    if plot is not None:
+        path.with_name(SCALE_PLOT).write_text(plot)
     above, marker, _ = path.read_text().partition(MARKER)
     path.write_text(f"{above}{marker}\n\n{_facts(measured)}\n\n{markdown_table(measured)}\n\n{cpu_table(measured)}\n")
 

@@ -39,9 +39,9 @@ def rehearse() -> None:
         (procedures.HELLO, HelloArgs(UInt32(constants.EXTENSION_VERSION), UInt32(constants.EXTENDED_CHUNK_MAX_BYTES))),
         (procedures.LSTATNS, PathArgs(GuestPath(b"/"))),
         (procedures.LIST_DIRECTORY, PathArgs(GuestPath(b"/"))),
-        (procedures.WALK, WalkArgs([GuestPath(b"/")], UInt32(1))),
+        (procedures.WALK, WalkArgs([GuestPath(b"/")], UInt32(1), by_name=False)),
         (procedures.READ_FILES, ReadFilesArgs(GuestPath(b"/"), [FileName(b"init")], UInt32(65536))),
-        (procedures.MAP_FILES, MapFilesArgs(GuestPath(b"/"), b"init")),
+        (procedures.MAP_FILES, MapFilesArgs([GuestPath(b"/")], b"init")),
         (procedures.DEVICE_MAP, PathArgs(GuestPath(b"/"))),
         (procedures.UMOUNT_ALL, NoArgs()),
     ]

@@ -5,13 +5,13 @@ from typing import Final
 import pyfuse3
 
 from guestmount_py.entries import Entry
-from guestmount_py.inodes import Inode
+from guestmount_py.inode_numbers import Inode
 from rpc.types import Statvfs
 
 FOREVER_S: Final = 10 * 365 * 86400.0
 """A read-only mount never changes."""
+UNKNOWN_INODE: Final = (1 << 63) - 1
 _NS: Final = 1_000_000_000
-_NO_INODE: Final = (1 << 63) - 1
 
 
 def entry_attributes(entry: Entry, inode: Inode) -> pyfuse3.EntryAttributes:
@@ -51,7 +51,7 @@ def unreadable_attributes() -> pyfuse3.EntryAttributes:
     (fs/fuse/readdir.c, fuse_direntplus_link): that one file gets the error, not its directory.
     """
     attributes = pyfuse3.EntryAttributes()
-    attributes.st_ino = pyfuse3.InodeT(_NO_INODE)
+    attributes.st_ino = pyfuse3.InodeT(UNKNOWN_INODE)
     attributes.entry_timeout = 0
     return attributes
 

@@ -5,8 +5,8 @@ from typing import Final
 
 from guestmount_py.statistics import Figures, Statistics
 
-SHARES: Final = {"listings": 0.5, "maps": 0.125, "segments": 0.25, "small": 0.125}
-"""What each cache always may keep of the whole."""
+SHARES: Final = {"listings": 0.5, "maps": 0.125, "segments": 0.25, "small": 0.125, "inodes": 0.0}
+"""What each cache always may keep of the whole. What the kernel knows has none: it is kept, and the others give way."""
 
 
 class Cache:
@@ -38,6 +38,13 @@ class Cache:
         """Count one thing less."""
         self._count -= 1
         self.used_bytes -= size_bytes
+
+    def set(self, count: int, size_bytes: int) -> None:
+        """Say how many things there are and what they take in all, and make room for more of it."""
+        more = size_bytes > self.used_bytes
+        self._count, self.used_bytes = count, size_bytes
+        if more:
+            self._budget.make_room()
 
     def figures(self) -> Figures:
         """Return what statistics tell of it."""

@@ -6,7 +6,8 @@ from guestmount_py.caches import CacheBudget
 from guestmount_py.dircache import DirectoryCache, Listing
 from guestmount_py.entries import Entry
 from guestmount_py.guest_files import GuestFiles
-from guestmount_py.inodes import Inode
+from guestmount_py.inode_numbers import Inode
+from rpc import hot
 
 _IDENTITY_BYTES: Final = 16
 """Of packed attributes: device and inode number."""
@@ -60,3 +61,17 @@ class ChangingDirectories(DirectoryCache):
         dropped = self._listings.pop(inode, None)
         if dropped is not None:
             self._cache.remove(dropped.cost_bytes)
+            _detach(dropped)
+
+    def _drop(self) -> bool:
+        oldest = next(iter(self._listings.values()), None)
+        is_dropped = super()._drop()
+        if is_dropped and oldest is not None:
+            _detach(oldest)
+        return is_dropped
+
+
+def _detach(listing: Listing) -> None:
+    """Have the entries that nodes go on using not keep the whole listing's bytes alive."""
+    for entry in listing.entries:
+        entry.data, entry.offset = entry.data[entry.offset : entry.offset + hot.STATNS.size], 0

@@ -1,5 +1,7 @@
 """Directory listings, kept while there is room: a read-only mount's never grow old."""
 
+import errno
+import os
 import sys
 from collections import OrderedDict
 from typing import Final
@@ -9,13 +11,16 @@ import trio
 from guestmount_py.caches import CacheBudget
 from guestmount_py.entries import Entry
 from guestmount_py.guest_files import GuestFiles
-from guestmount_py.inodes import Inode
+from guestmount_py.inode_numbers import Inode
+from rpc.errors import ProcedureError
 
 _ENTRY_BYTES: Final = 260
 """Python's objects for one entry, beside the listing's own bytes."""
 _TEXT_BYTES: Final = 33
 _PAIR_BYTES: Final = 64 + 2 * _TEXT_BYTES
 """Those of a link's target and of an extended attribute, beside what they say."""
+_LARGE_DIRECTORY_BYTES: Final = 256 * 1024
+"""A single name in a directory file longer than this is asked for by itself, not by listing it all."""
 
 
 class Listing:
@@ -62,22 +67,33 @@ class DirectoryCache:
     """Listings by inode, least recently used ones dropped.
 
     Two tasks that want the same directory share one call. No await stands between a reply and its insertion.
+
+    Attributes:
+        share_bytes: what listings always may take.
+        by_name: whoever walks takes the directories within one by name, not as listed; the walk ahead finds out.
     """
 
     def __init__(self, guest: GuestFiles, budget: CacheBudget) -> None:
         self._guest = guest
         self._cache = budget.open_cache("listings", self._drop)
         self.share_bytes: Final = self._cache.share_bytes
+        self.by_name = False
         self._listings: OrderedDict[Inode, Listing] = OrderedDict()
         self._underway: dict[Inode, trio.Event] = {}
         self._expected: Inode | None = None
 
     def cached(self, inode: Inode) -> Listing | None:
         """Return a listing that is here."""
+        listing = self.touched(inode)
+        if listing is not None:
+            self._cache.hits += 1
+        return listing
+
+    def touched(self, inode: Inode) -> Listing | None:
+        """Return a listing that is here, for one of its files: used, but not what statistics call a hit."""
         listing = self._listings.get(inode)
         if listing is not None:
             self._listings.move_to_end(inode)
-            self._cache.hits += 1
         return listing
 
     async def listing(self, inode: Inode, path: bytes) -> Listing:
@@ -90,6 +106,28 @@ class DirectoryCache:
             if event is None:
                 return await self._fetch(inode, path)
             await event.wait()
+
+    async def entry(self, inode: Inode, path: bytes, size_bytes: int, name: bytes) -> Entry | None:
+        """Return what a name in a directory means, None if there is no such name; raises what the guest raises.
+
+        Args:
+            inode: of the directory.
+            path: of the directory.
+            size_bytes: of the directory's own file.
+            name: in it.
+        """
+        listing = self.cached(inode)
+        if listing is None and size_bytes <= _LARGE_DIRECTORY_BYTES:
+            listing = await self.listing(inode, path)
+        entry = listing.by_name.get(name) if listing is not None else None
+        if entry is not None and not entry.is_unreadable:
+            return entry
+        try:  # a name that is not listed may still be there: some filesystems fold case or have short names
+            return await self._guest.lstat(os.path.join(path, name), name)
+        except ProcedureError as exc:
+            if exc.errno == errno.ENOENT:
+                return None
+            raise
 
     async def _fetch(self, inode: Inode, path: bytes) -> Listing:
         event = self._underway[inode] = trio.Event()
@@ -112,6 +150,10 @@ class DirectoryCache:
             self._expected = inode
             self._underway[inode] = trio.Event()
 
+    def peek(self, inode: Inode) -> Listing | None:
+        """Return a listing that is here, without counting that as its use."""
+        return self._listings.get(inode)
+
     def is_listed(self, inode: Inode) -> bool:
         """Tell whether a listing is here."""
         return inode in self._listings
@@ -131,7 +173,7 @@ class DirectoryCache:
 
     def count_again(self, inode: Inode) -> None:
         """Note that the entries of a listing have got more to say, such as extended attributes."""
-        listing = self.cached(inode)
+        listing = self.touched(inode)
         if listing is not None:
             self._cache.remove(listing.cost_bytes)
             listing.cost_bytes = listing.measured_bytes()
@@ -143,6 +185,4 @@ class DirectoryCache:
             return False
         _, dropped = self._listings.popitem(last=False)
         self._cache.remove(dropped.cost_bytes)
-        for entry in dropped.entries:
-            entry.detach()
         return True

@@ -36,6 +36,14 @@ class DiskReader(ABC):
             ConnectionLost: qemu, which reads for us, has gone.
         """
 
+    def read_now(self, offset: int, buffer: memoryview) -> bool:
+        """Fill a buffer if that takes no waiting; False, and it is undefined, if it would.
+
+        Raises:
+            DriveError: see ``read_into``.
+        """
+        return False
+
     @abstractmethod
     def close(self) -> None:
         """Give everything back; reads under way end with an error or with their bytes."""
@@ -43,3 +51,24 @@ class DiskReader(ABC):
     def _check(self, offset: int, count: int) -> None:
         if offset < 0 or count > self.size_bytes - offset:
             raise DriveError(f"{count} bytes at {offset} are not within a drive of {self.size_bytes}")
+
+
+class LostReader(DiskReader):
+    """A drive that nobody can read any more.
+
+    Args:
+        reason: what every read says.
+    """
+
+    plane: ClassVar[str] = "lost"
+
+    def __init__(self, size_bytes: int, reason: str) -> None:
+        super().__init__(size_bytes)
+        self._reason = reason
+
+    async def read_into(self, offset: int, buffer: memoryview) -> None:
+        """Fail."""
+        raise DriveError(self._reason)
+
+    def close(self) -> None:
+        """Do nothing."""

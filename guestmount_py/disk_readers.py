@@ -9,7 +9,7 @@ from appliance.blocks import Blocks
 from appliance.qemu_args import node_name
 from appliance.running import Appliance
 from guestmount_py.allocation_map import read_allocation_map
-from guestmount_py.disk_reader import DiskReader
+from guestmount_py.disk_reader import DiskReader, LostReader
 from guestmount_py.export_reader import ExportReader, open_export
 from guestmount_py.image_chain import Layer, image_chain
 from guestmount_py.image_file import ImageFile
@@ -22,23 +22,34 @@ class DirectDrive:
     """A drive, and the way it is read without asking the guest.
 
     Attributes:
-        reader: None if only the guest may read it.
+        path: of the image.
+        reader: None if only the guest may read it, a ``LostReader`` if nobody can.
         reason: why this way; one line for the log.
     """
 
     def __init__(
         self, blocks: Blocks, index: int, files: Sequence[ImageFile], reader: DiskReader | None, reason: str
     ) -> None:
+        self.path = blocks.drives[index].path
         self.reader = reader
-        self.reason = f"{blocks.drives[index].path}: {reason}"
+        self.reason = f"{self.path}: {reason}"
         self._blocks = blocks
         self._index = index
         self._files = files
 
+    def change(self) -> str | None:
+        """Return what another process did to a file of the image, so that it must not be read directly any more.
+
+        Raises:
+            DriveError: one is shorter than it was: the guest would see zeros instead of what is missing.
+        """
+        return next(filter(None, (file.change() for file in self._files)), None)
+
     async def is_current(self) -> bool:
         """Tell whether nothing has happened that would make the choice another one: a write here, a writer elsewhere.
 
-        It costs two questions to qemu, about 2 ms: ask after each mount in the guest, not for each read.
+        It costs two questions to qemu, about 2 ms: ask after each mount in the guest. While files are read, ask for
+        ``change``.
 
         Raises:
             ConnectionLost: qemu has gone.
@@ -46,7 +57,7 @@ class DirectDrive:
         if self.reader is None:
             return True
         try:
-            if any(file.is_being_written() for file in self._files):
+            if self.change() is not None:
                 return False
             return isinstance(self.reader, ExportReader) or not await self._blocks.written(self._index)
         except DriveError:
@@ -63,7 +74,7 @@ class DirectDrive:
 async def choose_reader(
     appliance: Appliance, index: int, nursery: trio.Nursery, *, by_qemu: bool = False
 ) -> DirectDrive:
-    """Choose how a drive is read, by what it is and by who writes to it.
+    """Choose how a drive is read, by what it is and by who writes to it, or did so since qemu was to open it.
 
     A mount may write to a drive, as when it replays a journal, so choose after mounting.
 
@@ -82,12 +93,16 @@ async def choose_reader(
         try:
             layers, why_not = await _layers(blocks, index)
             why_not = "as asked for" if by_qemu else why_not
-            for layer in layers:
-                files.append(ImageFile(layer.path))
+            for state in blocks.drives[index].files:
+                files.append(ImageFile(state.path, state))
                 opened.callback(files[-1].close)
-            refusal = _refusal(files, appliance.pid)
-            if refusal is not None:
-                return DirectDrive(blocks, index, (), None, refusal)
+            loss = next(filter(None, (file.loss() for file in files)), None)
+            if loss is not None:  # the guest would see zeros instead
+                lost = LostReader(blocks.drives[index].size_bytes, loss)
+                return DirectDrive(blocks, index, (), lost, f"nothing of it can be read: {loss}")
+            refusal = _refusal(files, layers, appliance.pid)
+            if refusal:
+                return DirectDrive(blocks, index, (), None, f"only the guest reads it: {refusal}")
             reader, reason = await _reader(blocks, index, layers, files, why_not, nursery)
         except (DriveError, RemoteProtocolError) as exc:
             return DirectDrive(blocks, index, (), None, f"only the guest reads it: {exc}")
@@ -108,13 +123,19 @@ async def _layers(blocks: Blocks, index: int) -> tuple[list[Layer], str]:
         return [Layer(drive.path, drive.format)], str(exc)
 
 
-def _refusal(files: Sequence[ImageFile], pid: int) -> str | None:
+def _refusal(files: Sequence[ImageFile], layers: Sequence[Layer], pid: int) -> str:
+    """Return why only the guest may read a drive, an empty text if it is not so."""
+    if not files:
+        return "one of its files cannot be watched"
+    if [layer.path for layer in layers] != [file.path for file in files[: len(layers)]]:
+        return "it has other layers than it had"
     for file in files:
         if not file.is_open_in(pid):
-            return f"only the guest reads it: qemu has opened another file than {file.path} is now"
-        if file.is_being_written():
-            return f"only the guest reads it: another process has {file.path} open for writing"
-    return None
+            return f"qemu has opened another file than {file.path} is now"
+        change = file.change()
+        if change is not None:
+            return change
+    return ""
 
 
 async def _reader(

@@ -17,8 +17,10 @@ _FILE_TYPES: Final = frozenset(
     (modes.S_IFBLK, modes.S_IFCHR, modes.S_IFDIR, modes.S_IFIFO, modes.S_IFLNK, modes.S_IFREG, modes.S_IFSOCK)
 )
 _NS: Final = 1_000_000_000
-_ST_INO: Final = struct.Struct(">q")
+_INTEGER: Final = struct.Struct(">q")
 _UNREADABLE: Final = hot.STATNS.pack(0, -1, *([0] * 20))
+NO_POSITION: Final = 0xFFFFFF
+"""Also of what stands behind so many others."""
 Xattrs = tuple[tuple[bytes, bytes], ...]
 
 
@@ -31,6 +33,7 @@ class Entry:
     Attributes:
         target: of a symlink; None means not asked yet.
         xattrs: None means not asked yet, or not listable.
+        position: in the listing of its directory; ``NO_POSITION`` for one that came alone.
     """
 
     name: bytes
@@ -38,6 +41,7 @@ class Entry:
     offset: int
     target: bytes | None
     xattrs: Xattrs | None
+    position: int = NO_POSITION
 
     @property
     def fields(self) -> tuple[int, ...]:
@@ -47,12 +51,19 @@ class Entry:
     @property
     def is_unreadable(self) -> bool:
         """Tell whether the guest could read the name only: st_ino, the second of the attributes, is -1."""
-        (ino,) = _ST_INO.unpack_from(self.data, self.offset + 8)
+        (ino,) = _INTEGER.unpack_from(self.data, self.offset + 8)
         return bool(ino == -1)
 
-    def detach(self) -> None:
-        """Let the piece of the listing go: whoever still needs this entry shall not keep it alive."""
-        self.data, self.offset = self.data[self.offset : self.offset + hot.STATNS.size], 0
+    @property
+    def is_directory(self) -> bool:
+        """Tell whether it is one: st_mode is the third of the attributes."""
+        (mode,) = _INTEGER.unpack_from(self.data, self.offset + 16)
+        return modes.S_ISDIR(mode)
+
+    def copy(self) -> "Entry":
+        """Return the same without the piece of the listing it came with: who keeps it shall not keep that alive."""
+        data = self.data[self.offset : self.offset + hot.STATNS.size]
+        return Entry(self.name, data, 0, self.target, self.xattrs, self.position)
 
 
 def checked_fields(values: Sequence[int]) -> None:
@@ -111,6 +122,7 @@ def checked_entries(entries: list[Entry]) -> list[Entry]:
         if entry.name in checked:
             logger.error("the name %r stands twice in a directory: only the first is shown", entry.name)
             continue
+        entry.position = len(checked)
         checked[entry.name] = entry
         try:
             if not entry.is_unreadable:

@@ -1,4 +1,4 @@
-"""The one place where errors become errno: only FUSEError may leave a handler."""
+"""The one place where errors become errno: only that may reach the kernel."""
 
 import errno
 import functools
@@ -8,6 +8,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import pyfuse3
 
+from guestmount_py.known_files import UnknownInode
 from rpc.errors import ConnectionLost, DriveError, ProcedureError, ProtocolError
 
 P = ParamSpec("P")
@@ -15,11 +16,30 @@ R = TypeVar("R")
 logger = logging.getLogger("guestmount_py")
 
 
-def answers_errno(handler: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
-    """Turn what a handler raises into FUSEError: the guest's errno, EIO for a lost or lying appliance or a bug of ours.
+def errno_of(error: Exception, handler: str) -> int:
+    """Return the guest's errno; ESTALE for an unknown inode; EIO for a lost or lying appliance, and for a bug of ours.
 
-    trio.Cancelled, which is no Exception, passes.
+    Lies and bugs are logged.
+
+    Args:
+        error: what a handler raised.
+        handler: its name, for the log.
     """
+    if isinstance(error, pyfuse3.FUSEError):
+        return error.errno
+    if isinstance(error, UnknownInode):
+        return errno.ESTALE
+    if isinstance(error, ProcedureError):
+        return errno.EIO if error.errno == errno.ENOSYS else error.errno  # Linux takes ENOSYS as: never ask again
+    if isinstance(error, (ProtocolError, DriveError)):
+        logger.error("%s: %s", handler, error)
+    elif not isinstance(error, ConnectionLost):
+        logger.error("%s failed: this is a bug", handler, exc_info=error)
+    return errno.EIO
+
+
+def answers_errno(handler: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
+    """Turn what a handler raises into FUSEError with ``errno_of``; trio.Cancelled, which is no Exception, passes."""
 
     @functools.wraps(handler)
     async def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -27,16 +47,7 @@ def answers_errno(handler: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, C
             return await handler(*args, **kwargs)
         except pyfuse3.FUSEError:
             raise
-        except ProcedureError as exc:
-            # Linux takes ENOSYS as: never ask any file again
-            raise pyfuse3.FUSEError(errno.EIO if exc.errno == errno.ENOSYS else exc.errno) from exc
-        except ConnectionLost as exc:
-            raise pyfuse3.FUSEError(errno.EIO) from exc
-        except (ProtocolError, DriveError) as exc:
-            logger.error("%s: %s", handler.__name__, exc)
-            raise pyfuse3.FUSEError(errno.EIO) from exc
         except Exception as exc:
-            logger.exception("%s failed: this is a bug", handler.__name__)
-            raise pyfuse3.FUSEError(errno.EIO) from exc
+            raise pyfuse3.FUSEError(errno_of(exc, handler.__name__)) from exc
 
     return wrapped

@@ -7,6 +7,7 @@ always lies within a drive of the same appliance.
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
+from struct import Struct
 from typing import Final, NamedTuple
 
 from rpc.errors import RemoteProtocolError
@@ -26,6 +27,7 @@ ENCODED, DATA_ENCRYPTED, NOT_ALIGNED, DATA_INLINE, DATA_TAIL.
 _DRIVE_SHIFT: Final = 56
 """In a packed place the drive's index is above the offset in it, which is below 64 PiB."""
 _ZEROS: Final = (1 << 64) - 1
+_ONE_RUN: Final = Struct("=QQ")
 
 
 class Piece(NamedTuple):
@@ -52,6 +54,8 @@ class AddressMap:
     Attributes:
         filesystem: number of the mount in the guest.
         reason: why files of it cannot be mapped, fit for a log; empty if they can.
+        drives: all of the appliance, by index.
+        needed: those that it lies on.
 
     Raises:
         RemoteProtocolError: it names a drive that there is not, or leaves one, or contradicts itself.
@@ -81,6 +85,7 @@ class AddressMap:
             self._starts.append(start)
             self._ends.append(end)
             self._places.append(place)
+        self.needed: Final = frozenset(serial for _, _, serial, _ in told.segments)
 
     def places(self, address: int, length: int) -> Iterator[tuple[int, int]]:
         """Yield lengths and packed places of what lies at an address.
@@ -100,7 +105,7 @@ class AddressMap:
 
 
 class FileMap:
-    """Where the bytes of one file lie.
+    """Where the bytes of one file lie, as long as nobody writes to any drive that its filesystem lies on.
 
     It takes about 110 bytes and 16 more for each run: the packed runs are their offsets in the file, in order, then
     their places.
@@ -109,12 +114,17 @@ class FileMap:
         size_bytes: of the file.
     """
 
-    __slots__ = ("_drives", "_packed", "size_bytes")
+    __slots__ = ("_addresses", "_packed", "size_bytes")
 
-    def __init__(self, size_bytes: int, drives: tuple[str, ...], packed: bytes) -> None:
+    def __init__(self, size_bytes: int, addresses: AddressMap, packed: bytes) -> None:
         self.size_bytes: Final = size_bytes
-        self._drives = drives
+        self._addresses = addresses
         self._packed = packed
+
+    @property
+    def needed(self) -> frozenset[str]:
+        """Return the drives of its filesystem: its zeros, too, are only as true as what is written there."""
+        return self._addresses.needed
 
     def pieces(self, offset: int, count: int) -> list[Piece]:
         """Return where a range of the file lies, in order; shorter at the end of the file.
@@ -127,6 +137,7 @@ class FileMap:
         runs = memoryview(self._packed).cast("Q")
         total = len(runs) // 2
         index = bisect_right(runs, offset, 0, total) - 1
+        drives = self._addresses.drives
         found = []
         while offset < end:
             start = runs[index]
@@ -136,11 +147,29 @@ class FileMap:
                 found.append(Piece(stop - offset, None, 0))
             else:
                 place += offset - start
-                serial = self._drives[place >> _DRIVE_SHIFT]
+                serial = drives[place >> _DRIVE_SHIFT]
                 found.append(Piece(stop - offset, serial, place & (1 << _DRIVE_SHIFT) - 1))
             offset = stop
             index += 1
         return found
+
+    def seek_data(self, offset: int) -> int | None:
+        """Return where the next byte that is on a drive is, at an offset or behind it; None if only zeros follow."""
+        runs = memoryview(self._packed).cast("Q")
+        total = len(runs) // 2
+        for index in range(bisect_right(runs, offset, 0, total) - 1, total):
+            if runs[total + index] != _ZEROS:
+                return max(offset, runs[index])
+        return None
+
+    def seek_hole(self, offset: int) -> int:
+        """Return where the next zeros that are on no drive are, at an offset or behind it; at last the file's end."""
+        runs = memoryview(self._packed).cast("Q")
+        total = len(runs) // 2
+        for index in range(bisect_right(runs, offset, 0, total) - 1, total):
+            if runs[total + index] == _ZEROS:
+                return max(offset, runs[index])
+        return self.size_bytes
 
     def __sizeof__(self) -> int:
         return object.__sizeof__(self) + self._packed.__sizeof__()
@@ -159,6 +188,12 @@ def file_map(extents: bytes, size_bytes: int, addresses: AddressMap) -> FileMap 
     """
     if addresses.reason:
         return None
+    if len(extents) == EXTENT.size:
+        logical, physical, length, flags = EXTENT.unpack(extents)
+        if not logical and flags == _LAST and 0 < size_bytes <= length <= _ADDRESS_END:  # as most are
+            first_bytes, place = next(addresses.places(physical, length))
+            if first_bytes == length:
+                return FileMap(size_bytes, addresses, _ONE_RUN.pack(0, place))
     starts, places = array("Q"), array("Q")
     done = flags = 0
 
@@ -188,4 +223,4 @@ def file_map(extents: bytes, size_bytes: int, addresses: AddressMap) -> FileMap 
         return None  # there is more of it
     if done < size_bytes:
         add(done, _ZEROS)
-    return FileMap(size_bytes, addresses.drives, (starts + places).tobytes())
+    return FileMap(size_bytes, addresses, (starts + places).tobytes())

@@ -1,56 +1,77 @@
 """Maps of files by inode: asked for with those of their neighbours, the least recently used ones dropped."""
 
-import stat as modes
 import sys
 from collections import OrderedDict
-from typing import Final, NamedTuple
+from collections.abc import Sequence
+from itertools import islice
+from typing import Final
 
 import trio
 
 from guestmount_py.caches import CacheBudget
-from guestmount_py.dircache import DirectoryCache, Listing
+from guestmount_py.dircache import DirectoryCache
 from guestmount_py.direct import Images
 from guestmount_py.extents import AddressMap, FileMap, file_map
 from guestmount_py.inodes import Inode, InodeTable
 from guestmount_py.log import logger
-from rpc.errors import ProcedureError, RemoteProtocolError
+from guestmount_py.map_requests import MapRequest, Wanted
+from guestmount_py.map_sweep import OWN_ANSWER_BYTES, MapSweep
+from rpc.errors import GuestmountError, ProcedureError, RemoteProtocolError
+from rpc.extents import MapPart
 
-_FIRST_BATCH: Final = 8
-_BATCH_GROWTH: Final = 8
-_BATCH_MAX: Final = 512
-_OWN_ANSWER_BYTES: Final = 64 << 20
-"""A file of this size may be in many pieces: it is asked for alone."""
+_NEIGHBOURS: Final = 7
 _FILESYSTEMS_MAX: Final = 256
 """A guest has a few; one that has another at each question would fill the memory with their maps."""
 _ENTRY_BYTES: Final = 200
 """Python's dictionary entry and key, beside the map itself."""
 
 
-class _Batch(NamedTuple):
-    """The latest batch: of which directory, how many files it might have, and where in the listing it ended."""
-
-    directory: Inode
-    size: int
-    end: int
-
-
 class FileMaps:
     """Where the bytes of files lie.
 
-    The first file read in a directory brings few others along, those after it many: a reader of one file shall not
-    wait for the maps of all, and a reader of all not ask for each.
+    A file whose map is not here is asked for with a few of its neighbours. If that happens again, the maps of what
+    comes behind it are fetched ahead of the reader, in this directory and in those that follow, as long as they are
+    used.
+
+    Invariant: an inode is under way while the answer to a question that names it has not come.
     """
 
-    def __init__(self, images: Images, inodes: InodeTable, directories: DirectoryCache, budget: CacheBudget) -> None:
+    def __init__(
+        self,
+        images: Images,
+        inodes: InodeTable,
+        directories: DirectoryCache,
+        budget: CacheBudget,
+        nursery: trio.Nursery,
+    ) -> None:
         self._mapping = images.mapping
         self._inodes = inodes
         self._directories = directories
+        self._nursery = nursery
         self._drive_sizes = images.plane.drive_sizes
         self._cache = budget.open_cache("maps", self._drop)
         self._maps: OrderedDict[Inode, FileMap | None] = OrderedDict()
+        self._underway: dict[Inode, MapRequest] = {}
         self._addresses: dict[int, AddressMap] = {}
-        self._asking = trio.Lock()
-        self._last: _Batch | None = None
+        self._asking_addresses = trio.Lock()
+        self._sweep = MapSweep(inodes, directories, self._is_known_or_underway)
+        self._sweeping: MapRequest | None = None
+        self._asked_count = 0
+        self._was_asked = False
+
+    def _is_known_or_underway(self, inode: Inode) -> bool:
+        return inode in self._maps or inode in self._underway
+
+    def is_known(self, inode: Inode) -> bool:
+        """Tell whether ``known`` says of a file what ``get`` would."""
+        return inode in self._maps
+
+    def known(self, inode: Inode) -> FileMap | None:
+        """Return a map that is here."""
+        self._cache.hits += 1
+        self._maps.move_to_end(inode)
+        self._used(inode)
+        return self._maps[inode]
 
     async def get(self, inode: Inode) -> FileMap | None:
         """Return the map of a file that the kernel knows, None if its bytes are not simply on a drive.
@@ -58,75 +79,117 @@ class FileMaps:
         Raises:
             RemoteProtocolError: what the daemon says of it is impossible.
         """
-        if inode not in self._maps:
-            async with self._asking:
-                if inode not in self._maps:
-                    self._cache.misses += 1
-                    return await self._ask(inode)
-        self._cache.hits += 1
-        self._maps.move_to_end(inode)
-        return self._maps[inode]
+        if inode in self._maps:
+            return self.known(inode)
+        request = self._underway.get(inode)
+        if request is None:
+            self._cache.misses += 1
+            request = self._ask(inode)
+        else:
+            self._cache.hits += 1
+            self._used(inode)
+        return await request.answer(inode)
 
-    async def _ask(self, inode: Inode) -> FileMap | None:
+    def _used(self, inode: Inode) -> None:
+        self._sweep.used(inode)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Fetch what comes next, if enough of what was fetched ahead was read and nobody waits for anything else."""
+        if self._sweeping is None and not self._asked_count and self._sweep.is_due:
+            files = self._sweep.next_files()
+            if files:
+                self._sweeping = self._start(files)
+
+    def _ask(self, inode: Inode) -> MapRequest:
         """Ask for a file and others; what comes of the others may already have to be given up again."""
         node = self._inodes.get(inode)
+        name, size_bytes = node.entry.name, node.entry.fields[7]
         path = self._inodes.path(node.parent)
-        names = {node.entry.name: (inode, node.entry.fields[7])}
-        listing = self._directories.cached(node.parent)
-        if listing is not None and listing.entries and node.entry.fields[7] < _OWN_ANSWER_BYTES:
-            self._add_neighbours(names, node.parent, node.entry.name, listing)
-        try:
-            filesystem, answers = await self._mapping.map_files(path, list(names))
-        except ProcedureError as exc:  # the directory itself cannot be opened
-            logger.info("%r: its files cannot be mapped: %s", path, exc)
-            self._keep(inode, None)
-            return None
-        addresses = self._addresses.get(filesystem)
-        if addresses is None:
-            addresses = self._addresses[filesystem] = await self._ask_addresses(path, filesystem)
-        wanted = None
-        for (number, size_bytes), extents in zip(names.values(), answers, strict=True):
-            try:
-                found = None if extents is None else file_map(extents, size_bytes, addresses)
-            except RemoteProtocolError as exc:
-                if number == inode:
-                    raise
-                logger.error("the map of a file in %r: %s", path, exc)
-                continue
-            self._keep(number, found)
-            wanted = found if number == inode else wanted
-        return wanted
+        wanted = Wanted(path, name, inode, size_bytes)
+        listing = self._directories.peek(node.parent)
+        self._asked_count += 1
+        if listing is None or size_bytes >= OWN_ANSWER_BYTES:
+            return self._start([wanted])
+        others = (each for each in self._sweep.files_of(listing, node.parent, path, name) if each.inode != inode)
+        request = self._start([wanted, *islice(others, _NEIGHBOURS)])
+        if self._was_asked:
+            self._sweep.begin(node.parent, name)
+        self._was_asked = True
+        return request
 
-    def _add_neighbours(
-        self, names: dict[bytes, tuple[Inode, int]], directory: Inode, name: bytes, listing: Listing
-    ) -> None:
-        """Add files that come after one in its directory, or before it if there are none left."""
-        entries = listing.entries
-        size, start = _FIRST_BATCH, 0
-        if self._last is not None and self._last.directory == directory:
-            size, start = min(self._last.size * _BATCH_GROWTH, _BATCH_MAX), self._last.end
-        total = len(entries)
-        position = next((at % total for at in range(start, start + total) if entries[at % total].name == name), 0)
-        end = position + 1
-        while end < position + total and len(names) < size:
-            entry = entries[end % total]
-            fields = entry.fields
-            if modes.S_ISREG(fields[2]) and 0 < fields[7] < _OWN_ANSWER_BYTES:
-                number = self._inodes.number(entry, directory)
-                if number not in self._maps:
-                    names.setdefault(entry.name, (number, fields[7]))
-            end += 1
-        self._last = _Batch(directory, size, end % total)
+    def _start(self, files: Sequence[Wanted]) -> MapRequest:
+        request = MapRequest(files)
+        for each in files:
+            self._underway[each.inode] = request
+        self._nursery.start_soon(self._run, request)
+        return request
+
+    async def _run(self, request: MapRequest) -> None:
+        error: GuestmountError | None = GuestmountError("the question for the maps of files was broken off")
+        try:
+            await self._fetch(request)
+            error = None
+        except ProcedureError as exc:
+            logger.info("%r: its files cannot be mapped: %s", request.files[0].directory, exc)
+            for each in request.files:
+                if self._underway.get(each.inode) is request:
+                    self._keep(each.inode, None)
+            error = None
+        except GuestmountError as exc:
+            error = exc
+        except Exception:
+            logger.exception("asking for maps failed: this is a bug")  # it must not end the mount
+        finally:
+            for each in request.files:
+                if self._underway.get(each.inode) is request:
+                    del self._underway[each.inode]
+            if self._sweeping is request:
+                self._sweeping = None
+            else:
+                self._asked_count -= 1
+            request.end(error)
+        self._go_on()
+
+    async def _fetch(self, request: MapRequest) -> None:
+        rest = iter(request.files)
+        async with self._mapping.map_directories(list(request.groups())) as parts:
+            async for part in parts:
+                await self._take(request, list(islice(rest, len(part.files))), part)
+
+    async def _take(self, request: MapRequest, files: Sequence[Wanted], part: MapPart) -> None:
+        """Keep the maps of some files of one directory."""
+        addresses = self._addresses.get(part.filesystem)
+        if addresses is None and any(extents is not None for extents in part.files):
+            addresses = await self._ask_addresses(files[0].directory, part.filesystem)
+        for wanted, extents in zip(files, part.files, strict=True):
+            inode = wanted.inode
+            try:
+                found = (
+                    None if extents is None or addresses is None else file_map(extents, wanted.size_bytes, addresses)
+                )
+                self._keep(inode, found)
+                request.note(inode, found)
+            except RemoteProtocolError as exc:
+                if not request.note(inode, exc):
+                    logger.error("the map of %r in %r: %s", wanted.name, wanted.directory, exc)
+            if self._underway.get(inode) is request:
+                del self._underway[inode]
+        request.move()
 
     async def _ask_addresses(self, path: bytes, filesystem: int) -> AddressMap:
-        if len(self._addresses) >= _FILESYSTEMS_MAX:
-            raise RemoteProtocolError(f"more than {_FILESYSTEMS_MAX} filesystems in one guest")
-        addresses = await self._mapping.device_map(path, self._drive_sizes)
-        if addresses.filesystem != filesystem:
-            raise RemoteProtocolError(f"{path!r} is on filesystem {filesystem} and on {addresses.filesystem}")
-        if addresses.reason:
-            logger.info("files at %r are read by the guest: %s", path, addresses.reason)
-        return addresses
+        async with self._asking_addresses:
+            if filesystem in self._addresses:
+                return self._addresses[filesystem]
+            if len(self._addresses) >= _FILESYSTEMS_MAX:
+                raise RemoteProtocolError(f"more than {_FILESYSTEMS_MAX} filesystems in one guest")
+            addresses = await self._mapping.device_map(path, self._drive_sizes)
+            if addresses.filesystem != filesystem:
+                raise RemoteProtocolError(f"{path!r} is on filesystem {filesystem} and on {addresses.filesystem}")
+            if addresses.reason:
+                logger.info("files at %r are read by the guest: %s", path, addresses.reason)
+            self._addresses[filesystem] = addresses
+            return addresses
 
     def _keep(self, inode: Inode, found: FileMap | None) -> None:
         if inode in self._maps:  # by another of its names

@@ -1,20 +1,32 @@
 """The only caller of pyfuse3's module-wide functions."""
 
 import os
+import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 import pyfuse3
 import trio
 
+from guestmount_py.fuse_channel import opened_channel
+from guestmount_py.hot_operations import HotOperations
 from guestmount_py.operations import ReadOnlyOperations
+from guestmount_py.serving import Mount, find_mount
+from guestmount_py.tree import Tree
 from rpc.errors import GuestmountError
+
+_TASKS_MAX: Final = 32
 
 
 def mount_words(options: Sequence[str], source: str, *, writable: bool = False) -> set[str]:
-    """Return the words of ``-o`` for libfuse: what the user gave, and ours where they do not say otherwise."""
+    """Return the words of ``-o`` for libfuse: what the user gave, and ours where they do not say otherwise.
+
+    Read-only or not it is as ``writable`` says, whatever they say.
+    """
     names = {word.partition("=")[0] for word in options}
     ours = {"rw" if writable else "ro", "nosuid", "nodev"} - {f"no{name}" for name in names}
     if "allow_other" in names or writable:
@@ -23,7 +35,7 @@ def mount_words(options: Sequence[str], source: str, *, writable: bool = False) 
         ours.add("subtype=guestmount-py")
     if "fsname" not in names:
         ours.add(f"fsname={_escaped(source)}")
-    return ours | set(options)
+    return ours | set(options) - {"ro", "rw"}
 
 
 def _escaped(text: str) -> str:
@@ -48,29 +60,72 @@ def _captured_stderr() -> Iterator[Callable[[], str]]:
 
 @asynccontextmanager
 async def fuse_mounted(
-    operations: ReadOnlyOperations, mountpoint: Path, options: Sequence[str], source: str, *, writable: bool = False
+    tree: Tree, mountpoint: Path, options: Sequence[str], source: str
 ) -> AsyncIterator[trio.Nursery]:
-    """Own a mount that answers requests until it is unmounted; then the body is cancelled.
+    """Own a mount of a tree that answers requests until it is unmounted; then the body is cancelled.
 
     At the end it is unmounted if it still is mounted.
 
     Raises:
         GuestmountError: the kernel or fusermount3 refused.
     """
+    with (
+        _mounted(ReadOnlyOperations(tree), mountpoint, mount_words(options, source)) as descriptor,
+        opened_channel(descriptor, HotOperations(tree).handlers) as channel,
+    ):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_serve, channel.serve, nursery)
+            nursery.start_soon(pyfuse3.main, 2, channel.pyfuse3_tasks)
+            yield nursery
+
+
+@asynccontextmanager
+async def fuse_mounted_writable(
+    operations: pyfuse3.Operations, mountpoint: Path, options: Sequence[str], source: str
+) -> AsyncIterator[trio.Nursery]:
+    """Own a mount that can be written to, all of whose requests pyfuse3 answers; else as ``fuse_mounted``."""
+    with _mounted(operations, mountpoint, mount_words(options, source, writable=True)):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_serve, partial(pyfuse3.main, 2, _TASKS_MAX), nursery)
+            yield nursery
+
+
+@contextmanager
+def _mounted(operations: pyfuse3.Operations, mountpoint: Path, words: set[str]) -> Iterator[int]:
+    """Own what pyfuse3 has mounted: the descriptor of ``/dev/fuse``, from which nobody reads yet."""
+    before = _fuse_descriptors()
     with _captured_stderr() as captured:
         try:
-            pyfuse3.init(operations, str(mountpoint), mount_words(options, source, writable=writable))
+            pyfuse3.init(operations, str(mountpoint), words)
         except RuntimeError as exc:
             said = captured().strip().replace("\n", "; ") or exc
             raise GuestmountError(f"{mountpoint}: cannot be mounted: {said}") from exc
+    mount = find_mount(mountpoint)
     try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_serve, nursery)
-            yield nursery
+        (descriptor,) = _fuse_descriptors() - before
+        yield descriptor
     finally:
         pyfuse3.close(unmount=True)
+        _remove_aborted(mountpoint, mount)
 
 
-async def _serve(nursery: trio.Nursery) -> None:
-    await pyfuse3.main(min_tasks=2, max_tasks=32)
+def _remove_aborted(mountpoint: Path, mount: Mount | None) -> None:
+    """Unmount what libfuse took for unmounted because the kernel does not speak to it any more (fuse: abort)."""
+    if mount is not None and find_mount(mountpoint) == mount:
+        subprocess.run(["fusermount3", "-u", "-z", "--", mountpoint], check=False)
+
+
+def _fuse_descriptors() -> set[int]:
+    """Return the open descriptors of /dev/fuse: pyfuse3 keeps libfuse's to itself."""
+    found = set()
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # the directory's own
+            if link.readlink() == Path("/dev/fuse"):
+                found.add(int(link.name))
+    return found
+
+
+async def _serve(answer: Callable[[], Awaitable[None]], nursery: trio.Nursery) -> None:
+    """Answer until there is nothing more to answer, then end all else."""
+    await answer()
     nursery.cancel_scope.cancel()

@@ -8,7 +8,7 @@ from typing import Final
 from guestmount_py.entries import Entry, Xattrs, checked_entries, checked_fields, entry_of
 from guestmount_py.standard_listing import StandardListing
 from rpc import hot, procedures
-from rpc.arguments import NoArgs, PathArgs
+from rpc.arguments import MountableArgs, NoArgs, PathArgs
 from rpc.codec import DeviceOrPath, FileName, GuestPath, Mountable, UInt32
 from rpc.errors import ProcedureError, RemoteProtocolError
 from rpc.pool import ChannelPool
@@ -50,6 +50,10 @@ class GuestFiles:
     async def filesystems(self) -> list[tuple[str, str]]:
         """Return the devices with filesystems and their types."""
         return await self._pool.call(procedures.LIST_FILESYSTEMS, NoArgs())
+
+    async def vfs_type(self, device: str) -> str:
+        """Return the type of the filesystem on a device, empty if nothing is recognised."""
+        return await self._pool.call(procedures.VFS_TYPE, MountableArgs(Mountable(device)))
 
     async def lstat(self, path: bytes, name: bytes) -> Entry:
         """Return one file without its link target and extended attributes."""
@@ -134,14 +138,19 @@ class GuestFiles:
 
     @asynccontextmanager
     async def walk(
-        self, paths: Sequence[bytes], max_entries: int
+        self, paths: Sequence[bytes], max_entries: int, *, by_name: bool = False
     ) -> AsyncIterator[AsyncIterator[tuple[bytes, list[Entry] | None]]]:
         """Stream the listings of directories and of what is below each, depth first, until there are so many entries.
 
         Each comes as its path and its entries; None stands for one that cannot be listed. The entries' extended
         attributes are not asked for.
+
+        Args:
+            paths: the directories.
+            max_entries: after so many no further directory is begun.
+            by_name: go down into a directory's own by name, not as it lists them.
         """
-        args = WalkArgs([GuestPath(path) for path in paths], UInt32(max_entries))
+        args = WalkArgs([GuestPath(path) for path in paths], UInt32(max_entries), by_name)
         async with (
             self._pool.download(procedures.WALK, args) as pieces,
             aclosing(_walked(pieces, max_entries)) as found,

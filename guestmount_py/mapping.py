@@ -1,6 +1,7 @@
 """Asking the guest where bytes lie: verbs whose answers are checked before anything else sees them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
 from typing import Final, NamedTuple
 
 from guestmount_py.extents import AddressMap
@@ -8,7 +9,7 @@ from rpc import procedures
 from rpc.arguments import PathArgs
 from rpc.codec import GuestPath
 from rpc.errors import RemoteProtocolError
-from rpc.extents import EXTENT, FILESYSTEM, MORE, REFUSED, WHOLE, decode_extents, decode_filesystem
+from rpc.extents import MapDecoder, MapPart
 from rpc.pool import ChannelPool
 from rpc.procedures.extensions import MapFilesArgs
 
@@ -61,42 +62,58 @@ class GuestMapping:
 
         Args:
             path: the directory.
-            names: of files in it; of one in very many extents only that one, for they all come in one answer.
+            names: of files in it.
 
         Raises:
             RemoteProtocolError: the answer is not one for these names.
         """
-        args = MapFilesArgs(GuestPath(path), b"\0".join(names))
-        filesystem: int | None = None
+        filesystem = 0
         files: list[bytes | None] = []
-        begun: list[bytes] | None = None
-        """Records of a file that more will follow of."""
-        size_bytes = 0
-        async with self._pool.download(procedures.MAP_FILES, args) as pieces:
-            async for piece in pieces:
-                size_bytes += len(piece)
-                if size_bytes > _ANSWER_MAX_BYTES:
-                    raise RemoteProtocolError(f"extents of more than {_ANSWER_MAX_BYTES} bytes")
-                offset = 0
-                if filesystem is None:
-                    filesystem = decode_filesystem(piece)
-                    offset = FILESYSTEM.size
-                for state, packed in decode_extents(piece, offset):
-                    if begun is None and state == WHOLE:
-                        files.append(packed)
-                    elif state == MORE:
-                        begun = begun or []
-                        begun.append(packed)
-                    else:
-                        files.append(None if state == REFUSED else _joined(begun or [], packed))
-                        begun = None
-                if len(files) > len(names):
-                    break
-        if filesystem is None or begun is not None or len(files) != len(names):
-            raise RemoteProtocolError(f"extents of {len(files)} files where {len(names)} were asked for")
+        async with self.map_directories([(path, names)]) as parts:
+            async for part in parts:
+                filesystem = part.filesystem
+                files += part.files
         return Extents(filesystem, files)
 
+    @asynccontextmanager
+    async def map_directories(
+        self, groups: Sequence[tuple[bytes, Sequence[bytes]]]
+    ) -> AsyncIterator[AsyncIterator[MapPart]]:
+        """Stream where the bytes of files lie, in the order asked for, some files of one directory at a time.
 
-def _joined(begun: list[bytes], last: bytes) -> bytes | None:
-    size_bytes = sum(map(len, begun)) + len(last)
-    return None if size_bytes > _EXTENTS_MAX * EXTENT.size else b"".join((*begun, last))
+        Leaving early ends the guest's work. The iterator raises what ``map_files`` raises.
+
+        Args:
+            groups: directories and names of files in each, at least one.
+        """
+        groups = [(path, names) for path, names in groups if names]
+        args = MapFilesArgs(
+            [GuestPath(path) for path, _ in groups], b"/".join(b"\0".join(names) for _, names in groups)
+        )
+        counts = [len(names) for _, names in groups]
+        async with (
+            self._pool.download(procedures.MAP_FILES, args) as pieces,
+            aclosing(_parts(pieces, counts)) as parts,
+        ):
+            yield parts
+
+
+async def _parts(pieces: AsyncIterator[bytes], counts: Sequence[int]) -> AsyncGenerator[MapPart, None]:
+    """Yield the parts of a stream, which must be those of so many files in one directory after the other."""
+    decoder = MapDecoder(_EXTENTS_MAX)
+    left = list(reversed(counts))
+    size_bytes = 0
+    async for piece in pieces:
+        size_bytes += len(piece)
+        if size_bytes > _ANSWER_MAX_BYTES:
+            raise RemoteProtocolError(f"extents of more than {_ANSWER_MAX_BYTES} bytes")
+        for part in decoder.feed(piece):
+            if not left or not 0 < len(part.files) <= left[-1]:
+                raise RemoteProtocolError(f"extents of {len(part.files)} files where other ones were asked for")
+            left[-1] -= len(part.files)
+            if not left[-1]:
+                left.pop()
+            yield part
+    decoder.finish()
+    if left:
+        raise RemoteProtocolError(f"no extents of {sum(left)} files that were asked for")

@@ -4,34 +4,27 @@ import json
 import math
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from logging import ERROR, WARNING
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
 
 import trio
 
-from appliance.patience import lone_leaf, patience
-from guestmount_py.config import GuestMount, MountConfig
+from appliance.patience import lone_leaf
+from guestmount_py.config import MountConfig
 from guestmount_py.events import CallEnded, CallStarted, ConsoleOutput, LogMessage, SubprocessQuit
-from guestmount_py.guest_files import GuestFiles
+from guestmount_py.guest_root import GuestRoot, mount_in_guest
 from guestmount_py.handle import Guest
 from guestmount_py.inodes import InodeTable
 from guestmount_py.log import console_sink, logger
 from guestmount_py.preconditions import check_fuse
 from guestmount_py.serving import serving_record
 from guestmount_py.statistics import Statistics
-from rpc.errors import GuestmountError, ProcedureError, UsageError
-
-if TYPE_CHECKING:
-    from guestmount_py.operations import ReadOnlyOperations
-
-_MOUNT_IN_GUEST_S: Final = 1200.0
-"""A large journal may have to be replayed first, under emulation."""
+from rpc.errors import GuestmountError
 
 
 async def serve_mount(
@@ -58,23 +51,17 @@ async def serve_mount(
         record = stack.enter_context(ExitStack())  # entered first: it ends only after the appliance
         await stack.enter_async_context(guest)
         await _launch(guest)
-        from guestmount_py.fuse_loop import fuse_mounted
-
         logger.info("appliance is ready, qemu is process %d", guest.pid)
-        inodes = await _mount_all(guest, config, report)
+        root = await mount_in_guest(guest, config, report)
         ending = _Ending()
         try:
-            async with _operations(guest, inodes, statistics, config, ending) as operations:
-                source = str(config.drives[0].path)
-                async with fuse_mounted(
-                    operations, mountpoint, config.fuse_options, source, writable=config.writable
-                ) as serving:
-                    ending.note = record.enter_context(serving_record(mountpoint, log_file, writable=config.writable))
-                    await serving.start(_unmount_on_signal, serving.cancel_scope)
-                    await serving.start(_write_on_signal, statistics, config.stats)
-                    ready()
-                    logger.info("mounted on %s", mountpoint)
-                    await trio.sleep(math.inf)
+            async with _serving(guest, root, statistics, config, mountpoint, ending) as serving:
+                ending.note = record.enter_context(serving_record(mountpoint, log_file, writable=config.writable))
+                await serving.start(_unmount_on_signal, serving.cancel_scope)
+                await serving.start(_write_on_signal, statistics, config.stats)
+                ready()
+                logger.info("mounted on %s", mountpoint)
+                await trio.sleep(math.inf)
         except BaseExceptionGroup as group:
             raise lone_leaf(group) from None
         logger.info("unmounted")
@@ -97,25 +84,31 @@ class _Ending:
 
 
 @asynccontextmanager
-async def _operations(
-    guest: Guest, inodes: InodeTable, statistics: Statistics, config: MountConfig, ending: _Ending
-) -> "AsyncIterator[ReadOnlyOperations]":
-    """Own the handlers; what was promised to be written has been when they are given up."""
-    from guestmount_py.operations import ReadOnlyOperations
+async def _serving(
+    guest: Guest, root: GuestRoot, statistics: Statistics, config: MountConfig, mountpoint: Path, ending: _Ending
+) -> AsyncIterator[trio.Nursery]:
+    """Own the mount; what was promised to be written has been when it is given up."""
+    from guestmount_py.fuse_loop import fuse_mounted, fuse_mounted_writable
 
+    where = mountpoint, config.fuse_options, str(config.drives[0].path)
     if config.writable:
         from guestmount_py.writing_mount import opened_writing
 
-        async with opened_writing(guest, inodes, statistics, config) as operations:
-            yield operations
+        async with opened_writing(guest, root, statistics, config) as operations:
+            async with fuse_mounted_writable(operations, *where) as serving:
+                yield serving
             try:
                 await operations.finish()
             except GuestmountError as exc:
                 logger.error("%s", exc)
                 ending.failure = str(exc)
         return
+    from guestmount_py.tree import Tree
+
     async with guest.images(statistics, config.plane) as images, trio.open_nursery() as nursery:
-        yield ReadOnlyOperations(guest.files, inodes, nursery, statistics, images, config.cache_mib)
+        tree = Tree(guest.files, InodeTable(*root), nursery, statistics, images, config.cache_mib)
+        async with fuse_mounted(tree, *where) as serving:
+            yield serving
         nursery.cancel_scope.cancel()
 
 
@@ -163,53 +156,6 @@ async def _shut_down(guest: Guest, ending: _Ending, *, writable: bool) -> None:
         ending.note(ending.failure)
     if ending.failure is not None:
         raise GuestmountError(f"not everything was written: {ending.failure}")
-
-
-async def _mount_all(guest: Guest, config: MountConfig, report: Callable[[str], None]) -> InodeTable:
-    """Mount the guest's filesystems."""
-    files, mounts = guest.files, config.mounts
-    try:
-        async with patience(_MOUNT_IN_GUEST_S, lambda: report("the guest is still mounting its filesystems")):
-            for mount in mounts:
-                await _mount_in_guest(files, mount, writable=config.writable)
-            if config.writable:
-                from guestmount_py.writing_mount import check_mounted_for_writing
-
-                await check_mounted_for_writing(guest, mounts)
-            return await _inode_table(files, mounts)
-    except trio.TooSlowError as exc:
-        raise GuestmountError(f"the guest did not mount its filesystems within {_MOUNT_IN_GUEST_S:g} s") from exc
-
-
-async def _mount_in_guest(files: GuestFiles, mount: GuestMount, *, writable: bool) -> None:
-    options = mount.writing_options if writable else mount.read_only_options
-    try:
-        await files.mount(mount.device, mount.mountpoint, options, mount.fstype)
-    except ProcedureError as exc:
-        found = ""
-        with suppress(GuestmountError):  # the reason of the first failure is what counts
-            found = ", ".join(f"{device} ({kind})" for device, kind in await files.filesystems() if kind != "unknown")
-        hint = f"the filesystems are {found}" if found else "no filesystem was found on any disk"
-        reason = exc.message.partition(";")[0].rstrip(".")  # the rest is mount(8)'s pointer to dmesg(1)
-        raise GuestmountError(f"cannot mount {mount.device}: {reason}: {hint}") from exc
-
-
-async def _inode_table(files: GuestFiles, mounts: Sequence[GuestMount]) -> InodeTable:
-    try:
-        root = await files.lstat(b"/", b"")
-    except ProcedureError as exc:
-        raise GuestmountError(
-            f"nothing is mounted on / in the guest: {exc.message}: give one -m without a path"
-        ) from exc
-    points = [(await files.lstat(mount.mountpoint, b"")).fields for mount in mounts]
-    seen: dict[tuple[int, ...], GuestMount] = {}
-    for mount, point in zip(mounts, points, strict=True):
-        other = seen.setdefault(point[:2], mount)
-        if other is not mount:
-            raise UsageError(
-                f"-m {mount.device} and -m {other.device} show the same filesystem: give each place only once"
-            )
-    return InodeTable(root, (point[0] for point in points))
 
 
 def _warn_if_not_empty(mountpoint: Path, report: Callable[[str], None]) -> None:

@@ -1,7 +1,7 @@
 """Walk ahead of a walker: list the directories below the one it just opened, in the order it will come to them."""
 
-import stat as modes
 from collections import deque
+from collections.abc import Sequence
 from itertools import islice
 from typing import Final, NamedTuple
 
@@ -9,16 +9,17 @@ import trio
 
 from guestmount_py.dircache import DirectoryCache
 from guestmount_py.guest_files import GuestFiles
-from guestmount_py.inodes import Inode, InodeTable, Node
+from guestmount_py.inodes import ROOT, Inode, InodeTable, Node
 from guestmount_py.log import logger
+from guestmount_py.walk_order import Subdirectory, from_the_next_on, is_by_name, subdirectories
 from rpc.errors import GuestmountError, RemoteProtocolError
 
 _BATCH_MAX_DIRECTORIES: Final = 64
 _BATCH_MAX_ENTRIES: Final = 8192
 """What one call lists at most: under emulation half a second of the guest's work, which stops when nobody wants it."""
 _AHEAD_MAX_LISTINGS: Final = 8192
-_LARGE_DIRECTORY_BYTES: Final = 1 << 20
-"""A directory file longer than this is not listed unasked."""
+_OPENED_MAX: Final = 8192
+_TURN_S: Final = 0.25
 _PATIENCE_S: Final = 5.0
 """A walk ends when nobody opens a directory for so long."""
 
@@ -31,9 +32,10 @@ class _Waiting(NamedTuple):
 class Prefetcher:
     """List directories before they are asked for, once somebody opens a directory and then one below it.
 
-    The queue is depth first in listing order, as find, tar, du and rsync walk, and so does the guest; the directory at
-    its head is the one that comes next. What was listed and not opened yet is bounded; a walker that turns elsewhere
-    ends the walk.
+    At first that is what lies below the second one; its siblings too when another of them is opened, for who only wants
+    one directory opens those on the way to it. The queue is depth first, by name or as listed, as whoever walks has
+    been seen to go; the directory at its head is the one that comes next. What was listed and not opened yet is
+    bounded; a walker that turns elsewhere ends the walk.
     """
 
     def __init__(
@@ -47,10 +49,13 @@ class Prefetcher:
         self._waiting: dict[bytes, _Waiting] = {}
         self._ahead: dict[Inode, int] = {}
         self._ahead_bytes = 0
-        self._opened: set[Inode] = set()
+        self._opened: dict[Inode, Inode | None] = {}
+        """Directories that were opened, and of each the one below it that was opened last."""
         self._expanded: set[Inode] = set()
         self._last_opened_s = 0.0
         self._walk_scope: trio.CancelScope | None = None
+        self._is_astray = False
+        self._turned_s = -_TURN_S
 
     def opened(self, directory: Node, path: bytes) -> None:
         """Note that somebody opened a directory; walk on below it if its parent was opened before."""
@@ -59,13 +64,52 @@ class Prefetcher:
         if directory.parent not in self._opened or directory.parent == directory.inode:
             self._forget_all()
         else:
-            device = directory.entry.fields[0]
-            self._expand(directory.parent, path.rpartition(b"/")[0] or b"/", device)
-            self._expand(directory.inode, path, device)
-        self._opened.add(directory.inode)
+            self._note_child(directory, path)
+            self._expand(directory.inode, path, directory.entry.fields[0])
+        self._opened.setdefault(directory.inode, None)
+        if max(len(self._opened), len(self._expanded)) > _OPENED_MAX:
+            self._forget_far(directory)
         if self._walk_scope is None and self._queue and self._has_room():
             self._walk_scope = trio.CancelScope()
             self._nursery.start_soon(self._walk, self._walk_scope)
+
+    def _note_child(self, directory: Node, path: bytes) -> None:
+        """See by a directory and the sibling opened before it how the walk goes, and go on where the walker is."""
+        parent = directory.parent
+        before = self._opened[parent]
+        self._opened[parent] = directory.inode
+        is_early = self._waiting.pop(path, None) is not None  # the walk ahead would have come to it later
+        listing = self._directories.peek(parent)
+        if listing is None or (parent in self._expanded and not (is_early and self._may_turn())):
+            return
+        device = directory.entry.fields[0]
+        siblings = subdirectories(listing, parent, device, self._inodes, by_name=False)
+        by_name = is_by_name(siblings, before, directory.inode, otherwise=self._directories.by_name)
+        self._directories.by_name = by_name
+        if before in (None, directory.inode) and parent not in self._expanded:
+            return
+        self._expanded.add(parent)
+        siblings = from_the_next_on(sorted(siblings) if by_name else siblings, directory.inode)
+        self._enqueue(siblings, path.rpartition(b"/")[0], device)
+        self._is_astray = is_early
+
+    def _may_turn(self) -> bool:
+        """Tell whether the walk may be sent elsewhere: not all the time, for there may be two walkers."""
+        now_s = trio.current_time()
+        if now_s - self._turned_s < _TURN_S:
+            return False
+        self._turned_s = now_s
+        return True
+
+    def _forget_far(self, directory: Node) -> None:
+        """Remember of what was opened only the way to a directory."""
+        way = {ROOT}
+        node: Node | None = directory
+        while node is not None and node.inode not in way:
+            way.add(node.inode)
+            node = self._inodes.find(node.parent)
+        self._opened = {inode: child for inode, child in self._opened.items() if inode in way}
+        self._expanded &= way
 
     def _forget_all(self) -> None:
         if self._walk_scope is not None:
@@ -78,21 +122,22 @@ class Prefetcher:
         return len(self._ahead) < _AHEAD_MAX_LISTINGS and self._ahead_bytes < self._directories.share_bytes // 4
 
     def _expand(self, inode: Inode, path: bytes, device: int) -> None:
-        """Put a directory's subdirectories before all that waits; large ones and other filesystems are left alone."""
-        listing = self._directories.cached(inode)
+        """Put a directory's subdirectories before all that waits."""
+        listing = self._directories.peek(inode)
         if listing is None or inode in self._expanded:
             return
         self._expanded.add(inode)
+        by_name = self._directories.by_name
+        self._enqueue(subdirectories(listing, inode, device, self._inodes, by_name=by_name), path, device)
+
+    def _enqueue(self, found: Sequence[Subdirectory], path: bytes, device: int) -> None:
         prefix = path if path.endswith(b"/") else path + b"/"
-        found = []
-        for entry in listing.entries:
-            fields = entry.fields
-            if modes.S_ISDIR(fields[2]) and fields[0] == device and fields[7] <= _LARGE_DIRECTORY_BYTES:
-                number = self._inodes.number(entry, inode)
-                if not self._directories.is_known(number):
-                    found.append(prefix + entry.name)
-                    self._waiting[found[-1]] = _Waiting(number, device)
-        self._queue.extendleft(reversed(found))
+        paths = []
+        for each in found:
+            if not self._directories.is_known(each.inode):
+                paths.append(prefix + each.name)
+                self._waiting[paths[-1]] = _Waiting(each.inode, device)
+        self._queue.extendleft(reversed(paths))
 
     async def _walk(self, scope: trio.CancelScope) -> None:
         try:
@@ -104,8 +149,9 @@ class Prefetcher:
                     )
                     if not batch:
                         break
+                    self._is_astray = False
                     await self._list(batch)
-                    if batch[0] in self._waiting and self._has_room():
+                    if batch[0] in self._waiting and self._has_room() and not self._is_astray:
                         raise RemoteProtocolError("a walk that does not begin where it was asked to")
         except GuestmountError:
             self._forget_all()  # whoever opens those directories hears of it
@@ -117,7 +163,8 @@ class Prefetcher:
             self._walk_scope = None
 
     async def _list(self, batch: list[bytes]) -> None:
-        async with self._guest.walk(batch, _BATCH_MAX_ENTRIES) as listings:
+        by_name = self._directories.by_name
+        async with self._guest.walk(batch, _BATCH_MAX_ENTRIES, by_name=by_name) as listings:
             async for path, entries in listings:
                 waiting = self._waiting.pop(path, None)
                 if waiting is not None and entries is not None:
@@ -127,7 +174,7 @@ class Prefetcher:
                         self._ahead_bytes += listing.cost_bytes
                     self._expand(waiting.inode, path, waiting.device)
                 self._expect_next()
-                if not self._has_room():
+                if self._is_astray or not self._has_room():
                     return
 
     def _expect_next(self) -> None:

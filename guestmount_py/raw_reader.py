@@ -25,6 +25,11 @@ class RawReader(DiskReader):
         self._check(offset, len(buffer))
         await self._image.read_into(offset, buffer)
 
+    def read_now(self, offset: int, buffer: memoryview) -> bool:
+        """Fill a buffer if the host has the bytes in memory."""
+        self._check(offset, len(buffer))
+        return self._image.read_now(offset, buffer)
+
     def close(self) -> None:
         """Close the image."""
         self._image.close()

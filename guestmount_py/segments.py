@@ -41,6 +41,11 @@ class Segment:
         """Return how much has arrived."""
         return self._ends[-1] if self._ends else 0
 
+    @property
+    def is_half_full(self) -> bool:
+        """Tell whether the next segment should be under way, lest the guest be idle between the two."""
+        return self.is_finished or self.filled_bytes * 2 >= self.size_bytes
+
     def append(self, piece: bytes) -> None:
         """Take what arrived."""
         self._pieces.append(piece)
@@ -98,7 +103,7 @@ class SegmentCache:
                 break  # the file is shorter than its size said
             parts.append(part)
             offset += len(part)
-            if segment.is_finished and (index + 1) * SEGMENT_BYTES < size_bytes:
+            if segment.is_half_full and (index + 1) * SEGMENT_BYTES < size_bytes:
                 self._segment(inode, path, size_bytes, index + 1)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 

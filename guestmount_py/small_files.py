@@ -10,7 +10,8 @@ import trio
 from guestmount_py.caches import CacheBudget
 from guestmount_py.dircache import Listing
 from guestmount_py.guest_files import GuestFiles
-from guestmount_py.inodes import Inode, InodeTable
+from guestmount_py.inode_numbers import Inode
+from guestmount_py.known_files import KnownFiles
 
 SMALL_MAX_BYTES: Final = 128 * 1024
 BATCH_MAX_BYTES: Final = 2 << 20
@@ -28,11 +29,11 @@ class _Candidate(NamedTuple):
 class _Directory:
     """The small files of one directory, in the two orders that readers take them: as listed, and by name."""
 
-    def __init__(self, inode: Inode, listing: Listing, inodes: InodeTable) -> None:
+    def __init__(self, inode: Inode, listing: Listing, inodes: KnownFiles) -> None:
         self.inode: Final = inode
-        self.listing: Final = listing
+        self.entries: Final = listing.entries
         found = []
-        for entry in listing.entries:
+        for entry in self.entries:
             fields = entry.fields
             if modes.S_ISREG(fields[2]) and 0 < fields[7] <= SMALL_MAX_BYTES:
                 found.append(_Candidate(entry.name, fields[7], inodes.number(entry, inode)))
@@ -67,7 +68,7 @@ class SmallFiles:
     fetched once is not fetched again with others: by then the kernel has it.
     """
 
-    def __init__(self, guest: GuestFiles, inodes: InodeTable, budget: CacheBudget) -> None:
+    def __init__(self, guest: GuestFiles, inodes: KnownFiles, budget: CacheBudget) -> None:
         self._guest = guest
         self._inodes = inodes
         self._cache = budget.open_cache("small", self._drop)
@@ -76,6 +77,8 @@ class SmallFiles:
         self._batch_left: set[Inode] = set()
         self._batch_size = 0
         self._fetching = trio.Lock()
+        self._forgotten: set[Inode] = set()
+        """Files that were forgotten while contents were fetched: those may be old."""
 
     def take(self, inode: Inode) -> bytes | None:
         """Return a content that is here; the kernel caches it from now on, so it is dropped."""
@@ -88,6 +91,20 @@ class SmallFiles:
                 self._directory.last_read = inode
         return data
 
+    def keep(self, inode: Inode, content: bytes) -> None:
+        """Take a content back, or in."""
+        if inode not in self._contents:
+            self._contents[inode] = content
+            self._cache.add(len(content))
+
+    def forget(self, inode: Inode) -> None:
+        """Drop a content, or what may come of it yet."""
+        if self._fetching.locked():
+            self._forgotten.add(inode)
+        data = self._contents.pop(inode, None)
+        if data is not None:
+            self._cache.remove(len(data))
+
     async def read(self, inode: Inode, directory: Inode, directory_path: bytes, listing: Listing) -> bytes | None:
         """Return a small file's content together with others'; None if this one is better read by itself."""
         async with self._fetching:
@@ -99,7 +116,7 @@ class SmallFiles:
 
     async def _fetch(self, inode: Inode, directory: Inode, path: bytes, listing: Listing) -> bytes | None:
         known = self._directory
-        if known is None or known.inode != directory or known.listing is not listing:
+        if known is None or known.inode != directory or known.entries is not listing.entries:
             self._directory = known = _Directory(directory, listing, self._inodes)
             if known.total_bytes > _AT_ONCE_BYTES and not self._used_well():
                 known.last_read = inode
@@ -109,6 +126,7 @@ class SmallFiles:
         known.fetched.add(inode)
         if len(batch) < 2:
             return None
+        self._forgotten.clear()
         contents = await self._guest.small_files(path, [each.name for each in batch], SMALL_MAX_BYTES)
         return self._keep(known, inode, batch, contents)
 
@@ -135,10 +153,9 @@ class SmallFiles:
                 continue
             if each.inode == inode:
                 wanted = data
-            elif each.inode not in self._contents:
-                self._contents[each.inode] = data
+            elif each.inode not in self._contents and each.inode not in self._forgotten:
+                self.keep(each.inode, data)
                 self._batch_left.add(each.inode)
-                self._cache.add(len(data))
         self._batch_size = len(self._batch_left)
         return wanted
 

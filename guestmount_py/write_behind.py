@@ -16,8 +16,9 @@ import trio
 
 from guestmount_py.drafts import Draft, Drafts
 from guestmount_py.guest_writing import GuestWriting
-from guestmount_py.inodes import Inode, InodeTable, Node
+from guestmount_py.inode_numbers import Inode
 from guestmount_py.log import logger
+from guestmount_py.node_table import Node, NodeTable
 from guestmount_py.path_lock import PathLock
 from rpc.changes import Answer, Change
 from rpc.errors import ConnectionLost, GuestmountError, ProcedureError
@@ -70,7 +71,7 @@ class WriteBehind:
     def __init__(
         self,
         writing: GuestWriting,
-        inodes: InodeTable,
+        inodes: NodeTable,
         paths: PathLock,
         name: Callable[[Node], Change],
         adopt: Callable[[Node, bytes], None],

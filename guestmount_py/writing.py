@@ -10,7 +10,8 @@ import pyfuse3
 from guestmount_py.attributes import statvfs_data
 from guestmount_py.errno_boundary import answers_errno
 from guestmount_py.guest_writing import change_of
-from guestmount_py.inodes import Inode, Node
+from guestmount_py.inode_numbers import Inode
+from guestmount_py.node_table import Node
 from guestmount_py.writing_names import NamingOperations
 from guestmount_py.written_files import OpenFile
 from rpc.changes import Change, Wish
@@ -28,8 +29,8 @@ class WritingOperations(NamingOperations):
     # ── open files ──
 
     def _opened(self, node: Node, flags: int, ctx: pyfuse3.RequestContext) -> pyfuse3.FileInfo:
-        handle = self._next_directory
-        self._next_directory += 1
+        handle = self._next_handle
+        self._next_handle += 1
         self._handles[handle] = OpenFile(node, bool(flags & os.O_APPEND), ctx.uid == 0)
         self._written.get(node.inode).opened += 1
         return pyfuse3.FileInfo(fh=pyfuse3.FileHandleT(handle), keep_cache=True)
@@ -50,7 +51,7 @@ class WritingOperations(NamingOperations):
     @answers_errno
     async def open(self, inode: pyfuse3.InodeT, flags: pyfuse3.FlagT, ctx: pyfuse3.RequestContext) -> pyfuse3.FileInfo:
         """Open a file; the guest is asked only whether it may be written to."""
-        node = self._node(inode)
+        node = self._inodes.get(inode)
         written = self._written.get(node.inode)
         cuts = bool(flags & os.O_TRUNC)
         if cuts or (flags & os.O_ACCMODE != os.O_RDONLY and not written.is_fresh and not written.kept):
@@ -90,9 +91,7 @@ class WritingOperations(NamingOperations):
                 return await self._writing.read_kept(kept, size, off)
             if written.is_dirty or written.is_fresh:
                 return await self._guest.pread(path, size, off)
-            if file.reader is None:
-                file.reader = self._files.open(node)
-            return cast("bytes", await self._files.read(file.reader, off, size))
+            return cast("bytes", await self._files.read(node.inode, off, size))
 
     @answers_errno
     async def write(self, fh: pyfuse3.FileHandleT, off: int, buf: bytes) -> int:
@@ -174,12 +173,10 @@ class WritingOperations(NamingOperations):
         inode = file.node.inode
         written = self._written.get(inode)
         written.opened -= 1
-        if file.reader is not None:
-            self._files.close(file.reader)
         if written.kept and not written.opened:
             self.behind.forget(inode)
             await self.behind.settle(inode)
-        kept = self._written.prune(inode)
+        kept = self._pruned(inode)
         if kept:
             await self._writing.close_kept(kept)
 
@@ -195,7 +192,7 @@ class WritingOperations(NamingOperations):
         ctx: pyfuse3.RequestContext,
     ) -> pyfuse3.EntryAttributes:
         """Change attributes: of a file that this mount has made behind the caller, of others before it returns."""
-        node = self._node(inode)
+        node = self._inodes.get(inode)
         written = self._written.get(node.inode)
         self._capability_asked = None
         if written.is_fresh and not fields.update_size and modes.S_ISREG(node.entry.fields[_MODE_AT]):
@@ -253,7 +250,7 @@ class WritingOperations(NamingOperations):
         self, inode: pyfuse3.InodeT, name: pyfuse3.XAttrNameT, value: bytes, ctx: pyfuse3.RequestContext
     ) -> None:
         """Set an extended attribute."""
-        node = self._node(inode)
+        node = self._inodes.get(inode)
         await self.space.take(len(value))
         async with self._paths.shared():
             path, kept = self._where(node)
@@ -267,7 +264,7 @@ class WritingOperations(NamingOperations):
     @answers_errno
     async def removexattr(self, inode: pyfuse3.InodeT, name: pyfuse3.XAttrNameT, ctx: pyfuse3.RequestContext) -> None:
         """Remove an extended attribute."""
-        node = self._node(inode)
+        node = self._inodes.get(inode)
         async with self._paths.shared():
             path, kept = self._where(node)
             await self._writing.remove_xattr(path, kept, bytes(name))

@@ -15,12 +15,13 @@ from guestmount_py.changing_directories import ChangingDirectories
 from guestmount_py.config import DEFAULT_CACHE_MIB
 from guestmount_py.entries import Entry, Xattrs
 from guestmount_py.errno_boundary import answers_errno
+from guestmount_py.filedata import FileData
 from guestmount_py.guest_files import GuestFiles
 from guestmount_py.guest_space import GuestSpace
 from guestmount_py.guest_writing import GuestWriting, change_of
 from guestmount_py.host_space import HostSpace
-from guestmount_py.inodes import Inode, InodeTable, Node
-from guestmount_py.operations import ReadOnlyOperations
+from guestmount_py.inode_numbers import Inode
+from guestmount_py.node_table import Node, NodeTable
 from guestmount_py.path_lock import PathLock
 from guestmount_py.statistics import Statistics
 from guestmount_py.write_behind import WriteBehind
@@ -33,12 +34,13 @@ from rpc.types import Statns
 _CAPABILITY: Final = b"security.capability"
 _MODE_AT: Final = 2
 _NLINK_AT: Final = 3
+_SIZE_AT: Final = 7
 _NAME_MAX_BYTES: Final = 255
 """Of the filesystems whose names are exact."""
 _FIELDS: Final = Statns._fields
 
 
-class WritingBase(ReadOnlyOperations):
+class WritingBase(pyfuse3.Operations):
     """A filesystem on a guest that this mount alone changes, so that it knows what it has seen.
 
     Args:
@@ -52,21 +54,29 @@ class WritingBase(ReadOnlyOperations):
     inodes. No await stands between the answer to a change and the change of what is known.
     """
 
+    supports_dot_lookup = False
     enable_acl = True
-    _directories: ChangingDirectories
+    enable_writeback_cache = False
 
     def __init__(
         self,
         guest: GuestFiles,
         writing: GuestWriting,
-        inodes: InodeTable,
+        inodes: NodeTable,
         nursery: trio.Nursery,
         statistics: Statistics | None = None,
         cache_mib: int = DEFAULT_CACHE_MIB,
         *,
         exact_names: bool = False,
     ) -> None:
-        super().__init__(guest, inodes, nursery, statistics, None, cache_mib)
+        super().__init__()
+        statistics = statistics or Statistics()
+        budget = CacheBudget(cache_mib << 20, statistics)
+        self._guest = guest
+        self._inodes = inodes
+        inodes.attach(budget)
+        self._directories = ChangingDirectories(guest, budget)
+        self._files = FileData(guest, inodes, self._directories, nursery, statistics, budget)
         self._writing = writing
         self._nursery = nursery
         self._exact_names: Final = exact_names
@@ -79,10 +89,8 @@ class WritingBase(ReadOnlyOperations):
         self.behind = WriteBehind(writing, inodes, self._paths, self._change_of, self._adopt, self._release)
         self._listings: dict[int, tuple[Inode, list[Entry]]] = {}
         self._handles: dict[int, OpenFile] = {}
+        self._next_handle = 1
         self.space = HostSpace((), trio.lowlevel.checkpoint)
-
-    def _directory_cache(self, guest: GuestFiles, budget: CacheBudget) -> ChangingDirectories:
-        return ChangingDirectories(guest, budget)
 
     # ── which file it is ──
 
@@ -112,7 +120,8 @@ class WritingBase(ReadOnlyOperations):
         if listing is not None and self._exact_names and name not in listing.by_name:
             return None
         async with self._paths.shared():
-            return await super()._entry(parent, name)
+            path, size_bytes = self._inodes.path(parent.inode), parent.entry.fields[_SIZE_AT]
+            return await self._directories.entry(parent.inode, path, size_bytes, name)
 
     def _remember(self, entry: Entry, parent: Inode) -> Node:
         """Count a lookup of a directory's entry and return its node."""
@@ -208,7 +217,7 @@ class WritingBase(ReadOnlyOperations):
         self, parent_inode: pyfuse3.InodeT, name: pyfuse3.FileNameT, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.EntryAttributes:
         """Find a name in a directory."""
-        parent = self._node(parent_inode)
+        parent = self._inodes.get(parent_inode)
         entry = await self._entry(parent, bytes(name))
         if entry is None:
             return absent_attributes()
@@ -217,11 +226,21 @@ class WritingBase(ReadOnlyOperations):
     @answers_errno
     async def getattr(self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
         """Return the attributes of a known file, exactly."""
-        node = self._node(inode)
+        node = self._inodes.get(inode)
         if self._capability_asked != (ctx.pid, inode):
             await self._exact(node)
         self._capability_asked = None
         return self._attributes(node)
+
+    @answers_errno
+    async def readlink(self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext) -> pyfuse3.FileNameT:
+        """Return a symlink's target."""
+        node = self._inodes.get(inode)
+        if node.entry.target is None:
+            async with self._paths.shared():
+                path, _ = self._where(node)
+                node.entry.target = await self._guest.readlink(path)
+        return pyfuse3.FileNameT(node.entry.target)
 
     @answers_errno
     async def getxattr(self, inode: pyfuse3.InodeT, name: pyfuse3.XAttrNameT, ctx: pyfuse3.RequestContext) -> bytes:
@@ -237,10 +256,15 @@ class WritingBase(ReadOnlyOperations):
                 return value
         raise pyfuse3.FUSEError(ENODATA)
 
+    @answers_errno
+    async def listxattr(self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext) -> Sequence[pyfuse3.XAttrNameT]:
+        """Name the extended attributes."""
+        return [pyfuse3.XAttrNameT(key) for key, _ in await self._xattrs(inode)]
+
     async def forget(self, inode_list: Sequence[tuple[pyfuse3.InodeT, int]]) -> None:
         """Take back lookups."""
-        await super().forget(inode_list)
-        for inode, _ in inode_list:
+        for inode, count in inode_list:
+            self._inodes.forget(inode, count)
             self._prune(Inode(inode))
 
     def _release(self, node: Node) -> None:
@@ -249,9 +273,17 @@ class WritingBase(ReadOnlyOperations):
         self._prune(node.inode)
 
     def _prune(self, inode: Inode) -> None:
-        kept = self._written.prune(inode)
+        kept = self._pruned(inode)
         if kept:
             self._nursery.start_soon(self._let_go, kept)
+
+    def _pruned(self, inode: Inode) -> int:
+        """Forget a file that the kernel does not know any more; return the number by which the guest still keeps it."""
+        written = self._written.prune(inode)
+        if written is None:
+            return 0
+        self._files.forget(inode)  # what was fetched of it may be older than it is
+        return written.kept
 
     async def _let_go(self, kept: int) -> None:
         with suppress(GuestmountError):  # then it goes with the appliance
@@ -259,7 +291,7 @@ class WritingBase(ReadOnlyOperations):
 
     async def _xattrs(self, inode: int) -> Xattrs:
         """Return a file's extended attributes, as they are when nothing of it is pending."""
-        node = self._node(inode)
+        node = self._inodes.get(inode)
         while node.entry.xattrs is None:
             await self.behind.settle(node.inode)
             async with self._paths.shared():
@@ -276,9 +308,9 @@ class WritingBase(ReadOnlyOperations):
     @answers_errno
     async def opendir(self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext) -> pyfuse3.FileHandleT:
         """Open a directory; it is listed when reading begins."""
-        node = self._node(inode)
-        handle = self._next_directory
-        self._next_directory += 1
+        node = self._inodes.get(inode)
+        handle = self._next_handle
+        self._next_handle += 1
         self._listings[handle] = (node.inode, await self._listed(node))
         return pyfuse3.FileHandleT(handle)
 

@@ -1,6 +1,5 @@
 """A mount that writes, inside: what has to be known of the guest's filesystems, and the end at which all is written."""
 
-import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
@@ -8,15 +7,16 @@ from typing import Final
 import trio
 
 from guestmount_py.config import GuestMount, MountConfig
+from guestmount_py.guest_root import GuestRoot
 from guestmount_py.handle import Guest
 from guestmount_py.host_space import HostSpace
-from guestmount_py.inodes import InodeTable
+from guestmount_py.node_table import NodeTable
 from guestmount_py.statistics import Statistics
 from guestmount_py.writing import WritingOperations
 from rpc import procedures
 from rpc.arguments import NoArgs
 from rpc.codec import Device
-from rpc.errors import GuestmountError, ProcedureError
+from rpc.errors import ProcedureError
 from rpc.procedures.contents import PreadDeviceArgs
 
 _EXT_MAGIC: Final = (0x438, b"\x53\xef")
@@ -32,7 +32,7 @@ _START_BYTES: Final = 2048
 
 @asynccontextmanager
 async def opened_writing(
-    guest: Guest, inodes: InodeTable, statistics: Statistics, config: MountConfig
+    guest: Guest, root: GuestRoot, statistics: Statistics, config: MountConfig
 ) -> AsyncIterator[WritingOperations]:
     """Own the handlers of a mount that writes; ``finish`` is to be called before they are given up.
 
@@ -42,6 +42,7 @@ async def opened_writing(
     files = guest.files
     async with guest.writing() as writing, trio.open_nursery() as nursery:
         exact = await _are_names_exact(guest, config.mounts)
+        inodes = NodeTable(root.root, root.devices)
         operations = WritingOperations(files, writing, inodes, nursery, statistics, config.cache_mib, exact_names=exact)
         nursery.start_soon(operations.behind.run)
 
@@ -52,22 +53,6 @@ async def opened_writing(
         operations.space = HostSpace([drive.path for drive in config.drives], flush)
         yield operations
         nursery.cancel_scope.cancel()
-
-
-async def check_mounted_for_writing(guest: Guest, mounts: Sequence[GuestMount]) -> None:
-    """Insist that what was mounted for writing can be written to.
-
-    Raises:
-        GuestmountError: the guest mounted it read-only.
-    """
-    for mount in mounts:
-        asked_for = "ro" in mount.options.split(",")
-        found = await guest.files.statvfs(mount.mountpoint)
-        if found.flag & os.ST_RDONLY and not asked_for:
-            raise GuestmountError(
-                f"{mount.device}: the guest can mount it only read-only: it was not unmounted cleanly or has a feature "
-                "that the appliance cannot write: use --ro"
-            )
 
 
 async def _are_names_exact(guest: Guest, mounts: Sequence[GuestMount]) -> bool:

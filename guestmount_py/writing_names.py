@@ -9,7 +9,8 @@ import pyfuse3
 
 from guestmount_py.entries import Entry
 from guestmount_py.errno_boundary import answers_errno
-from guestmount_py.inodes import Inode, Node
+from guestmount_py.inode_numbers import Inode
+from guestmount_py.node_table import Node
 from guestmount_py.writing_base import WritingBase
 from rpc import hot
 from rpc.types import Statns
@@ -32,7 +33,7 @@ class NamingOperations(WritingBase):
         target: bytes = b"",
     ) -> Node:
         """Make a file of any type that belongs to whoever asks."""
-        parent = self._node(parent_inode)
+        parent = self._inodes.get(parent_inode)
         name = bytes(name)
         await self.space.take(0)
         inherited = await self._inherited_xattrs(parent)
@@ -105,7 +106,7 @@ class NamingOperations(WritingBase):
         ctx: pyfuse3.RequestContext,
     ) -> pyfuse3.EntryAttributes:
         """Give a file one name more."""
-        node, parent, name = self._node(inode), self._node(new_parent_inode), bytes(new_name)
+        node, parent, name = self._inodes.get(inode), self._inodes.get(new_parent_inode), bytes(new_name)
         await self.space.take(0)
         async with self._paths.shared():
             path, kept = self._where(node)
@@ -127,7 +128,7 @@ class NamingOperations(WritingBase):
     @answers_errno
     async def unlink(self, parent_inode: pyfuse3.InodeT, name: pyfuse3.FileNameT, ctx: pyfuse3.RequestContext) -> None:
         """Remove a name of a file."""
-        parent, name_bytes = self._node(parent_inode), bytes(name)
+        parent, name_bytes = self._inodes.get(parent_inode), bytes(name)
         entry = await self._entry(parent, name_bytes)
         if entry is None:
             raise pyfuse3.FUSEError(ENOENT)
@@ -147,7 +148,7 @@ class NamingOperations(WritingBase):
     @answers_errno
     async def rmdir(self, parent_inode: pyfuse3.InodeT, name: pyfuse3.FileNameT, ctx: pyfuse3.RequestContext) -> None:
         """Remove an empty directory."""
-        parent, name_bytes = self._node(parent_inode), bytes(name)
+        parent, name_bytes = self._inodes.get(parent_inode), bytes(name)
         entry = await self._entry(parent, name_bytes)
         if entry is None:
             raise pyfuse3.FUSEError(ENOENT)
@@ -226,8 +227,8 @@ class NamingOperations(WritingBase):
         """Rename as renameat2(2) does, alone with all paths."""
         if flags & ~_RENAME_FLAGS:
             raise pyfuse3.FUSEError(EINVAL)
-        source = (self._node(parent_inode_old).inode, bytes(name_old))
-        target = (self._node(parent_inode_new).inode, bytes(name_new))
+        source = (self._inodes.get(parent_inode_old).inode, bytes(name_old))
+        target = (self._inodes.get(parent_inode_new).inode, bytes(name_new))
         moved = await self._entry(self._inodes.get(source[0]), source[1])
         replaced = await self._entry(self._inodes.get(target[0]), target[1])
         if moved is None:

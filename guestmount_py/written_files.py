@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from guestmount_py.inodes import Inode, InodeTable, Node
+from guestmount_py.inode_numbers import Inode
+from guestmount_py.node_table import Node, NodeTable
 
 
 @dataclass(slots=True)
@@ -39,19 +40,17 @@ class OpenFile:
     Attributes:
         appends: the guest shall append, whatever the offset: some files may not be written to otherwise.
         by_root: what root writes leaves setuid bits alone.
-        reader: a handle of the read-only way, once it was read by that.
     """
 
     node: Node
     appends: bool
     by_root: bool
-    reader: int | None = None
 
 
 class WrittenFiles:
     """By inode number; one that the kernel forgets is forgotten here."""
 
-    def __init__(self, inodes: InodeTable) -> None:
+    def __init__(self, inodes: NodeTable) -> None:
         self._inodes = inodes
         self._files: dict[Inode, Written] = {}
 
@@ -74,10 +73,9 @@ class WrittenFiles:
         """Return the numbers of all files that have no name any more."""
         return [file.kept for file in self._files.values() if file.kept]
 
-    def prune(self, inode: Inode) -> int:
-        """Forget a file that the kernel does not know any more; return the number by which the guest still keeps it."""
+    def prune(self, inode: Inode) -> Written | None:
+        """Forget a file that the kernel does not know any more; return what was known of it."""
         file = self._files.get(inode)
         if file is None or file.opened or self._inodes.find(inode) is not None:
-            return 0
-        del self._files[inode]
-        return file.kept
+            return None
+        return self._files.pop(inode)

@@ -1,48 +1,123 @@
 """The stream of ``map_files``, taken apart: where the bytes of many files lie.
 
-Layout: ``u64 filesystem``, then records ``u32 state | u32 count | count x (u64 logical | u64 physical | u64 length |
-u32 flags)``, whole records in each chunk; lengths and addresses in bytes, flags those of linux/fiemap.h.
+Layout: parts ``u64 filesystem | u32 count | count x struct fiemap``, the latter with room for one extent, so 88 bytes,
+and little-endian (linux/fiemap.h). A slot is all zeros for a file that cannot be mapped. Where its reserved word is 1,
+the file's extents follow the part, file by file: blocks ``u32 count | count x struct fiemap_extent``, the last of them
+with count 0, or 0xffffffff if the file cannot be mapped after all.
 """
 
 from collections.abc import Iterator
-from struct import Struct, error
-from typing import Final
+from struct import Struct
+from typing import Final, NamedTuple
 
 from rpc.errors import RemoteProtocolError
 
-REFUSED: Final = 0
-"""State of a record: the file cannot be mapped, whatever records of it came before."""
-WHOLE: Final = 1
-"""State of the last or only record of a file."""
-MORE: Final = 2
-"""State of a record that more of the same file follow."""
-
-FILESYSTEM: Final = Struct(">Q")
-RECORD: Final = Struct(">II")
-EXTENT: Final = Struct(">QQQI")
-"""Logical and physical address, length, flags."""
-
-
-def decode_filesystem(data: bytes) -> int:
-    """Return the number of the mount that the stream begins with."""
-    if len(data) < FILESYSTEM.size:
-        raise RemoteProtocolError("the extents do not say which filesystem they are of")
-    (number,) = FILESYSTEM.unpack_from(data)
-    return int(number)
+PART: Final = Struct(">QI")
+BLOCK: Final = Struct(">I")
+END: Final = 0
+BROKEN: Final = (1 << 32) - 1
+SLOT: Final = Struct("<8xQ4xI4xI56s")
+"""struct fiemap: its length, 0 for a file that cannot be mapped; extents mapped; the reserved word; the extent."""
+EXTENT: Final = Struct("<QQQ16xI12x")
+"""struct fiemap_extent: logical and physical address, length, flags."""
+LENGTH: Final = (1 << 64) - 1
+_PART_MAX_FILES: Final = 4096
+_BLOCK_MAX_EXTENTS: Final = 4096
 
 
-def decode_extents(data: bytes, offset: int = 0) -> Iterator[tuple[int, bytes]]:
-    """Yield state and packed extents (``EXTENT``, back to back) of each record of a chunk, from an offset on."""
-    end = len(data)
-    try:
-        while offset < end:
-            state, count = RECORD.unpack_from(data, offset)
-            start = offset + RECORD.size
-            offset = start + count * EXTENT.size
-            if state > MORE or (state != WHOLE and bool(count) is (state == REFUSED)):
-                raise RemoteProtocolError(f"a record of {count} extents, state {state}")
-            if offset > end:
-                raise RemoteProtocolError(f"a record of {count} extents is cut short")
-            yield state, data[start:offset]
-    except error as exc:
-        raise RemoteProtocolError("a record is cut short") from exc
+class MapPart(NamedTuple):
+    """What is said of some files of one directory.
+
+    Attributes:
+        filesystem: the kernel's number of the mount that the directory is on.
+        files: extents of each, back to back; None for one that cannot be mapped.
+    """
+
+    filesystem: int
+    files: list[bytes | None]
+
+
+class MapDecoder:
+    """Takes the stream apart, wherever it is cut into chunks.
+
+    Args:
+        extents_max: a file of more counts as one that cannot be mapped.
+    """
+
+    def __init__(self, extents_max: int) -> None:
+        self._max_bytes = extents_max * EXTENT.size
+        self._rest = b""
+        self._part: MapPart | None = None
+        self._awaited: list[int] = []
+        """Files of the part whose extents follow, the next one last."""
+        self._blocks: list[bytes] = []
+        self._blocks_bytes = 0
+
+    def feed(self, data: bytes) -> Iterator[MapPart]:
+        """Take a chunk and yield the parts that are whole by now."""
+        data = self._rest + data
+        offset = 0
+        while True:
+            start = offset
+            offset = self._block(data, start) if self._awaited else self._begin(data, start)
+            if self._part is not None and not self._awaited:
+                yield self._part
+                self._part = None
+            elif offset == start:
+                break
+        self._rest = data[offset:]
+
+    def finish(self) -> None:
+        """Insist that the stream ended behind a whole part."""
+        if self._rest or self._part is not None:
+            raise RemoteProtocolError("the extents end in the middle")
+
+    def _begin(self, data: bytes, offset: int) -> int:
+        """Take the head and slots of a part if they are here; return where what follows begins."""
+        if len(data) - offset < PART.size:
+            return offset
+        count: int
+        filesystem, count = PART.unpack_from(data, offset)
+        if count > _PART_MAX_FILES:
+            raise RemoteProtocolError(f"extents of {count} files in one part")
+        start = offset + PART.size
+        end = start + count * SLOT.size
+        if len(data) < end:
+            return offset
+        files: list[bytes | None] = []
+        for length, mapped, follows, extent in SLOT.iter_unpack(memoryview(data)[start:end]):
+            if mapped == 1 and not follows:
+                files.append(extent)
+            elif follows == 1:
+                self._awaited.append(len(files))
+                files.append(None)
+            elif mapped or follows:
+                raise RemoteProtocolError(f"a slot of {mapped} extents, {follows} in its reserved word")
+            else:
+                files.append(b"" if length else None)
+        self._awaited.reverse()
+        self._part = MapPart(filesystem, files)
+        return end
+
+    def _block(self, data: bytes, offset: int) -> int:
+        """Take a block of a file's extents if it is here; return where what follows begins."""
+        if len(data) - offset < BLOCK.size:
+            return offset
+        count: int
+        (count,) = BLOCK.unpack_from(data, offset)
+        start = offset + BLOCK.size
+        if count in (END, BROKEN):
+            assert self._part is not None
+            is_known = count == END and self._blocks_bytes <= self._max_bytes
+            self._part.files[self._awaited.pop()] = b"".join(self._blocks) if is_known else None
+            self._blocks, self._blocks_bytes = [], 0
+            return start
+        if count > _BLOCK_MAX_EXTENTS:
+            raise RemoteProtocolError(f"a block of {count} extents")
+        end = start + count * EXTENT.size
+        if len(data) < end:
+            return offset
+        self._blocks_bytes += end - start
+        if self._blocks_bytes <= self._max_bytes:
+            self._blocks.append(data[start:end])
+        return end

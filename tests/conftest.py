@@ -22,7 +22,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell that started us
 _PROGRAMS: Final = {
     "appliance": ("qemu-system-x86_64", "qemu-img"),
     "fuse": ("fusermount3",),
-    "root": ("debootstrap", "losetup", "mkfs.xfs", "mkfs.btrfs", "mkfs.vfat", "mkntfs", "mcopy", "setfacl", "rsync"),
+    "root": (
+        *("debootstrap", "losetup", "mkfs.xfs", "mkfs.btrfs", "mkfs.vfat", "mkntfs", "mcopy", "setfacl", "rsync"),
+        *("mkfs.exfat", "sload.f2fs", "genisoimage", "mksquashfs", "cryptsetup"),
+    ),
 }
 
 

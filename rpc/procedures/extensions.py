@@ -36,12 +36,13 @@ class ResumeArgs(NamedTuple):
 
 
 class MapFilesArgs(NamedTuple):
-    """Carry the arguments of ``map_files``: names in one directory, with NUL between them.
+    """Carry the arguments of ``map_files``: directories, and names in each.
 
-    Ten thousand items of a list would take the daemon longer than to open the files.
+    Names have NUL between them, and those of two directories a slash: ten thousand items of a list would take the
+    daemon longer than to open the files.
     """
 
-    path: GuestPath
+    paths: list[GuestPath]
     names: bytes
 
 
@@ -80,10 +81,17 @@ class DeviceMap(NamedTuple):
 
 
 class WalkArgs(NamedTuple):
-    """Carry the arguments of ``walk``: directories, and the number of entries after which no further one is listed."""
+    """Carry the arguments of ``walk``.
+
+    Attributes:
+        paths: directories.
+        max_entries: number of entries after which no further directory is listed.
+        by_name: take the directories within one by name, otherwise in the order in which it lists them.
+    """
 
     paths: list[GuestPath]
     max_entries: UInt32
+    by_name: bool
 
 
 class WalkState(IntEnum):

@@ -10,6 +10,7 @@ import pytest
 
 from appliance.config import Drive
 from appliance.drives import CheckedDrive, check_drive, make_overlay
+from appliance.image_state import image_state
 from rpc.errors import DriveError
 
 MIB: Final = 1 << 20
@@ -214,6 +215,54 @@ async def test_backing_file_without_a_format_is_refused(chain: Path) -> None:
     assert format_extension in chain.read_bytes()
     chain.write_bytes(chain.read_bytes().replace(format_extension, struct.pack(">I", 0x12345678)))
     assert "not its format" in await _refusal(chain, "qcow2")
+
+
+# The files to be watched
+
+
+async def _watched(path: Path, kind: str) -> list[str]:
+    return [state.path.name for state in (await check_drive(Drive(path=path, format=kind))).files]
+
+
+async def test_all_files_of_an_image_are_looked_at(disk: Path, chain: Path) -> None:
+    flat = _converted(disk, "vmdk", "-o", "subformat=monolithicFlat")
+    over = disk.with_name("over.qcow2")
+    qemu_img("create", "-f", "qcow2", "-b", flat, "-F", "vmdk", over)
+    split = disk.with_name("split.qcow2")
+    data = disk.with_name("split.data")
+    qemu_img("convert", "-O", "qcow2", "-o", f"data_file={data},data_file_raw=off", disk, split)
+    assert await _watched(disk, "raw") == [disk.name]
+    assert await _watched(chain, "qcow2") == ["top.qcow2", disk.name]
+    assert await _watched(flat, "vmdk") == ["image.vmdk", "image-flat.vmdk"]
+    assert await _watched(over, "qcow2") == ["over.qcow2", "image.vmdk", "image-flat.vmdk"]
+    assert await _watched(split, "qcow2") == ["split.qcow2", "split.data"]
+
+
+async def test_image_with_a_part_that_is_no_file_has_no_files_to_watch(chain: Path, disk: Path) -> None:
+    qemu_img("rebase", "-u", "-b", "null-co://", "-F", "raw", chain)
+    assert (await check_drive(Drive(path=chain, format="qcow2"))).files == ()
+
+
+async def test_state_of_a_file_tells_what_became_of_it(disk: Path) -> None:
+    (before,) = (await check_drive(Drive(path=disk))).files
+    assert before.size_bytes == disk.stat().st_size
+    assert before.change(image_state(disk)) is None
+    with disk.open("r+b") as file:
+        file.write(b"x")
+    written = image_state(disk)
+    assert before.change(written) == f"{disk} was written to"
+    assert before.loss(written) is None
+    os.truncate(disk, MIB)
+    assert before.loss(image_state(disk)) == f"{disk}: it was truncated from {before.size_bytes} bytes to {MIB}"
+    disk.rename(disk.with_name("aside"))
+    disk.write_bytes(b"")
+    other = image_state(disk)
+    assert before.change(other) == f"{disk} is another file than it was"
+    assert before.loss(other) is None
+    with pytest.raises(DriveError, match="neither a file nor a block device"):
+        image_state(disk.parent)
+    with pytest.raises(DriveError, match="absent: cannot be opened"):
+        image_state(disk.with_name("absent"))
 
 
 # What a guest may write at the start of its raw disk

@@ -68,7 +68,7 @@ def test_whole_command_line_is_as_written_down() -> None:
     kernel_words = (
         "panic=1 console=ttyS0 edd=off no_timer_check printk.time=1 cgroup_disable=memory usbcore.nousb "
         "cryptomgr.notests tsc=reliable 8250.nr_uarts=1 random.trust_cpu=on scsi_mod.scan=sync mitigations=off "
-        f"selinux=0 root=UUID={UUID} quiet debug"
+        f"selinux=0 init_on_alloc=0 root=UUID={UUID} quiet debug"
     )
     assert _arguments(config, _drive("/images/disk, one.img", "raw")) == [
         *("-no-user-config", "-nodefaults", "-display", "none", "-no-reboot"),

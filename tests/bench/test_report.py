@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.report import MARKER, Cell, Results, markdown_table, slower_rows, write_docs
+from bench.report import MARKER, Cell, Results, markdown_table, scale_plot, slower_rows, write_docs
 
 
 def cell(value: float) -> Cell:
@@ -24,9 +24,58 @@ def measured(ours: float, theirs: float) -> Results:
     )
 
 
-@pytest.mark.parametrize(("ours", "slower"), [(1.9, []), (2.0, []), (2.1, ["tar"])])
+@pytest.mark.parametrize(("ours", "slower"), [(99.0, []), (100.0, []), (101.0, ["resident"])])
 def test_slower_rows_names_only_rows_above_guestmounts(ours: float, slower: list[str]) -> None:
-    assert slower_rows(measured(ours, 2.0)) == slower
+    results = measured(0.1, 2.0)
+    results["rows"]["resident"] = {"guestmount-py": cell(ours), "guestmount": cell(100.0)}
+    assert slower_rows(results) == slower
+
+
+@pytest.mark.parametrize(("ours", "theirs", "over"), [(1.0, 8.0, []), (1.1, 8.0, ["tar"]), (1.1, 99.0, ["tar"])])
+def test_row_with_a_limit_by_the_kernel_keeps_both(ours: float, theirs: float, over: list[str]) -> None:
+    """An eighth of guestmount's time, and twice the kernel's 0.5 s."""
+    assert slower_rows(measured(ours, theirs)) == over
+
+
+@pytest.mark.parametrize(("in_turn", "over"), [(1.0, []), (0.9, ["read-at-once"]), (None, [])])
+def test_row_with_a_limit_by_another_row_is_judged_by_that(in_turn: float | None, over: list[str]) -> None:
+    results = measured(1.0, 2.0)
+    results["rows"] = {"read-at-once": {"guestmount-py": cell(1.0), "guestmount": cell(9.0)}}
+    if in_turn is not None:
+        results["rows"]["read-in-turn"] = {"guestmount-py": cell(in_turn)}
+    assert slower_rows(results) == over
+
+
+@pytest.mark.parametrize(
+    ("seconds", "mib", "over"),
+    [(150.0, 280.0, []), (151.0, 280.0, ["find-1000000"]), (150.0, 297.0, ["memory-1000000"])],
+)
+def test_ten_times_the_files_take_no_more_than_fifteen_times_as_much(
+    seconds: float, mib: float, over: list[str]
+) -> None:
+    results = measured(1.0, 2.0)
+    results["rows"] = {
+        "find-100000": {"guestmount-py": cell(10.0)},
+        "find-1000000": {"guestmount-py": cell(seconds)},
+        "memory-100000": {"guestmount-py": cell(80.0)},
+        "memory-1000000": {"guestmount-py": cell(mib)},
+    }
+    assert slower_rows(results) == over
+
+
+def test_plot_of_scale_needs_two_numbers_of_files(tmp_path: Path) -> None:
+    results = measured(1.0, 2.0)
+    results["rows"]["find-10000"] = {"guestmount-py": cell(1.0), "kernel": cell(0.2)}
+    results["rows"]["memory-10000"] = {"guestmount-py": cell(35.0)}
+    document = tmp_path / "performance.md"
+    document.write_text(MARKER)
+    assert scale_plot(results) is None
+    write_docs(results, document)
+    assert [path.name for path in tmp_path.iterdir()] == ["performance.md"]
+    results["rows"]["find-100000"] = {"guestmount-py": cell(6.0)}
+    results["rows"]["memory-100000"] = {"guestmount-py": cell(75.0)}
+    write_docs(results, document)
+    assert (tmp_path / "scale.svg").read_text() == scale_plot(results)
 
 
 @pytest.mark.parametrize(("ours", "over"), [(1 / 15, []), (0.07, ["mount-warm"])])
@@ -49,9 +98,9 @@ def test_row_with_an_absolute_limit_is_judged_by_it_whatever_guestmount_takes(
     assert slower_rows(results) == over
 
 
-def test_slower_rows_without_guestmount_judges_nothing() -> None:
+def test_slower_rows_without_others_judges_nothing() -> None:
     results = measured(9.0, 2.0)
-    del results["rows"]["tar"]["guestmount"]
+    del results["rows"]["tar"]["guestmount"], results["rows"]["tar"]["kernel"]
     assert slower_rows(results) == []
 
 

@@ -5,19 +5,23 @@ from pathlib import Path
 
 import pytest
 
+from daemon.session import Session
+from daemon.sysroot import Sysroot
+from daemon.walk import _ReadAhead
 from rpc.codec import GuestPath, UInt32
 from rpc.hot import STATNS, WalkDecoder, WalkPart
 from rpc.procedures import WALK
 from rpc.procedures.extensions import WalkArgs, WalkState
 from tests.daemon.guestfsd import Guestfsd
 from tests.daemon.test_stat import expected
+from tests.guests.mapped import empty_image, remounted
 
 MANY = 600
 
 
-def walked(daemon: Guestfsd, *paths: bytes, max_entries: int = 100_000) -> list[WalkPart]:
+def walked(daemon: Guestfsd, *paths: bytes, max_entries: int = 100_000, by_name: bool = False) -> list[WalkPart]:
     """Return the parts of a walk's listings."""
-    args = WalkArgs([GuestPath(path) for path in paths], UInt32(max_entries))
+    args = WalkArgs([GuestPath(path) for path in paths], UInt32(max_entries), by_name)
     decoder = WalkDecoder()
     parts = list(decoder.feed(daemon.download(WALK, args)))
     decoder.finish()
@@ -66,6 +70,14 @@ def test_order_is_that_of_a_walker(daemon: Guestfsd, guest: Path) -> None:
     assert order_of(walked(daemon, b"/")) == [b"/", *below]
 
 
+def test_order_is_that_of_names_if_asked_for(daemon: Guestfsd, guest: Path) -> None:
+    for path in ("sub/c/2", "sub/c/1", "sub/a", "sub/b/3", "sub/d"):
+        (guest / path).mkdir(parents=True)
+    daemon.hello()
+    found = order_of(walked(daemon, b"/sub", b"/sub/d", by_name=True))
+    assert found == [b"/sub", b"/sub/a", b"/sub/b", b"/sub/b/3", b"/sub/c", b"/sub/c/1", b"/sub/c/2", *[b"/sub/d"] * 2]
+
+
 def test_no_listing_begins_after_enough_entries(daemon: Guestfsd, guest: Path) -> None:
     (guest / "sub" / "deep").mkdir()
     daemon.hello()
@@ -100,3 +112,15 @@ def test_stream_is_the_same_however_long_chunks_are(daemon: Guestfsd, guest: Pat
         (guest / f"sub/{number}").touch()
     daemon.hello(chunk_max_bytes)
     assert sum(len(part.names) for part in walked(daemon, b"/sub")) == MANY + 1
+
+
+@pytest.mark.root
+def test_ext4_reads_more_inodes_ahead_while_a_walk_lasts(tmp_path: Path) -> None:
+    image = empty_image(tmp_path / "image", 50)
+    with remounted([image], ("mkfs.ext4", "-q"), lambda root: (root / "x").touch()) as (root, (device,)):
+        setting = Path(f"/sys/fs/ext4/{device.name}/inode_readahead_blks")
+        before = setting.read_text()
+        ahead = _ReadAhead(Session(Sysroot(os.fsencode(root))))
+        assert setting.read_text() == "1024\n" != before
+        ahead.close()
+        assert setting.read_text() == before

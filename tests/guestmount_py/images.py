@@ -113,6 +113,7 @@ IMAGES: Final[dict[str, tuple[Callable[[Path], Path], str, str]]] = {
     "qcow2-external": (_external, "qcow2", "export"),
     "qcow2-over-vmdk": (_odd_base, "qcow2", "export"),
     "vmdk": (_converted(kind="vmdk"), "vmdk", "export"),
+    "vmdk-flat": (_converted("-o", "subformat=monolithicFlat", kind="vmdk"), "vmdk", "export"),
     "vmdk-stream": (_converted("-o", "subformat=streamOptimized", kind="vmdk"), "vmdk", "export"),
     "vdi": (_converted(kind="vdi"), "vdi", "export"),
     "vhdx": (_converted(kind="vhdx"), "vhdx", "export"),

@@ -6,24 +6,31 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import pyfuse3
 import trio
 
+from appliance.blocks import Blocks
+from appliance.control import Control
+from appliance.drives import CheckedDrive
+from appliance.qmp import Qmp
 from guestmount_py.direct import DirectPlane, Images
+from guestmount_py.disk_readers import DirectDrive
+from guestmount_py.fuse_wire import FORGET, FORGET_IN, READ, Request
 from guestmount_py.guest_files import GuestFiles
+from guestmount_py.hot_operations import HotOperations
 from guestmount_py.image_file import ImageFile
 from guestmount_py.inodes import ROOT, InodeTable
 from guestmount_py.mapping import GuestMapping
-from guestmount_py.operations import ReadOnlyOperations
 from guestmount_py.raw_reader import RawReader
 from guestmount_py.statistics import Statistics
+from guestmount_py.tree import Tree
 from rpc import procedures
-from rpc.extents import EXTENT, FILESYSTEM, RECORD, REFUSED, WHOLE
+from rpc.extents import EXTENT
 from rpc.procedures.extensions import DeviceMap, DeviceSegment, MapFilesArgs
 from rpc.types import Statns
 from tests.fakes import FakeDaemon, directory_entry, fake_guest, listing_chunks, statns
+from tests.guestmount_py.kernel import ask, list_plus
+from tests.rpc.extents import stream_of
 
-CONTEXT: Final = pyfuse3.RequestContext()
 DIRECTORY: Final = statns(st_ino=2, st_mode=0o40755, st_size=4096)
 DRIVE: Final = "drive0"
 FILESYSTEM_NUMBER: Final = 39
@@ -43,6 +50,7 @@ class MappedGuest:
         told: where the filesystem lies.
         filesystem: its number.
         has_reader: the host may read the drive.
+        watched: the image is looked at again while it is read.
     """
 
     image: Path
@@ -51,6 +59,7 @@ class MappedGuest:
     told: DeviceMap | None = None
     filesystem: int = FILESYSTEM_NUMBER
     has_reader: bool = True
+    watched: bool = False
     daemon: FakeDaemon = field(default_factory=FakeDaemon)
     statistics: Statistics = field(default_factory=Statistics)
     gone: trio.Event = field(default_factory=trio.Event)
@@ -85,12 +94,14 @@ class MappedGuest:
         self.daemon.answer(procedures.MAP_FILES, self._extents)
         self.daemon.answer(procedures.READ_FILES, lambda args: [bytes(8 * len(args.names))])  # none comes whole
         self.daemon.answer(procedures.PREAD, lambda args: b"G" * args.count)
-        reader = RawReader(ImageFile(self.image), self.size_bytes)
+        file = ImageFile(self.image)
+        reader = RawReader(file, self.size_bytes)
         try:
             async with fake_guest(self.daemon) as (guest, nursery):
                 inodes = InodeTable(await guest.lstat(b"/", b""), [])
                 readers = {DRIVE: reader if self.has_reader else None}
-                plane = DirectPlane(readers, {DRIVE: self.size_bytes}, self.statistics, self.gone)
+                drives = {DRIVE: self._drive(file, reader)} if self.watched else {}
+                plane = DirectPlane(readers, {DRIVE: self.size_bytes}, self.statistics, self.gone, drives)
                 images = Images(plane, GuestMapping(guest._pool))
                 yield guest, inodes, images, nursery
                 inodes.check_invariants()
@@ -98,26 +109,40 @@ class MappedGuest:
             reader.close()
 
     @asynccontextmanager
-    async def mounted(self) -> AsyncIterator[ReadOnlyOperations]:
+    async def mounted(self) -> AsyncIterator[HotOperations]:
         """Own the handlers of a mount of it."""
         async with self.served() as (guest, inodes, images, nursery):
-            yield ReadOnlyOperations(guest, inodes, nursery, self.statistics, images)
+            yield HotOperations(Tree(guest, inodes, nursery, self.statistics, images))
+
+    def _drive(self, file: ImageFile, reader: RawReader) -> DirectDrive:
+        ours, theirs = trio.socket.socketpair()
+        theirs.close()
+        ours.close()
+        control = Control(Qmp(trio.SocketStream(ours)))  # nobody is asked
+        checked = CheckedDrive(self.image, "raw", False, self.size_bytes, None)
+        return DirectDrive(Blocks(control, [checked]), 0, [file], reader, "")
 
     def _extents(self, args: MapFilesArgs) -> list[bytes]:
-        told = [FILESYSTEM.pack(self.filesystem)]
-        for name in args.names.split(b"\0"):
-            extents = self.files[name][1]
-            told.append(RECORD.pack(REFUSED if extents is None else WHOLE, len(extents or ())))
-            told += [EXTENT.pack(*extent) for extent in extents or ()]
-        return [b"".join(told)]
+        stream = []
+        for names in args.names.split(b"/"):
+            files = [self.files[name][1] for name in names.split(b"\0")]
+            stream.append(
+                stream_of(self.filesystem, *(_packed(extents) if extents is not None else None for extents in files))
+            )
+        joined = b"".join(stream)
+        return [joined[start : start + 8000] for start in range(0, len(joined), 8000)]
 
 
-async def read(operations: ReadOnlyOperations, name: bytes, offset: int = 0, count: int = 1 << 20) -> bytes:
-    """Look a file up, open it, read it once and close it."""
-    found = await operations.lookup(ROOT, pyfuse3.FileNameT(name), CONTEXT)
-    opened = await operations.open(found.st_ino, pyfuse3.FlagT(0), CONTEXT)
+def _packed(extents: Sequence[Extent]) -> bytes:
+    return b"".join(EXTENT.pack(*extent) for extent in extents)
+
+
+async def read(operations: HotOperations, name: bytes, offset: int = 0, count: int = 1 << 20) -> bytes:
+    """Find a file in the listing of its directory and read it once."""
+    listed = await list_plus(operations, ROOT)
+    (node,) = (each.node for each in listed if each.name == name)
     try:
-        return bytes(await operations.read(opened.fh, offset, count))
+        return await ask(operations, READ, node, offset, count)
     finally:
-        await operations.release(opened.fh)
-        await operations.forget([(found.st_ino, 1)])
+        for each in listed[2:]:
+            operations.handlers[FORGET](Request(FORGET, 1, each.node, memoryview(FORGET_IN.pack(1))))

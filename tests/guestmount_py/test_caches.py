@@ -1,20 +1,23 @@
 """One bound for all caches of a mount."""
 
+import tracemalloc
 from collections import deque
 from typing import Any
 
-import pyfuse3
 import pytest
 
 from guestmount_py.caches import SHARES, Cache, CacheBudget
 from guestmount_py.config import MIN_CACHE_MIB
 from guestmount_py.dircache import DirectoryCache
 from guestmount_py.entries import entry_of
+from guestmount_py.fuse_wire import READDIR
+from guestmount_py.hot_operations import HotOperations
 from guestmount_py.inodes import ROOT, Inode, InodeTable
-from guestmount_py.operations import ReadOnlyOperations
 from guestmount_py.statistics import Statistics
+from guestmount_py.tree import Tree
 from rpc import procedures
 from tests.fakes import FakeDaemon, directory_entry, fake_guest, listing_chunks, statns
+from tests.guestmount_py.kernel import ask, list_plus
 
 
 class Kept:
@@ -108,15 +111,50 @@ async def test_mount_keeps_its_listings_within_the_bound(cache_mib: int, *, stay
     daemon.answer(procedures.LSTATNS, lambda _args: root)
     daemon.answer(procedures.LIST_DIRECTORY, listing)
     statistics = Statistics()
-    context = pyfuse3.RequestContext()
     async with fake_guest(daemon) as (guest, nursery):
         inodes = InodeTable(await guest.lstat(b"/", b""), [])
-        operations = ReadOnlyOperations(guest, inodes, nursery, statistics, cache_mib=cache_mib)
+        hot = HotOperations(Tree(guest, inodes, nursery, statistics, cache_mib=cache_mib))
         for _ in range(2):
-            for at in range(6):
-                found = await operations.lookup(ROOT, pyfuse3.FileNameT(b"%d" % at), context)
-                await operations.releasedir(await operations.opendir(found.st_ino, context))
+            for directory in (await list_plus(hot, ROOT))[2:]:
+                await ask(hot, READDIR, directory.node)
     figures = statistics.as_dict()["caches"]["listings"]
     assert figures["bytes"] <= cache_mib << 20
     assert (figures["misses"] == 7) is stays
-    assert figures["hits"] > 0
+    assert (figures["hits"] > 0) is stays
+
+
+async def test_walk_of_many_files_takes_no_more_memory_than_is_counted() -> None:
+    """40 000 files in 40 directories: 19 MB with their listings, more than the bound."""
+    root = statns(st_ino=2, st_mode=0o40755, st_size=4096)
+    above = [directory_entry(b".", root)]
+    above += [directory_entry(b"%d" % at, root._replace(st_ino=1_000_000 + at)) for at in range(40)]
+
+    def listing(args: Any) -> list[bytes]:
+        if args.path == b"/":
+            return listing_chunks(above)
+        first = 1000 * int(args.path[1:])
+        files = (directory_entry(b"file-%06d" % at, statns(st_ino=10 + at)) for at in range(first, first + 1000))
+        return listing_chunks((directory_entry(b".", root), *files))
+
+    daemon = FakeDaemon()
+    daemon.answer(procedures.LSTATNS, lambda _args: root)
+    daemon.answer(procedures.LIST_DIRECTORY, listing)
+    statistics = Statistics()
+    async with fake_guest(daemon) as (guest, nursery):
+        inodes = InodeTable(await guest.lstat(b"/", b""), [])
+        hot = HotOperations(Tree(guest, inodes, nursery, statistics, cache_mib=MIN_CACHE_MIB))
+        tracemalloc.start()
+        try:
+            for directory in (await list_plus(hot, ROOT))[2:]:
+                await list_plus(hot, directory.node)
+            taken_bytes, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        node = await inodes.node(10)
+        assert inodes.path_of(node) == b"/0/file-000000"
+        inodes.check_invariants()
+    figures = statistics.as_dict()["caches"]
+    assert 40_041 - 256 <= figures["inodes"]["entries"] <= 40_041
+    assert figures["inodes"]["bytes"] < 20 * 40_041 + 40 * 700
+    assert sum(each["bytes"] for each in figures.values()) <= MIN_CACHE_MIB << 20
+    assert taken_bytes < MIN_CACHE_MIB << 20

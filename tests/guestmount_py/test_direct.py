@@ -2,14 +2,25 @@
 
 import errno
 import logging
+import os
 import random
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import pyfuse3
 import pytest
+import trio
 
+from guestmount_py.direct import DirectPlane
+from guestmount_py.extents import AddressMap, file_map
+from guestmount_py.image_file import ImageFile
+from guestmount_py.inodes import ROOT
+from guestmount_py.raw_reader import RawReader
+from guestmount_py.statistics import Statistics
+from rpc.errors import ConnectionLost
+from rpc.extents import EXTENT
 from rpc.procedures.extensions import DeviceMap, DeviceSegment
+from tests.guestmount_py.kernel import list_plus, seek
 from tests.guestmount_py.mapped_guest import DRIVE, FILESYSTEM_NUMBER, LAST, Extent, MappedGuest, read
 
 SIZE_BYTES = 1 << 20
@@ -27,7 +38,7 @@ def guest(tmp_path: Path) -> MappedGuest:
 async def assert_eio(guest: MappedGuest, name: bytes, caplog: pytest.LogCaptureFixture) -> None:
     """A read fails with one line in the log, which speaks of no bug, and no byte came any way."""
     async with guest.mounted() as operations:
-        with pytest.raises(pyfuse3.FUSEError) as caught:
+        with pytest.raises(OSError, match="for the kernel") as caught:
             await read(operations, name)
     assert caught.value.errno == errno.EIO
     (message,) = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
@@ -84,8 +95,78 @@ async def test_drive_that_only_the_guest_may_read_is_read_by_it(guest: MappedGue
     guest.add(b"hole", 5)
     async with guest.mounted() as operations:
         assert await read(operations, b"file") == b"GGGGG"
+        assert await read(operations, b"hole") == b"GGGGG"
+    assert guest.planes() == {"pread": 10}
+
+
+def write(path: Path, offset: int) -> None:
+    """Write to an image as any program may, and wait until that must be seen."""
+    with path.open("r+b") as image:
+        image.seek(offset)
+        image.write(b"x")
+    time.sleep(0.05)
+
+
+async def test_drive_that_somebody_wrote_to_is_read_by_the_guest_and_its_zeros_too(guest: MappedGuest) -> None:
+    """Where the old map has a hole there may be data by now."""
+    guest.watched = True
+    guest.add(b"file", 5, (0, 0, 4096, LAST))
+    guest.add(b"parts", 8192, (4096, 0, 4096, LAST))
+    guest.add(b"hole", 5)
+    async with guest.mounted() as operations:
         assert await read(operations, b"hole") == bytes(5)
-    assert guest.planes() == {"pread": 5, "zeros": 5}
+        assert await read(operations, b"parts", 0, 4096) == bytes(4096)
+        nodes = {each.name: each.node for each in await list_plus(operations, ROOT)}
+        assert await seek(operations, nodes[b"parts"], 0, os.SEEK_DATA) == 4096
+        write(guest.image, SIZE_BYTES)
+        assert await read(operations, b"hole") == b"GGGGG"
+        assert await read(operations, b"parts", 0, 4096) == b"G" * 4096
+        assert await read(operations, b"file") == b"GGGGG"
+        assert await seek(operations, nodes[b"parts"], 0, os.SEEK_DATA) == 0
+    assert guest.planes() == {"zeros": 4101, "pread": 4106}
+
+
+async def test_map_is_valid_while_all_drives_of_its_filesystem_are_read(tmp_path: Path) -> None:
+    """A file of zeros counts on each of them, though it lies on none."""
+    sizes = {"drive0": 4096, "drive1": 4096, "drive2": 4096}
+    segments = [DeviceSegment(0, 4096, "drive0", 0), DeviceSegment(4096, 4096, "drive1", 0)]
+    addresses = AddressMap(DeviceMap(1, "ext4", "", 4096, segments), sizes)
+    (tmp_path / "image").write_bytes(bytes(4096))
+    reader = RawReader(ImageFile(tmp_path / "image"), 4096)
+    for extents in ((), ((0, 0, 4096, LAST),)):
+        found = file_map(b"".join(EXTENT.pack(*each) for each in extents), 10, addresses)
+        assert found is not None
+        assert found.needed == {"drive0", "drive1"}
+        for missing, valid in ((None, True), ("drive0", False), ("drive1", False), ("drive2", True)):
+            readers = {serial: None if serial == missing else reader for serial in sizes}
+            gone = trio.Event()
+            plane = DirectPlane(readers, sizes, Statistics(), gone)
+            assert plane.is_valid(found) is valid
+            assert (plane.read_now(found, 0, 10) is not None) is valid
+            assert await plane.read(found, 0, 10) == (bytes(10) if valid else None)
+            gone.set()
+            with pytest.raises(ConnectionLost):
+                plane.is_valid(found)
+    reader.close()
+
+
+async def test_bytes_that_were_waited_for_do_not_count_if_somebody_wrote_meanwhile(
+    guest: MappedGuest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guest.watched = True
+    guest.add(b"file", 5, (0, 0, 4096, LAST))
+    preadv = os.preadv
+
+    def late(fd: int, buffers: Sequence[memoryview], offset: int, flags: int = 0) -> int:
+        if flags & os.RWF_NOWAIT:
+            raise BlockingIOError
+        write(guest.image, 0)
+        return preadv(fd, buffers, offset)
+
+    monkeypatch.setattr(os, "preadv", late)
+    async with guest.mounted() as operations:
+        assert await read(operations, b"file") == b"GGGGG"
+    assert guest.planes() == {"pread": 5}
 
 
 @pytest.mark.parametrize(
@@ -142,7 +223,7 @@ async def test_image_that_was_truncated_is_eio(guest: MappedGuest, caplog: pytes
     async with guest.mounted() as operations:
         with guest.image.open("r+b") as image:
             image.truncate(10_000)
-        with pytest.raises(pyfuse3.FUSEError) as caught:
+        with pytest.raises(OSError, match="for the kernel") as caught:
             await read(operations, b"file")
     assert caught.value.errno == errno.EIO
     (message,) = [record.getMessage() for record in caplog.records]
@@ -156,7 +237,7 @@ async def test_lie_about_a_neighbour_leaves_honest_files_readable(
     guest.add(b"liar", 100, (0, SIZE_BYTES, 4096, LAST))
     async with guest.mounted() as operations:
         assert await read(operations, b"honest") == guest.image.read_bytes()[:100]
-        with pytest.raises(pyfuse3.FUSEError) as caught:
+        with pytest.raises(OSError, match="for the kernel") as caught:
             await read(operations, b"liar")
     assert caught.value.errno == errno.EIO
     assert len(caplog.records) == 2
@@ -168,6 +249,32 @@ async def test_appliance_that_died_is_eio_though_the_image_is_still_there(guest:
     async with guest.mounted() as operations:
         await read(operations, b"file")
         guest.gone.set()
-        with pytest.raises(pyfuse3.FUSEError) as caught:
+        with pytest.raises(OSError, match="for the kernel") as caught:
             await read(operations, b"file")
     assert caught.value.errno == errno.EIO
+
+
+async def test_holes_are_where_the_map_has_none(guest: MappedGuest) -> None:
+    guest.add(b"parts", 30_000, (4096, 65_536, 4096, 0), (8192, 0, 8192, UNWRITTEN), (20_480, 4096, 4096, LAST))
+    guest.add(b"hole", 70_000)
+    guest.add(b"full", 4096, (0, 0, 4096, LAST))
+    guest.refuse(b"inline", 50)
+    expected: dict[bytes, list[tuple[int, int] | None]] = {
+        b"parts": [(4096, 8192), (20_480, 24_576), None],
+        b"hole": [None],
+        b"full": [(0, 4096), None],
+        b"inline": [(0, 50), None],
+    }
+    async with guest.mounted() as operations:
+        nodes = {each.name: each.node for each in await list_plus(operations, ROOT)}
+        for name, ranges in expected.items():
+            offset = 0
+            for each in ranges:
+                if each is None:
+                    with pytest.raises(OSError, match="for the kernel") as caught:
+                        await seek(operations, nodes[name], offset, os.SEEK_DATA)
+                    assert caught.value.errno == errno.ENXIO
+                    continue
+                assert await seek(operations, nodes[name], offset, os.SEEK_DATA) == each[0], name
+                offset = await seek(operations, nodes[name], each[0], os.SEEK_HOLE)
+                assert offset == each[1], name

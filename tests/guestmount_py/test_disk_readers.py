@@ -174,6 +174,81 @@ async def test_backing_file_that_another_qemu_writes_is_left_to_the_guest(
             assert f"another process has {base} open for writing" in refused.reason
 
 
+def written_parts(directory: Path) -> dict[str, tuple[Drive, Path]]:
+    """Return images of several kinds, each with the one of its files that a test is to write to."""
+    parts = {"raw": "plain.img", "qcow2-chain": "chain, base.raw", "qcow2-external": "external.data"}
+    patterns = parts | {"qcow2": "*.qcow2", "vmdk": "*.vmdk", "vmdk-flat": "*-flat.vmdk", "qcow2-over-vmdk": "*.vmdk"}
+    found = {}
+    for name, pattern in patterns.items():
+        make, kind, _ = IMAGES[name]
+        own = directory / name
+        own.mkdir()
+        image = make(own)
+        (part,) = own.glob(pattern)
+        found[name] = Drive(path=image, format=kind), part
+    return found
+
+
+def write_last_byte(path: Path) -> None:
+    """Write as programs do that take no lock; the byte stays what it was."""
+    with path.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        last = file.read(1)
+        file.seek(-1, os.SEEK_END)
+        file.write(last)
+
+
+async def test_image_that_was_written_to_since_the_launch_is_left_to_the_guest(
+    appliance_files: ApplianceFiles, tmp_path: Path
+) -> None:
+    """The guest has read some of it before, when it mounted, and believes that it is still so."""
+    parts = written_parts(tmp_path)
+    async with launched(appliance_files, *(drive for drive, _ in parts.values())) as (appliance, nursery):
+        for index, (name, (_, part)) in enumerate(parts.items()):
+            write_last_byte(part)
+            refused = await choose_reader(appliance, index, nursery)
+            assert refused.reader is None, name
+            assert f"only the guest reads it: {part} was written to" in refused.reason, name
+
+
+async def test_every_file_of_an_image_is_watched(appliance_files: ApplianceFiles, tmp_path: Path) -> None:
+    parts = written_parts(tmp_path)
+    async with launched(appliance_files, *(drive for drive, _ in parts.values())) as (appliance, nursery):
+        for index, (name, (_, part)) in enumerate(parts.items()):
+            drive, _ = await chosen(appliance, nursery, index)
+            assert drive.change() is None
+            write_last_byte(part)
+            assert drive.change() == f"{part} was written to", name
+            drive.close()
+
+
+async def test_image_that_was_truncated_since_the_launch_cannot_be_read(
+    appliance_files: ApplianceFiles, tmp_path: Path
+) -> None:
+    """The guest would see zeros."""
+    image = raw_disk(tmp_path / "a.img")
+    async with launched(appliance_files, Drive(path=image)) as (appliance, nursery):
+        os.truncate(image, MIB)
+        drive, reader = await chosen(appliance, nursery)
+        with pytest.raises(DriveError, match=f"it was truncated from {6 * MIB} bytes to {MIB}"):
+            await reader.read(0, 512)
+        assert "nothing of it can be read" in drive.reason
+        assert drive.change() is None
+        drive.close()
+
+
+async def test_image_with_a_part_that_cannot_be_watched_is_left_to_the_guest(
+    appliance_files: ApplianceFiles, tmp_path: Path
+) -> None:
+    top = tmp_path / "top.qcow2"
+    qemu_img("create", "-f", "qcow2", top, "4M")
+    qemu_img("rebase", "-u", "-b", "null-co://", "-F", "raw", top)
+    async with launched(appliance_files, Drive(path=top, format="qcow2")) as (appliance, nursery):
+        refused = await choose_reader(appliance, 0, nursery)
+        assert refused.reader is None
+        assert "one of its files cannot be watched" in refused.reason
+
+
 async def test_reader_elsewhere_does_not_matter(appliance_files: ApplianceFiles, tmp_path: Path) -> None:
     image = raw_disk(tmp_path / "a.img")
     async with (

@@ -3,15 +3,17 @@
 import errno
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from guestmount_py.caches import CacheBudget
 from guestmount_py.dircache import DirectoryCache, Listing
+from guestmount_py.entries import NO_POSITION
 from guestmount_py.extents import FileMap
 from guestmount_py.file_maps import FileMaps
 from guestmount_py.inodes import ROOT, InodeTable
@@ -32,9 +34,13 @@ class Reader:
     inodes: InodeTable
     listing: Listing
     statistics: Statistics
+    listed: bool
 
     async def get(self, name: bytes) -> FileMap | None:
-        return await self.maps.get(self.inodes.remember(self.listing.by_name[name], ROOT).inode)
+        entry = self.listing.by_name[name]
+        if not self.listed:  # it came alone
+            entry = replace(entry, position=NO_POSITION)
+        return await self.maps.get(self.inodes.remember(entry, ROOT))
 
     def figures(self) -> dict[str, Any]:
         found: dict[str, Any] = self.statistics.as_dict()["caches"]["maps"]
@@ -50,13 +56,14 @@ def guest(tmp_path: Path) -> MappedGuest:
 
 @asynccontextmanager
 async def reader_of(guest: MappedGuest, capacity_bytes: int = 1 << 20, *, listed: bool = True) -> AsyncIterator[Reader]:
-    async with guest.served() as (files, inodes, images, _):
+    async with guest.served() as (files, inodes, images, nursery):
         budget = CacheBudget(capacity_bytes, guest.statistics)
         directories = DirectoryCache(files, budget)
+        inodes.attach(directories, budget)
         listing = Listing(await files.list_directory(b"/"))
         if listed:
             directories.keep(ROOT, listing.entries)
-        yield Reader(FileMaps(images, inodes, directories, budget), inodes, listing, guest.statistics)
+        yield Reader(FileMaps(images, inodes, directories, budget, nursery), inodes, listing, guest.statistics, listed)
 
 
 def add_many(guest: MappedGuest) -> None:
@@ -68,16 +75,17 @@ def asked(guest: MappedGuest) -> list[list[bytes]]:
     return [args.names.split(b"\0") for name, args in guest.daemon.calls if name == "map_files"]
 
 
-async def test_later_files_of_a_directory_bring_more_neighbours_than_the_first(guest: MappedGuest) -> None:
+async def test_first_file_brings_few_and_the_next_one_that_is_not_here_the_rest(guest: MappedGuest) -> None:
     add_many(guest)
     async with reader_of(guest) as reader:
         for index, name in enumerate(FILES):
+            await trio.testing.wait_all_tasks_blocked(0.005)
             found = await reader.get(name)
             assert found is not None
             assert [piece.offset for piece in found.pieces(0, 4096)] == [index * 4096]
-    assert asked(guest) == [FILES[:8], FILES[8:72], FILES[72:]]
+    assert asked(guest) == [FILES[:8], FILES[8:16], FILES[16:80], FILES[80:]]
     assert guest.count("device_map") == 1
-    assert (reader.figures()["hits"], reader.figures()["misses"]) == (97, 3)
+    assert (reader.figures()["hits"], reader.figures()["misses"]) == (98, 2)
 
 
 async def test_file_in_the_middle_brings_those_behind_it_and_no_other_twice(guest: MappedGuest) -> None:
@@ -85,9 +93,29 @@ async def test_file_in_the_middle_brings_those_behind_it_and_no_other_twice(gues
     async with reader_of(guest) as reader:
         await reader.get(FILES[97])
         await reader.get(FILES[50])
-    first, second = asked(guest)
-    assert first == [*FILES[97:], *FILES[:5]]
-    assert second == [*FILES[50:97], *FILES[5:22]]
+        await trio.testing.wait_all_tasks_blocked()
+    assert asked(guest) == [[*FILES[97:], *FILES[:5]], FILES[50:58], [*FILES[58:97], *FILES[5:30]]]
+
+
+async def test_reader_of_files_here_and_there_brings_few_others(guest: MappedGuest) -> None:
+    for index in range(3000):
+        guest.add(b"%05d" % index, 4096, (0, 0, 4096, LAST))
+    async with reader_of(guest, 4 << 20) as reader:
+        for index in range(0, 3000, 300):
+            await reader.get(b"%05d" % index)
+            await trio.testing.wait_all_tasks_blocked()
+    assert sum(map(len, asked(guest))) < 10 * 8 + 64 + 128 + 8 * 32
+
+
+async def test_maps_under_way_are_waited_for(guest: MappedGuest) -> None:
+    add_many(guest)
+    async with reader_of(guest) as reader:
+        await reader.get(FILES[0])
+        async with trio.open_nursery() as nursery:
+            for name in FILES[8:]:
+                nursery.start_soon(reader.get, name)
+    names = [name for batch in asked(guest) for name in batch]
+    assert sorted(names) == FILES
 
 
 @pytest.mark.parametrize(("name", "listed"), [(b"large", True), (FILES[0], False)])

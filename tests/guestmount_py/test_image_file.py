@@ -145,6 +145,27 @@ async def test_lock_of_a_writer_is_seen_and_that_of_a_reader_is_none(tmp_path: P
     file.close()
 
 
+async def test_change_tells_of_writers_and_of_what_they_left(tmp_path: Path) -> None:
+    path = tmp_path / "image.raw"
+    path.write_bytes(bytes(MIB))
+    file = ImageFile(path)
+    path.read_bytes()
+    with opened_for_writing(path, "raw", read_only=True):
+        assert file.change() is None
+    with opened_for_writing(path, "raw"):
+        assert file.change() == f"another process has {path} open for writing"
+    assert file.change() is None  # it did not write
+    with path.open("r+b") as written:
+        written.write(b"x")
+    assert file.change() == f"{path} was written to"
+    os.truncate(path, MIB - 1)
+    with pytest.raises(DriveError, match=f"it was truncated from {MIB} bytes to {MIB - 1}"):
+        file.change()
+    file.close()
+    with pytest.raises(DriveError, match="was closed"):
+        file.change()
+
+
 async def test_file_is_known_by_what_it_is_and_not_by_its_name(image: ImageFile) -> None:
     assert image.is_open_in(os.getpid())
     assert not image.is_open_in(1 << 22)

@@ -10,25 +10,23 @@ from guestmount_py.extents import AddressMap, file_map
 from guestmount_py.mapping import Extents, GuestMapping
 from rpc.codec import GuestPath
 from rpc.errors import RemoteProtocolError
-from rpc.extents import EXTENT, FILESYSTEM, MORE, RECORD, REFUSED, WHOLE
+from rpc.extents import EXTENT
 from rpc.pool import ChannelPool
 from rpc.procedures import DEVICE_MAP, MAP_FILES
 from rpc.procedures.extensions import DeviceMap, DeviceSegment, MapFilesArgs
+from tests.rpc.extents import ONE, block, part, slot
 from tests.rpc.scripted_daemon import ScriptedDaemon, conversation
 
-HEAD: Final = FILESYSTEM.pack(39)
-ONE: Final = EXTENT.pack(0, 4096, 8192, 1)
 NAMES: Final = [b"a", b"b"]
+PATHS: Final = [GuestPath(b"/d"), GuestPath(b"/e")]
+QUESTION: Final = MapFilesArgs(PATHS[:1], b"a\0b")
 MAP: Final = DeviceMap(39, "ext4", "", 4096, [DeviceSegment(0, 1 << 20, "drive0", 0)])
+BOTH: Final = part(39, slot(ONE), slot(ONE))
 
 
-def record(state: int, *extents: bytes) -> bytes:
-    return RECORD.pack(state, len(extents)) + b"".join(extents)
-
-
-async def answer(daemon: ScriptedDaemon, pieces: Sequence[bytes]) -> None:
+async def answer(daemon: ScriptedDaemon, pieces: Sequence[bytes], question: MapFilesArgs = QUESTION) -> None:
     header, args = await daemon.receive_call(MAP_FILES)
-    assert args == MapFilesArgs(GuestPath(b"/d"), b"a\0b")
+    assert args == question
     await daemon.send(daemon.connection.send_reply(header, b"", streams=True))
     for piece in pieces:
         await daemon.send(daemon.connection.send_chunk(piece))
@@ -50,25 +48,24 @@ async def asked(*pieces: bytes) -> list[bytes | None]:
     return outcome.files
 
 
-async def test_records_of_a_file_are_joined_wherever_the_stream_is_cut() -> None:
-    whole = [ONE * 3, b""]
-    more = record(MORE, ONE, ONE)
-    assert await asked(HEAD + more + record(WHOLE, ONE) + record(WHOLE)) == whole
-    assert await asked(HEAD, more, record(WHOLE, ONE), record(WHOLE)) == whole
-    assert await asked(HEAD + more, record(REFUSED) + record(WHOLE, ONE)) == [None, ONE]
-    assert await asked(HEAD + record(REFUSED) + record(REFUSED)) == [None, None]
+async def test_extents_of_a_file_are_joined_wherever_the_stream_is_cut() -> None:
+    stream = part(39, slot(ONE, follows=1), slot(b"")) + block(ONE, ONE) + block(ONE) + block()
+    assert await asked(stream) == await asked(*(stream[at : at + 50] for at in range(0, len(stream), 50)))
+    assert await asked(stream) == [ONE * 3, b""]
+    assert await asked(part(39, slot(None)), part(39, slot(ONE))) == [None, ONE]
 
 
 @pytest.mark.parametrize(
     "pieces",
     [
-        [HEAD],
-        [HEAD + record(WHOLE, ONE)],
-        [HEAD + record(WHOLE, ONE) * 3],
-        [HEAD + record(WHOLE, ONE) + record(MORE, ONE)],
-        [HEAD + record(WHOLE, ONE), record(WHOLE, ONE)[:-1]],
-        [HEAD + record(WHOLE, ONE), record(7, ONE)],
-        [HEAD[:4], HEAD[4:] + record(WHOLE, ONE) * 2],
+        [],
+        [part(39)],
+        [part(39, slot(ONE))],
+        [part(39, *[slot(ONE)] * 3)],
+        [BOTH + part(39, slot(ONE))],
+        [part(39, slot(ONE), slot(ONE, follows=1)) + block(ONE)],
+        [BOTH[:-1]],
+        [part(39, slot(ONE)), part(39, slot(ONE, mapped=7))],
     ],
 )
 async def test_stream_that_does_not_answer_the_call_is_an_error(pieces: Sequence[bytes]) -> None:
@@ -76,22 +73,31 @@ async def test_stream_that_does_not_answer_the_call_is_an_error(pieces: Sequence
         await asked(*pieces)
 
 
+async def test_parts_of_other_directories_than_were_asked_for_are_an_error() -> None:
+    async with conversation() as (channel, daemon), trio.open_nursery() as nursery:
+        nursery.start_soon(answer, daemon, [BOTH + part(39, slot(ONE))], MapFilesArgs(PATHS, b"a/b\0c"))
+        verbs = GuestMapping(ChannelPool([channel]))
+        with pytest.raises(RemoteProtocolError, match="extents of 2 files"):
+            async with verbs.map_directories([(b"/d", [b"a"]), (b"/e", [b"b", b"c"])]) as parts:
+                assert [found async for found in parts] == []
+
+
 async def test_file_in_very_many_extents_counts_as_not_mappable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("guestmount_py.mapping._EXTENTS_MAX", 4)
-    more = record(MORE, ONE, ONE)
-    assert await asked(HEAD + more + record(WHOLE, ONE, ONE) + record(WHOLE)) == [ONE * 4, b""]
-    assert await asked(HEAD + more + more + record(WHOLE, ONE) + record(WHOLE)) == [None, b""]
+    head = part(39, slot(ONE, follows=1), slot(b""))
+    assert await asked(head + block(ONE, ONE) * 2 + block()) == [ONE * 4, b""]
+    assert await asked(head + block(ONE, ONE) * 2 + block(ONE) + block()) == [None, b""]
 
 
 async def test_answer_without_end_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("guestmount_py.mapping._ANSWER_MAX_BYTES", 1000)
     with pytest.raises(RemoteProtocolError, match="extents of more than 1000 bytes"):
-        await asked(HEAD, *([record(MORE, *[ONE] * 10)] * 4))
+        await asked(part(39, slot(ONE, follows=1), slot(b"")), *([block(*[ONE] * 10)] * 4))
 
 
 @pytest.mark.parametrize("extent", [(0, (1 << 20) - 4096, 8192, 1), (0, 1 << 40, 1, 1), (1 << 63, 0, 4096, 1)])
 async def test_extent_outside_the_drive_is_an_error_and_no_place(extent: tuple[int, int, int, int]) -> None:
-    (found, _) = await asked(HEAD + record(WHOLE, EXTENT.pack(*extent)) + record(REFUSED))
+    (found, _) = await asked(part(39, slot(EXTENT.pack(*extent)), slot(None)))
     assert found is not None
     with pytest.raises(RemoteProtocolError):
         file_map(found, 8192, AddressMap(MAP, {"drive0": 1 << 20}))

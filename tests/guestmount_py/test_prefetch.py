@@ -13,7 +13,7 @@ import trio.testing
 
 from guestmount_py.dircache import DirectoryCache
 from guestmount_py.guest_files import GuestFiles
-from guestmount_py.inodes import ROOT, InodeTable, Node
+from guestmount_py.inodes import ROOT, Inode, InodeTable, Node
 from guestmount_py.prefetch import Prefetcher
 from rpc import procedures
 from tests.fakes import FakeDaemon, budget, directory_entry, fake_guest, statns
@@ -25,6 +25,10 @@ TREE: Final[dict[bytes, dict[bytes, tuple[int, int]]]] = {
     b"/a/c": {b"g": (FILE, 13)},
     b"/b": {},
 }
+WIDE: Final[dict[bytes, dict[bytes, tuple[int, int]]]] = {
+    b"/": {b"m": (DIRECTORY, 30), b"d": (DIRECTORY, 31), b"x": (DIRECTORY, 32), b"e": (DIRECTORY, 33)},
+    **{b"/" + name: {b"inner": (FILE, number)} for number, name in enumerate((b"m", b"d", b"x", b"e"), 40)},
+}
 
 
 def _statx(mode: int, ino: int) -> bytes:
@@ -33,7 +37,7 @@ def _statx(mode: int, ino: int) -> bytes:
 
 
 def _part(path: bytes) -> bytes:
-    entries = TREE[path]
+    entries = (TREE if path in TREE else WIDE)[path]
     names = b"\0".join(entries)
     stats = b"".join(_statx(*facts) for facts in entries.values())
     return struct.pack(">5I", len(path), 1, len(entries), len(names), 0) + path + names + stats
@@ -58,29 +62,23 @@ class _Walker:
             if name:
                 listing = self.directories.cached(node.inode)
                 assert listing is not None
-                node = self.inodes.remember(listing.by_name[name], node.inode)
+                node = self.inodes.get(self.inodes.remember(listing.by_name[name], node.inode))
         return node
 
     def has(self, number: int) -> bool:
-        return self.directories.is_listed(self.inodes.number(self._entry(number), ROOT))
-
-    def _entry(self, number: int) -> Any:
-        for listing_inode in (ROOT, 10, 11, 20):
-            listing = self.directories.cached(self.inodes.get(ROOT).inode if listing_inode == ROOT else listing_inode)  # type: ignore[arg-type]
-            for entry in listing.entries if listing is not None else ():
-                if entry.fields[1] == number:
-                    return entry
-        raise KeyError(number)
+        return self.directories.is_listed(Inode(number))
 
 
 @asynccontextmanager
-async def _walker(daemon: FakeDaemon, capacity_bytes: int = 1 << 20) -> AsyncIterator[_Walker]:
+async def _walker(
+    daemon: FakeDaemon, capacity_bytes: int = 1 << 20, tree: dict[bytes, dict[bytes, tuple[int, int]]] = TREE
+) -> AsyncIterator[_Walker]:
     root = statns(st_ino=2, st_mode=DIRECTORY, st_dev=0)
     daemon.answer(procedures.LSTATNS, lambda _args: root)
 
     def listing(args: Any) -> list[bytes]:
         records = [directory_entry(b".", root)]
-        for name, (mode, ino) in TREE[args.path].items():
+        for name, (mode, ino) in tree[args.path].items():
             records.append(directory_entry(name, statns(st_ino=ino, st_mode=mode, st_dev=0)))
         return [b"".join(records)]
 
@@ -95,27 +93,82 @@ def _asked(daemon: FakeDaemon, name: str) -> list[Any]:
     return [args for called, args in daemon.calls if called == name]
 
 
-async def test_walk_begins_with_the_second_directory_and_brings_the_rest() -> None:
+def _walks(daemon: FakeDaemon) -> list[tuple[list[bytes], bool]]:
+    return [(args.paths, args.by_name) for args in _asked(daemon, "walk")]
+
+
+async def test_walk_begins_below_the_second_directory() -> None:
     daemon = FakeDaemon()
-    daemon.answer(procedures.WALK, lambda _args: [_part(b"/a/c") + _part(b"/b")])
+    daemon.answer(procedures.WALK, lambda _args: [_part(b"/a/c")])
     async with _walker(daemon) as walker:
         await walker.open(b"/")
         assert _asked(daemon, "walk") == []
         await walker.open(b"/a")
         await trio.testing.wait_all_tasks_blocked(0.1)
-        assert walker.has(20)
         assert walker.has(11)
+        assert not walker.has(20)
         daemon.calls.clear()
         await walker.open(b"/a/c")
-        await walker.open(b"/b")
         assert daemon.calls == []
+
+
+async def test_walk_of_one_directory_leaves_its_siblings_alone() -> None:
+    daemon = FakeDaemon()
+    async with _walker(daemon) as walker:
+        await walker.open(b"/")
+        for _ in range(2):
+            await walker.open(b"/b")
+        await trio.testing.wait_all_tasks_blocked(0.1)
+    assert [args.path for args in _asked(daemon, "list_directory")] == [b"/", b"/b"]
+    assert _asked(daemon, "walk") == []
+
+
+async def test_second_child_brings_its_siblings() -> None:
+    daemon = FakeDaemon()
+    daemon.answer(procedures.WALK, lambda args: [b"".join(map(_part, args.paths))])
+    async with _walker(daemon, tree=WIDE) as walker:
+        for path in (b"/", b"/m", b"/d"):
+            await walker.open(path)
+        await trio.testing.wait_all_tasks_blocked(0.1)
+        daemon.calls.clear()
+        for path in (b"/x", b"/e"):
+            await walker.open(path)
+    assert daemon.calls == []
+
+
+@pytest.mark.parametrize(
+    ("opened", "walked"),
+    [((b"/m", b"/d"), ([b"/x", b"/e"], False)), ((b"/d", b"/e"), ([b"/m", b"/x"], True))],
+    ids=["as listed", "by name"],
+)
+async def test_siblings_are_listed_in_the_order_of_the_walker(
+    opened: tuple[bytes, bytes], walked: tuple[list[bytes], bool]
+) -> None:
+    daemon = FakeDaemon()
+    daemon.answer(procedures.WALK, lambda args: [b"".join(map(_part, args.paths))])
+    async with _walker(daemon, tree=WIDE) as walker:
+        for path in (b"/", *opened):
+            await walker.open(path)
+        await trio.testing.wait_all_tasks_blocked(0.1)
+    assert _walks(daemon) == [walked]
+
+
+async def test_walker_that_skips_a_directory_is_followed() -> None:
+    daemon = FakeDaemon()
+    daemon.answer(procedures.WALK, lambda args: [_part(path) for path in args.paths])
+    async with _walker(daemon, tree=WIDE) as walker:
+        for path in (b"/", b"/m", b"/d", b"/e"):  # the last one before the walk has begun
+            await walker.open(path)
+        await trio.testing.wait_all_tasks_blocked(0.1)
+        assert walker.has(32)
+    assert [args.path for args in _asked(daemon, "list_directory")] == [b"/", b"/m", b"/d", b"/e"]
 
 
 async def test_whoever_comes_to_the_head_of_the_queue_waits_for_the_walk() -> None:
     daemon = FakeDaemon()
-    daemon.answer(procedures.WALK, lambda _args: [_part(b"/a/c") + _part(b"/b")])
+    daemon.answer(procedures.WALK, lambda args: [b"".join(map(_part, args.paths))])
     async with _walker(daemon) as walker:
-        for path in (b"/", b"/a", b"/a/c", b"/b"):
+        for path in (b"/", b"/a", b"/a/c"):
             await walker.open(path)
             await trio.testing.wait_all_tasks_blocked()
     assert [args.path for args in _asked(daemon, "list_directory")] == [b"/", b"/a"]

@@ -23,7 +23,7 @@ MANY: Final = 1500
 """Extents of the file ``many``: more than the daemon asks for at once."""
 
 
-def write_awkward_files(root: Path, block_bytes: int = 4096) -> None:
+def write_awkward_files(root: Path, block_bytes: int = 4096, many: int = MANY) -> None:
     """Write files with tails, holes, unwritten and very many extents; all data is random, so nothing compresses."""
     source = random.Random(5)
     for size_bytes in (0, 1, 60, 100, 1023, 4095, 4096, 4097, 100_001, 3_000_000):
@@ -44,7 +44,7 @@ def write_awkward_files(root: Path, block_bytes: int = 4096) -> None:
     with suppress(RuntimeError):  # ext2 and ext3 have no such thing
         run("fallocate", "--keep-size", "--length", "400000", root / "room-behind-the-end")
     with (root / "many").open("wb") as file:
-        for index in range(MANY):
+        for index in range(many):
             os.pwrite(file.fileno(), source.randbytes(block_bytes), index * 2 * block_bytes)
     (root / "sub").mkdir()
     (root / "sub/inner").write_bytes(source.randbytes(12_345))
@@ -160,8 +160,7 @@ async def compare(contents: Contents, verbs: GuestMapping, addresses: AddressMap
         for name, packed in zip(names, extents.files, strict=True):
             place = f"{directory}/{name}".lstrip("/")
             data = contents[place]
-            if data is None:
-                assert packed is None
+            if data is None:  # never asked for
                 continue
             mapped = None if packed is None else file_map(packed, len(data), addresses)
             if mapped is None:

@@ -13,24 +13,27 @@ import os
 import socket
 import subprocess
 import sys
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
 import trio
 
 from guestmount_py.direct import DirectPlane, Images
-from guestmount_py.fuse_loop import fuse_mounted
+from guestmount_py.entries import Entry
+from guestmount_py.fuse_loop import fuse_mounted, fuse_mounted_writable
 from guestmount_py.guest_files import GuestFiles
 from guestmount_py.guest_writing import GuestWriting
 from guestmount_py.image_file import ImageFile
 from guestmount_py.inodes import InodeTable
 from guestmount_py.log import open_log
 from guestmount_py.mapping import GuestMapping
-from guestmount_py.operations import ReadOnlyOperations
+from guestmount_py.node_table import NodeTable
 from guestmount_py.raw_reader import RawReader
 from guestmount_py.serving import serving_record
 from guestmount_py.statistics import Statistics
+from guestmount_py.tree import Tree
 from guestmount_py.writing import WritingOperations
 from rpc.client import open_channel
 from rpc.pool import ChannelPool
@@ -59,7 +62,6 @@ async def serve(
 ) -> None:
     """Serve until the directory is unmounted."""
     statistics = Statistics()
-    options: list[str] = []
     async with AsyncExitStack() as stack:
         daemons = []
         channels = []
@@ -81,25 +83,41 @@ async def serve(
             plane = DirectPlane({"drive0": reader}, {"drive0": reader.size_bytes}, statistics, trio.Event())
             images = Images(plane, GuestMapping(pool))
         root = await guest.lstat(b"/", b"")
-        inodes = InodeTable(root, [])
-        async with trio.open_nursery() as nursery:
-            operations = ReadOnlyOperations(guest, inodes, nursery, statistics, images)
-            writing = None
-            if writable:
-                verbs = GuestWriting(pool, None)
-                operations = writing = WritingOperations(guest, verbs, inodes, nursery, statistics, exact_names=True)
-                nursery.start_soon(writing.behind.run)
-                options.append("allow_other")
-            async with fuse_mounted(operations, mountpoint, options, sysroot, writable=writable):
-                with serving_record(mountpoint, Path(os.devnull)):
-                    print(*(daemon.pid for daemon in daemons), flush=True)
-                    await trio.sleep(math.inf)
-            if writing is not None:
-                await writing.finish()
-            nursery.cancel_scope.cancel()
-        inodes.check_invariants()
+        serving = _serving_writable(guest, pool, root, mountpoint, sysroot, statistics) if writable else None
+        async with serving or _serving(guest, root, mountpoint, sysroot, statistics, images):
+            with serving_record(mountpoint, Path(os.devnull)):
+                print(*(daemon.pid for daemon in daemons), flush=True)
+                await trio.sleep(math.inf)
         if stats is not None:
             statistics.write(stats)
+
+
+@asynccontextmanager
+async def _serving(
+    guest: GuestFiles, root: Entry, mountpoint: Path, sysroot: str, statistics: Statistics, images: Images | None
+) -> AsyncIterator[None]:
+    inodes = InodeTable(root, [])
+    async with trio.open_nursery() as nursery:
+        tree = Tree(guest, inodes, nursery, statistics, images)
+        async with fuse_mounted(tree, mountpoint, [], sysroot):
+            yield
+        nursery.cancel_scope.cancel()
+    inodes.check_invariants()
+
+
+@asynccontextmanager
+async def _serving_writable(
+    guest: GuestFiles, pool: ChannelPool, root: Entry, mountpoint: Path, sysroot: str, statistics: Statistics
+) -> AsyncIterator[None]:
+    inodes = NodeTable(root, [])
+    async with trio.open_nursery() as nursery:
+        operations = WritingOperations(guest, GuestWriting(pool, None), inodes, nursery, statistics, exact_names=True)
+        nursery.start_soon(operations.behind.run)
+        async with fuse_mounted_writable(operations, mountpoint, ["allow_other"], sysroot):
+            yield
+        await operations.finish()
+        nursery.cancel_scope.cancel()
+    inodes.check_invariants()
 
 
 def main() -> None:

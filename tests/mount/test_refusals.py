@@ -51,14 +51,6 @@ async def test_handler_refuses_even_if_the_kernel_asks(name: str) -> None:
     assert caught.value.errno == errno.EROFS
 
 
-async def test_open_to_write_is_refused_even_if_the_kernel_asks() -> None:
-    operations = object.__new__(ReadOnlyOperations)
-    for flags in (os.O_WRONLY, os.O_RDWR, os.O_RDONLY | os.O_TRUNC):
-        with pytest.raises(pyfuse3.FUSEError) as caught:
-            await operations.open(pyfuse3.InodeT(1), pyfuse3.FlagT(flags), pyfuse3.RequestContext())
-        assert caught.value.errno == errno.EROFS
-
-
 def test_access_to_write_is_refused(tree: Mounted) -> None:
     assert os.access(tree.path / "contents/1", os.R_OK)
     assert not os.access(tree.path / "contents/1", os.W_OK)

@@ -114,3 +114,18 @@ def test_killed_server_leaves_an_error_not_an_empty_directory(source: Path, tmp_
         with pytest.raises(OSError, match="not connected"):
             list(served.path.iterdir())
     assert find_mount(served.path) is None
+
+
+def test_aborted_connection_leaves_no_mount(source: Path, tmp_path: Path) -> None:
+    """libfuse would take it for unmounted."""
+    connections = tmp_path / "connections"
+    connections.mkdir()
+    subprocess.run(["mount", "-t", "fusectl", "none", connections], check=True)
+    try:
+        with mounted(source, tmp_path) as served:
+            number = os.minor(served.path.stat().st_dev)
+            (connections / str(number) / "abort").write_text("1")
+            assert served.server.wait(30) == 0
+            assert find_mount(served.path) is None
+    finally:
+        subprocess.run(["umount", connections], check=True)

@@ -1,57 +1,94 @@
-"""The stream of ``map_files``: whole records come out, and whatever is wrong with them is an error."""
+"""The stream of ``map_files``: whole parts come out wherever it is cut, and whatever is wrong is an error."""
 
 import struct
+from itertools import pairwise
+from typing import Final
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rpc.errors import RemoteProtocolError
-from rpc.extents import EXTENT, MORE, RECORD, REFUSED, WHOLE, decode_extents, decode_filesystem
+from rpc.extents import EXTENT, MapDecoder, MapPart
+from tests.rpc.extents import ONE, block, part, slot
 from tests.rpc.strategies import BRIEFLY
 
-ONE = EXTENT.pack(0, 4096, 8192, 1)
-GOLDEN = bytes.fromhex(
-    "0000000000000027"  # mount 39
-    "00000001" "00000001" "0000000000000000" "0000000000001000" "0000000000002000" "00000001"
-    "00000000" "00000000"
+GOLDEN: Final = bytes.fromhex(
+    "0000000000000027" "00000003"  # mount 39, three files
+    "0000000000000000" "ffffffffffffffff" "00000000" "01000000" "01000000" "00000000"
+    "0000000000000000" "0010000000000000" "0020000000000000" + "00" * 16 + "01000000" + "00" * 12
+    + "00" * 88
+    + "0000000000000000" "ffffffffffffffff" "00000000" "00000000" "01000000" "00000000" + "00" * 56
 )  # fmt: skip
+STREAM: Final = (
+    part(39, slot(ONE), slot(ONE, follows=1), slot(None), slot(b""), slot(ONE, follows=1))
+    + block(ONE, ONE)
+    + block(ONE)
+    + block()
+    + struct.pack(">I", 0xFFFFFFFF)
+    + part(40)
+    + part(0, slot(None))
+)
+WHOLE: Final = [MapPart(39, [ONE, ONE * 3, None, b"", None]), MapPart(40, []), MapPart(0, [None])]
 
 
-def record(state: int, *extents: bytes) -> bytes:
-    return RECORD.pack(state, len(extents)) + b"".join(extents)
+def decoded(*pieces: bytes, extents_max: int = 100) -> list[MapPart]:
+    decoder = MapDecoder(extents_max)
+    parts = [found for piece in pieces for found in decoder.feed(piece)]
+    decoder.finish()
+    return parts
 
 
 def test_stream_is_laid_out_as_the_documents_say() -> None:
-    assert decode_filesystem(GOLDEN) == 39
-    assert list(decode_extents(GOLDEN, 8)) == [(WHOLE, ONE), (REFUSED, b"")]
+    assert decoded(GOLDEN) == [MapPart(39, [ONE, None, b""])]
     assert list(EXTENT.iter_unpack(ONE)) == [(0, 4096, 8192, 1)]
 
 
+def test_blocks_are_joined_with_the_file_they_are_of() -> None:
+    assert decoded(STREAM) == WHOLE
+
+
+@given(st.lists(st.integers(0, len(STREAM)), max_size=9))
 @BRIEFLY
-@given(st.lists(st.tuples(st.sampled_from([WHOLE, MORE]), st.lists(st.binary(min_size=28, max_size=28), min_size=1))))
-def test_records_come_back_as_they_were_written(rows: list[tuple[int, list[bytes]]]) -> None:
-    data = b"".join(record(state, *extents) for state, extents in rows)
-    assert list(decode_extents(data)) == [(state, b"".join(extents)) for state, extents in rows]
+def test_cuts_do_not_matter(cuts: list[int]) -> None:
+    places = [0, *sorted(cuts), len(STREAM)]
+    assert decoded(*(STREAM[a:b] for a, b in pairwise(places))) == WHOLE
 
 
-def test_stream_cut_inside_a_record_is_refused() -> None:
-    data = record(WHOLE, ONE) + record(REFUSED) + record(MORE, ONE, ONE)
-    whole = []
-    for end in range(len(data)):
+@given(st.integers(0, len(STREAM) - 1), st.integers(1, 255), st.integers(0, len(STREAM)))
+@BRIEFLY
+def test_damage_is_an_error_or_other_values(position: int, change: int, length: int) -> None:
+    damaged = bytearray(STREAM)
+    damaged[position] ^= change
+    try:
+        decoded(bytes(damaged[:length]))
+    except RemoteProtocolError:
+        return
+
+
+def test_stream_cut_in_a_part_is_refused() -> None:
+    ends = []
+    for end in range(len(STREAM) + 1):
         try:
-            whole.append(len(list(decode_extents(data[:end]))))
+            ends.append(len(decoded(STREAM[:end])))
         except RemoteProtocolError:
             continue
-    assert whole == [0, 1, 2]
+    assert ends == [0, 1, 2, 3]
 
 
-@pytest.mark.parametrize("head", [(3, 0), (0, 1), (2, 0), (0xFFFFFFFF, 1), (1, 0xFFFFFFFF), (1, 3)])
-def test_impossible_record_is_refused(head: tuple[int, int]) -> None:
-    with pytest.raises(RemoteProtocolError, match=r"a record of \d+ extents"):
-        list(decode_extents(struct.pack(">II", *head) + ONE * 2))
+def test_file_of_too_many_extents_cannot_be_mapped() -> None:
+    assert decoded(STREAM, extents_max=2)[0].files == [ONE, None, None, b"", None]
 
 
-def test_stream_without_its_filesystem_is_refused() -> None:
-    with pytest.raises(RemoteProtocolError, match="which filesystem"):
-        decode_filesystem(bytes(7))
+@pytest.mark.parametrize(
+    "stream",
+    [
+        struct.pack(">QI", 39, 1 << 31),
+        part(39, slot(ONE, follows=2)),
+        part(39, slot(ONE, mapped=2)),
+        part(39, slot(ONE, follows=1)) + struct.pack(">I", 1 << 31),
+    ],
+)
+def test_impossible_stream_is_refused(stream: bytes) -> None:
+    with pytest.raises(RemoteProtocolError):
+        decoded(stream)

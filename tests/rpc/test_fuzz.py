@@ -15,7 +15,7 @@ from rpc.codec import Codec, DeviceOrPath, GuestPath, codec_of
 from rpc.connection import Connection, Role
 from rpc.errors import RemoteProtocolError
 from rpc.events import NEED_DATA
-from rpc.extents import decode_extents
+from rpc.extents import MapDecoder
 from rpc.hot import DIRENT_LIST, STATNS_LIST, XATTR_LIST, decode_directory_entries, decode_dirents, decode_file_contents
 from rpc.procedures import BY_NUMBER, DOWNLOAD, LSTATNS, UPLOAD
 from rpc.procedures.transfers import RemoteFileArgs
@@ -29,7 +29,7 @@ CODECS: Final[dict[str, Codec[Any]]] = {
     **{f"{row.name} result": row.result for row in BY_NUMBER.values()},
     **{cls.__name__: codec_of(cls) for cls in STRUCTURES},
 }
-RECORDS: Final = (decode_directory_entries, decode_file_contents, decode_dirents, decode_extents)
+RECORDS: Final = (decode_directory_entries, decode_file_contents, decode_dirents, lambda data: MapDecoder(9).feed(data))
 FRAMES: Final = [frame.data for frames in CAPTURES.values() for frame in frames]
 PHASES: Final = ("starting", "idle", "called", "download", "upload")
 ODD_WORDS: Final = (0, 1, 2, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, constants.MESSAGE_MAX_BYTES, 0x00400001, 0x10000000)

@@ -69,16 +69,19 @@ class Sandbox:
         )
 
     @contextmanager
-    def mounted(self, image: Path, mounts: Sequence[str], *options: str) -> Iterator[Path]:
+    def mounted(
+        self, image: Path, mounts: Sequence[str], *options: str | Path, prefix: Sequence[str] = ()
+    ) -> Iterator[Path]:
         """Mount partitions of an image for as long as the block runs; nothing must be left afterwards.
 
         Args:
             image: the disk, ``/dev/sda`` in the guest.
             mounts: arguments of ``-m``.
             options: further options, put before ``-a``.
+            prefix: a command that runs the program.
         """
         selected = [word for mount in mounts for word in ("-m", mount)]
-        started = self.guestmount(*options, "-a", image, *selected, "--ro", self.mountpoint)
+        started = self.guestmount(*options, "-a", image, *selected, "--ro", self.mountpoint, prefix=prefix)
         assert started.returncode == 0, started.stderr + self.log()
         try:
             assert started.stderr == ""

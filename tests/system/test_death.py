@@ -65,13 +65,20 @@ def test_killing_qemu_gives_eio_and_leaves_an_error_not_an_empty_directory(sandb
 def test_killing_guestmount_ends_qemu(sandbox: Sandbox) -> None:
     _mount(sandbox)
     try:
+        names = sorted(path.name for path in sandbox.mountpoint.iterdir())
         (server,) = sandbox.processes("guestmount_py.cli")
         qemu = sandbox.processes("qemu-system")
         assert len(qemu) == 1
         os.kill(server, signal.SIGKILL)
         assert gone_within([server, *qemu], QEMU_LIMIT_S)
-        with pytest.raises(OSError, check=lambda exc: exc.errno == errno.ENOTCONN):
-            list(sandbox.mountpoint.iterdir())
+        for action in (
+            lambda: list((sandbox.mountpoint / "lost+found").iterdir()),  # never listed
+            lambda: (sandbox.mountpoint / "huge").read_bytes(),
+            lambda: os.statvfs(sandbox.mountpoint),
+        ):
+            with pytest.raises(OSError, check=lambda exc: exc.errno == errno.ENOTCONN):
+                action()
+        assert names == sorted(path.name for path in sandbox.mountpoint.iterdir())  # the kernel remembers
     finally:
         unmounted = sandbox.guestunmount()
     assert (unmounted.returncode, unmounted.stderr) == (0, "")

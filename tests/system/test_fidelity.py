@@ -1,5 +1,6 @@
 """Our mount of a real guest is what the host kernel's own mount is, in every format and by every plane."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,10 +18,21 @@ from tests.system.conftest import open_sandbox
 
 pytestmark = [pytest.mark.appliance, pytest.mark.fuse, pytest.mark.root]
 
-# Left to itself, a mount reads raw and qcow2 images directly and the rest through qemu. What is forced here takes the
-# same bytes of one format another way: each further mount costs half a minute of comparing, its format hardly matters.
-FORCED: Final[tuple[tuple[str, Plane], ...]] = (("raw", "qemu"), ("raw", "guest"))
-MOUNTS: Final = (*((image_format, "auto") for image_format in FORMATS), *FORCED)
+BY_GUEST: Final = {"small", "stream", "pread"}
+DIRECT: Final = {
+    "raw": "raw",
+    "qcow2": "qcow2",
+    "qcow2-backed": "qcow2",
+    "vmdk": "export",
+    "vdi": "export",
+    "vhdx": "export",
+}
+"""How a mount reads an image of each format if it is left to itself."""
+FORCED: Final[tuple[tuple[str, Plane], ...]] = (
+    *(("raw", "qemu"), ("raw", "guest"), ("qcow2-backed", "qemu"), ("qcow2-backed", "guest")),
+    *(("vmdk", "guest"), ("vdi", "guest"), ("vhdx", "guest")),
+)
+"""What takes the same bytes another way: contents only, for attributes come the same way by every plane."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +72,16 @@ def mounted_disk(image_format: str, appliance_directory: Path, plane: Plane = "a
         mounts = [devices[root], *(f"{devices[other]}:/{other}" for other in others)]
         # raw can hardly be detected, and only an explicit format may lead to a backing file.
         named = {"raw": ["--format=raw"], "qcow2-backed": ["--format=qcow2"]}.get(image_format, [])
-        with sandbox.mounted(image, mounts, *named, f"--plane={plane}") as mountpoint:
+        stats = sandbox.directory / "stats.json"
+        with sandbox.mounted(image, mounts, *named, f"--plane={plane}", "--stats", stats) as mountpoint:
             yield Mounted({root: mountpoint, **{other: mountpoint / other for other in others}}, root)
+        direct = {"auto": DIRECT[image_format], "qemu": "export"}.get(plane)
+        assert json.loads(stats.read_text())["planes"].keys() - BY_GUEST == ({direct, "zeros"} if direct else set())
 
 
-@pytest.fixture(scope="module", params=MOUNTS, ids="-".join)
+@pytest.fixture(scope="module", params=FORMATS)
 def mounted(request: pytest.FixtureRequest, appliance_directory: Path) -> Iterator[Mounted]:
-    image_format, plane = request.param
-    with mounted_disk(image_format, appliance_directory, plane) as found:
+    with mounted_disk(request.param, appliance_directory) as found:
         yield found
 
 
@@ -89,3 +103,12 @@ def test_rsync_finds_no_difference_either_way(mounted: Mounted, references: dict
     ours, reference = mounted.paths[filesystem], references[filesystem]
     assert rsync_differences(ours, reference, FILESYSTEMS) == ""
     assert rsync_differences(reference, ours, FILESYSTEMS) == ""
+
+
+@pytest.mark.parametrize(("image_format", "plane"), FORCED, ids=map("-".join, FORCED))
+def test_rsync_finds_no_difference_when_a_plane_is_forced(
+    appliance_directory: Path, references: dict[str, Path], image_format: str, plane: Plane
+) -> None:
+    with mounted_disk(image_format, appliance_directory, plane) as mounted:
+        for filesystem in FILESYSTEMS if image_format == "raw" else [mounted.root]:  # each format has another there
+            assert rsync_differences(mounted.paths[filesystem], references[filesystem], FILESYSTEMS) == ""

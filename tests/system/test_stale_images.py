@@ -4,7 +4,9 @@ import hashlib
 import json
 import os
 import random
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,11 +14,15 @@ import pytest
 from tests.guestmount_py.images import opened_for_writing
 from tests.guests.cache import run
 from tests.guests.disk import mounted
-from tests.guests.mapped import contents_of, empty_image, loop_devices
+from tests.guests.mapped import contents_of, empty_image, loop_devices, remounted
 from tests.system.sandbox import Sandbox
+from tests.system.test_planes import statistics_after
 
 pytestmark = [pytest.mark.appliance, pytest.mark.fuse, pytest.mark.root]
 
+NAMES = ("a", "b", "c")
+LOOK_S = 0.05
+"""An image is looked at more often than this."""
 OLD, NEW = (random.Random(seed).randbytes(200_001) for seed in (1, 2))
 
 
@@ -65,6 +71,27 @@ def test_dirty_journal_is_replayed_and_no_stale_block_is_read(sandbox: Sandbox) 
     assert hashlib.sha256(image.read_bytes()).hexdigest() == before
 
 
+def test_xfs_is_read_from_its_image_unless_its_log_has_to_be_replayed(sandbox: Sandbox) -> None:
+    image, copy = empty_image(sandbox.directory / "disk.img", 320), sandbox.directory / "copy.img"
+    with loop_devices([image]) as (device,):
+        run("mkfs.xfs", "-q", device)
+        with mounted(device) as root:
+            (root / "file").write_bytes(OLD)
+        with mounted(device) as root:
+            with (root / "added").open("wb") as file:
+                file.write(NEW)
+                os.fsync(file.fileno())
+            run("cp", image, copy)
+        run("cp", image, image.with_suffix(".clean"))
+
+    def look(mountpoint: Path) -> None:
+        assert contents_of(mountpoint) == {"file": OLD, "added": NEW}
+
+    assert planes_of(sandbox, image.with_suffix(".clean"), look) == {"raw"}
+    assert planes_of(sandbox, copy, look) == {"export"}
+    assert f"{copy}: read through qemu: its overlay was written to" in sandbox.log()
+
+
 def test_image_that_another_qemu_may_write_is_read_by_the_guest(sandbox: Sandbox) -> None:
     image = empty_image(sandbox.directory / "disk.img", 64)
     with loop_devices([image]) as (device,):
@@ -79,3 +106,85 @@ def test_image_that_another_qemu_may_write_is_read_by_the_guest(sandbox: Sandbox
         assert planes_of(sandbox, image, look) <= {"stream", "pread"}
     assert f"another process has {image} open for writing" in sandbox.log()
     assert planes_of(sandbox, image, look) == {"raw"}
+
+
+@pytest.fixture
+def disk(sandbox: Sandbox) -> Path:
+    """An image with three files, each of which is ``OLD``."""
+    image = empty_image(sandbox.directory / "disk.img", 64)
+
+    def fill(root: Path) -> None:
+        for name in NAMES:
+            (root / name).write_bytes(OLD)
+
+    with remounted([image], ("mkfs.ext4", "-q"), fill):
+        return image
+
+
+@contextmanager
+def counted(sandbox: Sandbox, image: Path) -> Iterator[tuple[Path, Callable[[], set[str]]]]:
+    """Mount an image; yield the mount point, and what tells by which ways bytes came since it was last asked."""
+    stats, pid = sandbox.directory / "stats.json", sandbox.directory / "pid"
+    before: dict[str, dict[str, int]] = {}
+
+    def planes() -> set[str]:
+        nonlocal before
+        now = statistics_after(sandbox, stats)["planes"]
+        stats.unlink()
+        new = {name for name, each in now.items() if each != before.get(name)}
+        before = now
+        return new
+
+    options = ("--format=raw", "--stats", str(stats), "--pid-file", str(pid))
+    with sandbox.mounted(image, ["/dev/sda"], *options) as mountpoint:
+        yield mountpoint, planes
+
+
+def test_image_that_another_qemu_comes_to_write_is_the_guests_from_then_on(sandbox: Sandbox, disk: Path) -> None:
+    with counted(sandbox, disk) as (mountpoint, planes):
+        assert (mountpoint / "a").read_bytes() == OLD
+        assert planes() == {"raw"}
+        with opened_for_writing(disk, "raw", read_only=True):
+            assert (mountpoint / "b").read_bytes() == OLD
+            assert planes() == {"raw"}
+        with opened_for_writing(disk, "raw"):
+            time.sleep(LOOK_S)
+            assert (mountpoint / "c").read_bytes() == OLD
+            assert planes() <= {"stream", "pread"}
+        run("sh", "-c", f"echo 1 > /proc/sys/vm/drop_caches; cat {mountpoint}/a > {sandbox.directory}/copy")
+        assert (sandbox.directory / "copy").read_bytes() == OLD
+        assert "raw" not in planes()
+    assert (
+        f"from now on only the guest reads it, which may not see all changes: another process has {disk}"
+        in sandbox.log()
+    )
+
+
+def test_image_that_any_program_wrote_to_is_the_guests_from_then_on(sandbox: Sandbox, disk: Path) -> None:
+    with counted(sandbox, disk) as (mountpoint, planes):
+        assert (mountpoint / "a").read_bytes() == OLD
+        assert planes() == {"raw"}
+        with disk.open("r+b") as image:
+            image.seek(-1, os.SEEK_END)
+            image.write(b"\0")
+        time.sleep(LOOK_S)
+        assert (mountpoint / "b").read_bytes() == OLD
+        assert planes() <= {"stream", "pread"}
+    assert f"which may not see all changes: {disk} was written to" in sandbox.log()
+
+
+def test_file_of_an_image_that_was_truncated_is_eio(sandbox: Sandbox, disk: Path) -> None:
+    """The guest would have zeros in it: so qemu shows what is behind an image's end."""
+    with sandbox.mounted(disk, ["/dev/sda"], "--format=raw") as mountpoint:
+        assert (mountpoint / "a").read_bytes() == OLD
+        size_bytes = disk.stat().st_size
+        os.truncate(disk, 4096)
+        time.sleep(LOOK_S)
+        for _ in range(2):
+            with pytest.raises(OSError, match="Input/output error"):
+                (mountpoint / "b").read_bytes()
+        os.truncate(disk, size_bytes)
+        with pytest.raises(OSError, match="Input/output error"):
+            (mountpoint / "c").read_bytes()
+        assert (mountpoint / "a").read_bytes() == OLD  # from the kernel's memory
+    assert f"it was truncated from {size_bytes} bytes to 4096" in sandbox.log()
