@@ -8,7 +8,12 @@ from rpc import constants, procedures
 from rpc.procedures.extensions import HelloArgs
 from rpc.types import Hello
 
-_EXTENSIONS: Final = ["device_map", "list_directory", "map_files", "read_files", "resume", "walk", "write"]
+_READING: Final = "device_map list_directory map_files read_files resume walk"
+_WRITING: Final = (
+    "change_files change_xattr close_kept link_file make_file open_file open_mailbox read_kept remove_name rename_file "
+    "sync_file"
+)
+_EXTENSIONS: Final = [*_READING.split(), *_WRITING.split()]
 
 
 @handles(procedures.HELLO)
