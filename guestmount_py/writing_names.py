@@ -60,6 +60,9 @@ class NamingOperations(WritingBase):
         """Forget what was known of a file that had the number of a new one."""
         self._linked.pop(inode, None)
         self._stale.discard(inode)
+        written = self._written.find(inode)
+        if written is not None:
+            written.has_others = False
 
     def _changed_names(self, parent: Node, name: bytes, entry: Entry | None, stat: bytes) -> None:
         """Note what a name means now, and the attributes that its directory has got by that."""
@@ -134,7 +137,7 @@ class NamingOperations(WritingBase):
             raise pyfuse3.FUSEError(ENOENT)
         inode = self._inodes.number(entry, parent.inode)
         await self._know_xattrs(inode)
-        await self.behind.pause(inode)
+        await self._pause(inode)
         try:
             async with self._paths.shared():
                 path = os.path.join(self._inodes.path(parent.inode), name_bytes)
@@ -158,6 +161,19 @@ class NamingOperations(WritingBase):
             _, directory = await self._writing.remove(path, directory=True, keep=False)
             self._changed_names(parent, name_bytes, None, directory)
             self._lost_name(inode, (parent.inode, name_bytes), 0, directory)
+
+    async def _pause(self, inode: Inode) -> None:
+        """Begin nothing of a file that is about to lose a name.
+
+        If it may have names that we do not know, all is made first: thereafter there may be no way to it.
+        """
+        while True:
+            await self.behind.pause(inode)
+            node = self._inodes.find(inode)
+            if node is None or node.entry.fields[3] < 2 or not self.behind.is_pending(inode):
+                return
+            self.behind.resume(inode)
+            await self.behind.settle(inode)
 
     async def _know_xattrs(self, inode: Inode) -> None:
         """Ask for the extended attributes of an open file that may be about to lose its last name."""

@@ -2,6 +2,7 @@
 
 import os
 import random
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -57,6 +58,33 @@ def test_two_names_of_one_file_are_one_file_for_all(place: Path, processes: list
     assert second.call(os.pread, reader, 9, 0) == b"still00"
     first.call(os.close, writer)
     second.call(os.close, reader)
+
+
+def test_what_was_written_by_a_name_that_went_at_once_is_there_by_the_other(place: Path) -> None:
+    for number in range(10):
+        (place / f"name-{number}").write_bytes(b"")
+        os.link(place / f"name-{number}", place / f"other-{number}")
+    os.sync()
+    for _ in range(3):  # so nobody knows the other name any more
+        Path("/proc/sys/vm/drop_caches").write_text("2")
+    for number in range(10):
+        (place / f"name-{number}").write_bytes(b"%d" % number * 5000)
+    for number in range(10):
+        (place / f"name-{number}").unlink()
+    time.sleep(0.5)  # until what was promised has been made, or could not be
+    for number in range(10):
+        assert (place / f"other-{number}").read_bytes() == b"%d" % number * 5000
+
+
+def test_number_of_a_file_that_went_by_all_its_names_is_another_files(place: Path) -> None:
+    for number in range(10):
+        (place / "name").write_bytes(b"former" * 5000)
+        os.link(place / "name", place / "other")
+        (place / "other").unlink()
+        (place / "name").unlink()
+        (place / "new").write_bytes(b"%d" % number * 100)
+        (place / "new").rename(place / "at last")
+        assert (place / "at last").read_bytes() == b"%d" % number * 100
 
 
 def test_directory_renamed_over_and_over_with_open_files_below(place: Path, processes: list[Actor]) -> None:
