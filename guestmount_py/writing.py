@@ -274,7 +274,7 @@ class WritingOperations(NamingOperations):
                 node.entry.xattrs = tuple(pair for pair in known if pair[0] != name)
 
     def _changed_xattrs(self, node: Node) -> None:
-        self._stale.add(node.inode)
+        self._note_stale(node.inode)
         self._forget_xattrs(node)
 
     def _forget_xattrs(self, node: Node) -> None:

@@ -181,6 +181,11 @@ class WritingBase(pyfuse3.Operations):
             fields[_FIELDS.index(name)] = value
         node.entry.data, node.entry.offset = hot.STATNS.pack(*fields), 0
 
+    def _note_stale(self, inode: Inode) -> None:
+        """Note that a file's attributes have changed in ways that only the guest can tell."""
+        self._stale.add(inode)
+        self._capability_asked = None  # nor need the mode be all that is wanted next
+
     async def _exact(self, node: Node) -> None:
         """See to it that a file's attributes are known exactly."""
         await self.behind.settle(node.inode)

@@ -204,7 +204,7 @@ class NamingOperations(WritingBase):
             directory: the attributes of the directory thereafter; it and the file have changed at the same time.
         """
         node = self._inodes.find(inode)
-        self._stale.add(inode)
+        self._note_stale(inode)
         if node is None:
             return
         written = self._written.get(inode)
@@ -279,7 +279,7 @@ class NamingOperations(WritingBase):
         known = node.entry if node is not None else entry
         new = Entry(target[1], known.data, known.offset, known.target, known.xattrs)
         self._changed_names(self._inodes.get(target[0]), target[1], new, stat)
-        self._stale.add(inode)
+        self._note_stale(inode)
         if node is None:
             return
         written = self._written.get(inode)

@@ -87,6 +87,15 @@ def test_number_of_a_file_that_went_by_all_its_names_is_another_files(place: Pat
         assert (place / "at last").read_bytes() == b"%d" % number * 100
 
 
+def test_count_of_names_is_exact_right_after_a_file_was_cut(place: Path) -> None:
+    (place / "name").write_bytes(b"contents")
+    os.link(place / "name", place / "other")
+    descriptor = os.open(place / "name", os.O_RDWR | os.O_TRUNC)
+    (place / "other").unlink()
+    assert os.fstat(descriptor).st_nlink == 1
+    os.close(descriptor)
+
+
 def test_directory_renamed_over_and_over_with_open_files_below(place: Path, processes: list[Actor]) -> None:
     first, second, third = processes
     for actor in processes:
