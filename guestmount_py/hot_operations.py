@@ -135,7 +135,7 @@ class HotOperations:
         return reply.parts
 
     def _number(self, entry: Entry, directory: Inode, *, counts: bool) -> Inode | None:
-        """Return an entry's number, and count its lookup if the kernel is to know it; None if it can show only a name."""
+        """Return an entry's number and count its lookup, if the kernel is to know it; None if it shows only a name."""
         if entry.is_unreadable:
             return None
         try:
