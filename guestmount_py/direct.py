@@ -55,8 +55,10 @@ class DirectPlane:
         self._readers = dict(readers)
         self._statistics = statistics
         self._watched = {serial: drive for serial, drive in (drives or {}).items() if drive.reader is not None}
-        self._guests = {serial for serial, reader in readers.items() if reader is None}
-        """The drives that only the guest may read."""
+        self._given_up = {
+            serial for serial, reader in readers.items() if reader is None or isinstance(reader, LostReader)
+        }
+        """The drives that only the guest may read, or nobody can."""
         self._changes = 0
         """How many drives were given up."""
         self._look_at = 0.0
@@ -84,7 +86,7 @@ class DirectPlane:
                     "%s: from now on only the guest reads it, which may not see all changes: %s", drive.path, change
                 )
                 self._readers[serial] = None
-                self._guests.add(serial)
+            self._given_up.add(serial)
             del self._watched[serial]
             self._changes += 1
         after = monotonic()
@@ -99,10 +101,17 @@ class DirectPlane:
         """Tell whether what a map says still counts: no drive of the filesystem is only the guest's to read.
 
         Raises:
+            DriveError: nobody can read one of them any more.
             ConnectionLost: the appliance has gone.
         """
         self._check()
-        return self._guests.isdisjoint(file_map.needed)
+        if self._given_up.isdisjoint(file_map.needed):
+            return True
+        for serial in file_map.needed:
+            reader = self._readers[serial]
+            if isinstance(reader, LostReader):
+                raise DriveError(reader.reason)
+        return False
 
     def read_now(self, file_map: FileMap, offset: int, count: int) -> memoryview | None:
         """Return part of a file if that takes no waiting, otherwise None; it lasts until this is called again.

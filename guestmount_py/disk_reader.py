@@ -58,17 +58,20 @@ class LostReader(DiskReader):
 
     Args:
         reason: what every read says.
+
+    Attributes:
+        reason: the same.
     """
 
     plane: ClassVar[str] = "lost"
 
     def __init__(self, size_bytes: int, reason: str) -> None:
         super().__init__(size_bytes)
-        self._reason = reason
+        self.reason: Final = reason
 
     async def read_into(self, offset: int, buffer: memoryview) -> None:
         """Fail."""
-        raise DriveError(self._reason)
+        raise DriveError(self.reason)
 
     def close(self) -> None:
         """Do nothing."""

@@ -96,27 +96,31 @@ class FileMaps:
 
     def _go_on(self) -> None:
         """Fetch what comes next, if enough of what was fetched ahead was read and nobody waits for anything else."""
-        if self._sweeping is None and not self._asked_count and self._sweep.is_due:
+        if self._sweeping is not None or self._asked_count or not self._sweep.is_due:
+            return
+        try:
             files = self._sweep.next_files()
             if files:
                 self._sweeping = self._start(files)
+        except Exception:  # whoever reads a file has nothing to do with those of others
+            logger.exception("asking for maps ahead failed: this is a bug")
+            self._sweep.stop()
 
     def _ask(self, inode: Inode) -> MapRequest:
         """Ask for a file and others; what comes of the others may already have to be given up again."""
         node = self._inodes.get(inode)
         name, size_bytes = node.entry.name, node.entry.fields[7]
         path = self._inodes.path(node.parent)
-        wanted = Wanted(path, name, inode, size_bytes)
-        listing = self._directories.peek(node.parent)
+        files = [Wanted(path, name, inode, size_bytes)]
+        listing, directory = self._directories.peek(node.parent), self._inodes.find(node.parent)
+        if listing is not None and directory is not None and size_bytes < OWN_ANSWER_BYTES:
+            others = self._sweep.files_of(listing, directory.inode, directory.entry.fields[0], path, name)
+            files += islice((each for each in others if each.inode != inode), _NEIGHBOURS)
+            if self._was_asked:
+                self._sweep.begin(node.parent, name)
+            self._was_asked = True
         self._asked_count += 1
-        if listing is None or size_bytes >= OWN_ANSWER_BYTES:
-            return self._start([wanted])
-        others = (each for each in self._sweep.files_of(listing, node.parent, path, name) if each.inode != inode)
-        request = self._start([wanted, *islice(others, _NEIGHBOURS)])
-        if self._was_asked:
-            self._sweep.begin(node.parent, name)
-        self._was_asked = True
-        return request
+        return self._start(files)
 
     def _start(self, files: Sequence[Wanted]) -> MapRequest:
         request = MapRequest(files)

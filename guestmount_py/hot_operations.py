@@ -10,10 +10,12 @@ import pyfuse3
 
 from guestmount_py import fuse_wire as wire
 from guestmount_py.dircache import Listing
-from guestmount_py.entries import Xattrs
+from guestmount_py.entries import Entry, Xattrs
 from guestmount_py.fuse_channel import NO_ANSWER, Answer, Handler
 from guestmount_py.inodes import Inode, Node, Unlisted
+from guestmount_py.log import logger
 from guestmount_py.tree import Tree
+from rpc.errors import RemoteProtocolError
 
 _READING_MAX: Final = 16
 
@@ -121,18 +123,27 @@ class HotOperations:
                 return reply.parts
         entries = listing.entries
         index = max(offset - 2, 0)
-        remember = inodes.remember if reply.is_plus else None
         while index < len(entries):
             entry = entries[index]
-            known = not entry.is_unreadable
-            inode = inodes.number(entry, node.inode) if known else None
+            inode = self._number(entry, node.inode, counts=reply.is_plus)
             if not reply.add(entry, entry.name, inode, index + 3):
+                if inode is not None and reply.is_plus:
+                    inodes.forget(inode, 1)
                 break
-            if known and remember is not None:
-                remember(entry, node.inode, inode)
             index += 1
         self._keep_reading(node, listing, is_at_end=offset - 2 >= len(entries))
         return reply.parts
+
+    def _number(self, entry: Entry, directory: Inode, *, counts: bool) -> Inode | None:
+        """Return an entry's number and count its lookup, if the kernel is to know it; None if it shows only a name."""
+        if entry.is_unreadable:
+            return None
+        try:
+            inode = self._tree.inodes.number(entry, directory)
+            return self._tree.inodes.remember(entry, directory, inode) if counts else inode
+        except RemoteProtocolError as exc:
+            logger.error("%r: %s", entry.name, exc)
+            return None
 
     def _keep_reading(self, node: Node, listing: Listing, *, is_at_end: bool) -> None:
         if is_at_end:

@@ -2,9 +2,10 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from typing import Final, NamedTuple
+from typing import Final
 
 from guestmount_py.extents import AddressMap
+from guestmount_py.log import logger
 from rpc import procedures
 from rpc.arguments import PathArgs
 from rpc.codec import GuestPath
@@ -15,22 +16,10 @@ from rpc.procedures.extensions import MapFilesArgs
 
 EXTENSIONS: Final = frozenset(("map_files", "device_map"))
 """What the daemon must have named in its answer to ``hello``."""
-_EXTENTS_MAX: Final = 1 << 20
-"""A file in more pieces counts as one that cannot be mapped: the map would take longer than it saves."""
+_EXTENTS_MAX: Final = 1 << 16
+"""A file in more pieces counts as one that cannot be mapped: so many take 3.5 MiB, and a call less than 20 MiB."""
 _ANSWER_MAX_BYTES: Final = 256 << 20
-"""What the extents of one call may take, whatever the daemon sends."""
-
-
-class Extents(NamedTuple):
-    """What ``map_files`` brings.
-
-    Attributes:
-        filesystem: number of the mount in the guest that the directory is on.
-        files: packed extents of each file, in the order asked for; None for one that cannot be mapped.
-    """
-
-    filesystem: int
-    files: list[bytes | None]
+"""Files behind so much count as ones that cannot be mapped. It is not held: each part is handed on as it comes."""
 
 
 class GuestMapping:
@@ -55,33 +44,14 @@ class GuestMapping:
         """
         return AddressMap(await self._pool.call(procedures.DEVICE_MAP, PathArgs(GuestPath(path))), drive_sizes)
 
-    async def map_files(self, path: bytes, names: Sequence[bytes]) -> Extents:
-        """Return where the bytes of files in one directory lie, as the guest's kernel says.
-
-        What that means is for ``guestmount_py.extents.file_map`` to find out.
-
-        Args:
-            path: the directory.
-            names: of files in it.
-
-        Raises:
-            RemoteProtocolError: the answer is not one for these names.
-        """
-        filesystem = 0
-        files: list[bytes | None] = []
-        async with self.map_directories([(path, names)]) as parts:
-            async for part in parts:
-                filesystem = part.filesystem
-                files += part.files
-        return Extents(filesystem, files)
-
     @asynccontextmanager
     async def map_directories(
         self, groups: Sequence[tuple[bytes, Sequence[bytes]]]
     ) -> AsyncIterator[AsyncIterator[MapPart]]:
-        """Stream where the bytes of files lie, in the order asked for, some files of one directory at a time.
+        """Stream where the bytes of files lie, as the guest's kernel says: in order, some of one directory at a time.
 
-        Leaving early ends the guest's work. The iterator raises what ``map_files`` raises.
+        What that means is for ``guestmount_py.extents.file_map`` to find out. Leaving early ends the guest's work. The
+        iterator raises RemoteProtocolError where the answer is not one for these names.
 
         Args:
             groups: directories and names of files in each, at least one.
@@ -106,7 +76,10 @@ async def _parts(pieces: AsyncIterator[bytes], counts: Sequence[int]) -> AsyncGe
     async for piece in pieces:
         size_bytes += len(piece)
         if size_bytes > _ANSWER_MAX_BYTES:
-            raise RemoteProtocolError(f"extents of more than {_ANSWER_MAX_BYTES} bytes")
+            logger.info("extents of more than %d bytes: %d files are left to the guest", _ANSWER_MAX_BYTES, sum(left))
+            for count in reversed(left):
+                yield MapPart(0, [None] * count)
+            return
         for part in decoder.feed(piece):
             if not left or not 0 < len(part.files) <= left[-1]:
                 raise RemoteProtocolError(f"extents of {len(part.files)} files where other ones were asked for")

@@ -22,7 +22,6 @@ _OPTION_REPLY_MAGIC: Final = 0x3E889045565A9
 _REQUEST: Final = struct.Struct(">IHHQQI")
 _REQUEST_MAGIC: Final = 0x25609513
 _CMD_READ: Final = 0
-_CMD_DISC: Final = 2
 _FLAG_FIXED_NEWSTYLE: Final = 1
 _FLAG_NO_ZEROES: Final = 2
 _OPT_GO: Final = 7
@@ -107,11 +106,6 @@ def read_request(cookie: int, offset: int, count: int) -> bytes:
     Layout: magic u32 | flags u16 | type u16 | cookie u64 | offset u64 | length u32
     """
     return _REQUEST.pack(_REQUEST_MAGIC, 0, _CMD_READ, cookie, offset, count)
-
-
-def disconnect_request() -> bytes:
-    """Return the request to end, which has no reply."""
-    return _REQUEST.pack(_REQUEST_MAGIC, 0, _CMD_DISC, 0, 0, 0)
 
 
 def failure(number: int) -> DriveError:

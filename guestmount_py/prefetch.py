@@ -1,7 +1,7 @@
 """Walk ahead of a walker: list the directories below the one it just opened, in the order it will come to them."""
 
-from collections import deque
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Iterable
 from itertools import islice
 from typing import Final, NamedTuple
 
@@ -11,12 +11,14 @@ from guestmount_py.dircache import DirectoryCache
 from guestmount_py.guest_files import GuestFiles
 from guestmount_py.inodes import ROOT, Inode, InodeTable, Node
 from guestmount_py.log import logger
-from guestmount_py.walk_order import Subdirectory, from_the_next_on, is_by_name, subdirectories
+from guestmount_py.walk_order import PATH_MAX_BYTES, Subdirectory, behind, from_the_next_on, is_by_name, subdirectories
 from rpc.errors import GuestmountError, RemoteProtocolError
 
 _BATCH_MAX_DIRECTORIES: Final = 64
 _BATCH_MAX_ENTRIES: Final = 8192
 """What one call lists at most: under emulation half a second of the guest's work, which stops when nobody wants it."""
+_WAITING_MAX: Final = 4096
+"""What is farther away than so many directories is looked for when the walker comes there."""
 _AHEAD_MAX_LISTINGS: Final = 8192
 _OPENED_MAX: Final = 8192
 _TURN_S: Final = 0.25
@@ -26,6 +28,7 @@ _PATIENCE_S: Final = 5.0
 
 class _Waiting(NamedTuple):
     inode: Inode
+    parent: Inode
     device: int
 
 
@@ -35,7 +38,8 @@ class Prefetcher:
     At first that is what lies below the second one; its siblings too when another of them is opened, for who only wants
     one directory opens those on the way to it. The queue is depth first, by name or as listed, as whoever walks has
     been seen to go; the directory at its head is the one that comes next. What was listed and not opened yet is
-    bounded; a walker that turns elsewhere ends the walk.
+    bounded; so is the queue, and what it had no room for is put in when a walker comes there. A walker that turns
+    elsewhere ends the walk.
     """
 
     def __init__(
@@ -45,8 +49,9 @@ class Prefetcher:
         self._directories = directories
         self._inodes = inodes
         self._nursery = nursery
-        self._queue: deque[bytes] = deque()
-        self._waiting: dict[bytes, _Waiting] = {}
+        self._waiting: OrderedDict[bytes, _Waiting] = OrderedDict()
+        self._cut: set[Inode] = set()
+        """Directories some of whose subdirectories found no room in the queue."""
         self._ahead: dict[Inode, int] = {}
         self._ahead_bytes = 0
         self._opened: dict[Inode, Inode | None] = {}
@@ -65,11 +70,13 @@ class Prefetcher:
             self._forget_all()
         else:
             self._note_child(directory, path)
+            if directory.parent in self._cut and len(self._waiting) < _BATCH_MAX_DIRECTORIES:
+                self._take_up(directory, path)
             self._expand(directory.inode, path, directory.entry.fields[0])
         self._opened.setdefault(directory.inode, None)
         if max(len(self._opened), len(self._expanded)) > _OPENED_MAX:
             self._forget_far(directory)
-        if self._walk_scope is None and self._queue and self._has_room():
+        if self._walk_scope is None and self._waiting and self._has_room():
             self._walk_scope = trio.CancelScope()
             self._nursery.start_soon(self._walk, self._walk_scope)
 
@@ -83,15 +90,25 @@ class Prefetcher:
         if listing is None or (parent in self._expanded and not (is_early and self._may_turn())):
             return
         device = directory.entry.fields[0]
-        siblings = subdirectories(listing, parent, device, self._inodes, by_name=False)
+        siblings = list(subdirectories(listing, parent, device, self._inodes, by_name=False))
         by_name = is_by_name(siblings, before, directory.inode, otherwise=self._directories.by_name)
         self._directories.by_name = by_name
         if before in (None, directory.inode) and parent not in self._expanded:
             return
         self._expanded.add(parent)
         siblings = from_the_next_on(sorted(siblings) if by_name else siblings, directory.inode)
-        self._enqueue(siblings, path.rpartition(b"/")[0], device)
+        self._enqueue(siblings, path.rpartition(b"/")[0], parent, device)
         self._is_astray = is_early
+
+    def _take_up(self, directory: Node, path: bytes) -> None:
+        """Go on with the siblings behind a directory, which had no room in the queue."""
+        parent, device = directory.parent, directory.entry.fields[0]
+        self._cut.discard(parent)
+        listing = self._directories.peek(parent)
+        if listing is not None:
+            by_name = self._directories.by_name
+            siblings = subdirectories(listing, parent, device, self._inodes, by_name=by_name)
+            self._enqueue(behind(siblings, directory.inode), path.rpartition(b"/")[0], parent, device)
 
     def _may_turn(self) -> bool:
         """Tell whether the walk may be sent elsewhere: not all the time, for there may be two walkers."""
@@ -110,11 +127,12 @@ class Prefetcher:
             node = self._inodes.find(node.parent)
         self._opened = {inode: child for inode, child in self._opened.items() if inode in way}
         self._expanded &= way
+        self._cut &= way
 
     def _forget_all(self) -> None:
         if self._walk_scope is not None:
             self._walk_scope.cancel()
-        for collection in (self._queue, self._waiting, self._ahead, self._opened, self._expanded):
+        for collection in (self._waiting, self._cut, self._ahead, self._opened, self._expanded):
             collection.clear()
         self._ahead_bytes = 0
 
@@ -128,25 +146,29 @@ class Prefetcher:
             return
         self._expanded.add(inode)
         by_name = self._directories.by_name
-        self._enqueue(subdirectories(listing, inode, device, self._inodes, by_name=by_name), path, device)
+        self._enqueue(subdirectories(listing, inode, device, self._inodes, by_name=by_name), path, inode, device)
 
-    def _enqueue(self, found: Sequence[Subdirectory], path: bytes, device: int) -> None:
+    def _enqueue(self, found: Iterable[Subdirectory], path: bytes, parent: Inode, device: int) -> None:
+        """Put directories before all that waits, and give up those that wait beyond the bound."""
+        if len(path) > PATH_MAX_BYTES:
+            return
         prefix = path if path.endswith(b"/") else path + b"/"
-        paths = []
-        for each in found:
-            if not self._directories.is_known(each.inode):
-                paths.append(prefix + each.name)
-                self._waiting[paths[-1]] = _Waiting(each.inode, device)
-        self._queue.extendleft(reversed(paths))
+        unknown = (each for each in found if not self._directories.is_known(each.inode))
+        nearest = list(islice(unknown, _WAITING_MAX + 1))
+        for each in reversed(nearest):
+            self._waiting[prefix + each.name] = _Waiting(each.inode, parent, device)
+            self._waiting.move_to_end(prefix + each.name, last=False)
+        while len(self._waiting) > _WAITING_MAX:
+            _, farthest = self._waiting.popitem()
+            if farthest.parent in self._expanded:
+                self._cut.add(farthest.parent)
 
     async def _walk(self, scope: trio.CancelScope) -> None:
         try:
             with scope:
                 while self._has_room() and trio.current_time() - self._last_opened_s < _PATIENCE_S:
                     self._expect_next()
-                    batch = list(
-                        islice((path for path in self._queue if path in self._waiting), _BATCH_MAX_DIRECTORIES)
-                    )
+                    batch = list(islice(self._waiting, _BATCH_MAX_DIRECTORIES))
                     if not batch:
                         break
                     self._is_astray = False
@@ -179,6 +201,5 @@ class Prefetcher:
 
     def _expect_next(self) -> None:
         """Let whoever comes to the head of the queue wait for it."""
-        while self._queue and self._queue[0] not in self._waiting:
-            self._queue.popleft()
-        self._directories.expect(self._waiting[self._queue[0]].inode if self._queue else None)
+        first = next(iter(self._waiting.values()), None)
+        self._directories.expect(first.inode if first is not None else None)

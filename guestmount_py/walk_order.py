@@ -1,7 +1,9 @@
 """In which order whoever walks a tree takes directories, and which those are."""
 
 import stat as modes
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import dropwhile, islice
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 from guestmount_py.dircache import Listing
@@ -9,6 +11,8 @@ from guestmount_py.inodes import Inode, InodeTable
 
 _LARGE_DIRECTORY_BYTES: Final = 1 << 20
 """A directory file longer than this is not looked into unasked."""
+PATH_MAX_BYTES: Final = 4096
+"""PATH_MAX of Linux: the guest opens nothing below a longer one, so that nothing there is asked for ahead."""
 
 
 class Subdirectory(NamedTuple):
@@ -20,8 +24,8 @@ class Subdirectory(NamedTuple):
 
 def subdirectories(
     listing: Listing, inode: Inode, device: int, inodes: InodeTable, *, by_name: bool
-) -> list[Subdirectory]:
-    """Return the directories in one that a walk goes on to; large ones and other filesystems are left alone.
+) -> Iterator[Subdirectory]:
+    """Yield the directories in one that a walk goes on to; large ones and other filesystems are left alone.
 
     Args:
         listing: its entries.
@@ -30,14 +34,15 @@ def subdirectories(
         inodes: know the numbers of others.
         by_name: by name, otherwise as listed.
     """
-    found = []
-    for entry in listing.entries:
+    for entry in sorted(listing.entries, key=attrgetter("name")) if by_name else listing.entries:
         fields = entry.fields
         if modes.S_ISDIR(fields[2]) and fields[0] == device and fields[7] <= _LARGE_DIRECTORY_BYTES:
-            found.append(Subdirectory(entry.name, inodes.number(entry, inode)))
-    if by_name:
-        found.sort()
-    return found
+            yield Subdirectory(entry.name, inodes.number(entry, inode))
+
+
+def behind(siblings: Iterator[Subdirectory], inode: Inode) -> Iterator[Subdirectory]:
+    """Return those of siblings that come after one; none if it is not among them."""
+    return islice(dropwhile(lambda each: each.inode != inode, siblings), 1, None)
 
 
 def is_by_name(siblings: Sequence[Subdirectory], first: Inode | None, second: Inode, *, otherwise: bool) -> bool:

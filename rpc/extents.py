@@ -23,6 +23,8 @@ EXTENT: Final = Struct("<QQQ16xI12x")
 LENGTH: Final = (1 << 64) - 1
 _PART_MAX_FILES: Final = 4096
 _BLOCK_MAX_EXTENTS: Final = 4096
+_HELD_MAX_BYTES: Final = 1 << 20
+"""A part whose files have more extents is handed out in several."""
 
 
 class MapPart(NamedTuple):
@@ -40,6 +42,8 @@ class MapPart(NamedTuple):
 class MapDecoder:
     """Takes the stream apart, wherever it is cut into chunks.
 
+    It holds at most about two megabytes of a part beside twice the extents of one file.
+
     Args:
         extents_max: a file of more counts as one that cannot be mapped.
     """
@@ -52,6 +56,8 @@ class MapDecoder:
         """Files of the part whose extents follow, the next one last."""
         self._blocks: list[bytes] = []
         self._blocks_bytes = 0
+        self._held_bytes = 0
+        """Of the part's files whose extents are whole."""
 
     def feed(self, data: bytes) -> Iterator[MapPart]:
         """Take a chunk and yield the parts that are whole by now."""
@@ -63,9 +69,20 @@ class MapDecoder:
             if self._part is not None and not self._awaited:
                 yield self._part
                 self._part = None
+                self._held_bytes = 0
+            elif self._part is not None and self._held_bytes > _HELD_MAX_BYTES:
+                yield self._first_files(self._part)
             elif offset == start:
                 break
         self._rest = data[offset:]
+
+    def _first_files(self, part: MapPart) -> MapPart:
+        """Take the files before the one awaited next out of a part."""
+        count = self._awaited[-1]
+        self._part = part._replace(files=part.files[count:])
+        self._awaited = [index - count for index in self._awaited]
+        self._held_bytes = 0
+        return part._replace(files=part.files[:count])
 
     def finish(self) -> None:
         """Insist that the stream ended behind a whole part."""
@@ -110,6 +127,7 @@ class MapDecoder:
             assert self._part is not None
             is_known = count == END and self._blocks_bytes <= self._max_bytes
             self._part.files[self._awaited.pop()] = b"".join(self._blocks) if is_known else None
+            self._held_bytes += self._blocks_bytes if is_known else 0
             self._blocks, self._blocks_bytes = [], 0
             return start
         if count > _BLOCK_MAX_EXTENTS:

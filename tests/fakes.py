@@ -2,7 +2,7 @@
 
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -49,6 +49,17 @@ def listing_chunks(records: Iterable[bytes]) -> list[bytes]:
     """Return small records as a listing is sent: whole ones in each chunk, no chunk above the protocol's 8 KiB."""
     found = list(records)
     return [b"".join(found[start : start + 25]) for start in range(0, len(found), 25)]
+
+
+def walk_part(path: bytes, entries: Mapping[bytes, tuple[int, int, int]]) -> bytes:
+    """Return what a walk's stream says of one directory, whose entries are st_mode, st_ino and the minor of st_dev."""
+    names = b"\0".join(entries)
+    stats = b"".join(
+        struct.pack("<IIQIIIHxxQQQQ64x", 0x7FF, 4096, 0, 1, 0, 0, mode, ino, 5, 8, 0)
+        + struct.pack("<IIII112x", 0, 0, 0, minor)
+        for mode, ino, minor in entries.values()
+    )
+    return struct.pack(">5I", len(path), 1, len(entries), len(names), 0) + path + names + stats
 
 
 class FakeDaemon:

@@ -52,7 +52,7 @@ from rpc.procedures.raid import MdCreateArgs
 from rpc.procedures.transfers import RemoteFileArgs
 from tests.daemon.scratch import Scratch, empty_images, scratch_appliance
 from tests.guests.cache import run
-from tests.guests.mapped import loop_devices
+from tests.guests.mapped import extents_of, loop_devices
 
 pytestmark = [pytest.mark.appliance, pytest.mark.root]
 
@@ -100,7 +100,7 @@ def maps(guest: Scratch, told: AddressMap, sizes: dict[bytes, int]) -> dict[byte
     """Return the maps of files in the root directory."""
 
     async def ask() -> dict[bytes, FileMap | None]:
-        extents = await GuestMapping(ChannelPool(guest._appliance.channels)).map_files(b"/", list(sizes))
+        extents = await extents_of(GuestMapping(ChannelPool(guest._appliance.channels)), b"/", list(sizes))
         assert extents.filesystem == told.filesystem
         packed = dict(zip(sizes, extents.files, strict=True))
         return {name: None if each is None else file_map(each, sizes[name], told) for name, each in packed.items()}

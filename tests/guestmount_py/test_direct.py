@@ -126,6 +126,22 @@ async def test_drive_that_somebody_wrote_to_is_read_by_the_guest_and_its_zeros_t
     assert guest.planes() == {"zeros": 4101, "pread": 4106}
 
 
+async def test_zeros_on_a_drive_that_was_truncated_are_eio(guest: MappedGuest) -> None:
+    """Whoever cut it off may have put data where the old map has a hole, and the guest cannot tell either."""
+    guest.watched = True
+    guest.add(b"hole", 5)
+    async with guest.mounted() as operations:
+        assert await read(operations, b"hole") == bytes(5)
+        (node,) = (each.node for each in await list_plus(operations, ROOT) if each.name == b"hole")
+        os.truncate(guest.image, 4096)
+        await trio.sleep(0.05)
+        for question in (read(operations, b"hole"), seek(operations, node, 0, os.SEEK_DATA)):
+            with pytest.raises(OSError, match="for the kernel") as caught:
+                await question
+            assert caught.value.errno == errno.EIO
+    assert guest.planes() == {"zeros": 5}
+
+
 async def test_map_is_valid_while_all_drives_of_its_filesystem_are_read(tmp_path: Path) -> None:
     """A file of zeros counts on each of them, though it lies on none."""
     sizes = {"drive0": 4096, "drive1": 4096, "drive2": 4096}

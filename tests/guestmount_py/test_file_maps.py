@@ -17,6 +17,7 @@ from guestmount_py.entries import NO_POSITION
 from guestmount_py.extents import FileMap
 from guestmount_py.file_maps import FileMaps
 from guestmount_py.inodes import ROOT, InodeTable
+from guestmount_py.map_requests import Wanted
 from guestmount_py.statistics import Statistics
 from rpc import procedures
 from rpc.errors import RemoteProtocolError
@@ -189,6 +190,24 @@ async def test_directory_that_cannot_be_opened_leaves_its_files_to_the_guest(gue
         assert await reader.get(FILES[0]) is None
         assert await reader.get(FILES[0]) is None
     assert len(asked(guest)) == 1
+
+
+async def test_error_in_what_is_fetched_ahead_harms_nobody(
+    guest: MappedGuest, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    add_many(guest)
+    async with reader_of(guest) as reader:
+
+        def fail(*_args: object) -> list[Wanted]:
+            raise KeyError(77)
+
+        monkeypatch.setattr(reader.maps._sweep, "next_files", fail)
+        for name in FILES:
+            assert await reader.get(name) is not None
+            await trio.testing.wait_all_tasks_blocked()
+        assert {record.message for record in caplog.records} == {"asking for maps ahead failed: this is a bug"}
+        monkeypatch.undo()
+        assert reader.maps._sweep.next_files() == []
 
 
 async def test_guest_with_a_new_filesystem_at_each_question_is_an_error(guest: MappedGuest) -> None:

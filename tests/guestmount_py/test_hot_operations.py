@@ -75,6 +75,23 @@ async def test_lookups_are_taken_back_one_by_one_and_in_batches() -> None:
         assert inodes.lookup_count(102) == 2
 
 
+async def test_number_of_two_kinds_of_file_costs_its_entry_alone(caplog: pytest.LogCaptureFixture) -> None:
+    """The kernel gets what is right of the listing, and nothing is counted that it does not get."""
+    records = [directory_entry(b"%d" % at, statns(st_ino=100 + at)) for at in range(3)]
+    records += [directory_entry(b"lie", statns(st_ino=101, st_mode=0o40755))]
+    async with _hot(FakeDaemon(), *records) as (hot, inodes):
+        for size_bytes in (1 << 17, 400):
+            listed = await list_plus(hot, ROOT, size_bytes)
+            assert [(each.name, each.node) for each in listed[2:]] == [
+                (b"0", 100),
+                (b"1", 101),
+                (b"2", 102),
+                (b"lie", 0),
+            ]
+        assert [inodes.lookup_count(100 + at) for at in range(3)] == [2, 2, 2]
+    assert any("lie" in record.message for record in caplog.records)
+
+
 @pytest.mark.parametrize("opcode", [wire.OPEN, wire.OPENDIR])
 async def test_kernel_is_told_to_open_by_itself(opcode: int) -> None:
     async with _hot(FakeDaemon(), directory_entry(b"file", statns())) as (hot, _):

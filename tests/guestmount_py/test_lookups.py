@@ -1,5 +1,9 @@
 """Lookups in packed slots, against a plain dictionary."""
 
+import random
+import tracemalloc
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,3 +40,18 @@ def test_counts_and_places_are_those_of_a_dictionary(steps: list[tuple[int, int]
     for inode, (count, _) in model.items():
         lookups.subtract(inode, count)
     assert lookups.used_bytes == 0
+
+
+@pytest.mark.parametrize("count", [5_000, 87_500, 100_000])
+def test_made_up_numbers_take_no_more_than_is_counted(count: int) -> None:
+    generator = random.Random(4)
+    numbers = [HASHED | generator.getrandbits(62) for _ in range(count)]
+    tracemalloc.start()
+    try:
+        lookups = Lookups()
+        for position, inode in enumerate(numbers):
+            lookups.add(int(str(inode)), 3, position)  # an object of its own, as each request has
+        taken_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken_bytes <= lookups.used_bytes

@@ -18,6 +18,7 @@ from tests.guests.mapped import (
     compare,
     contents_of,
     empty_image,
+    extents_of,
     loop_devices,
     mapping_of,
     remounted,
@@ -57,7 +58,7 @@ async def test_ext_files_are_identical(tmp_path: Path, mkfs: Sequence[str], bloc
         assert found.refused == ({"plain-1", "plain-60", "plain-100"} if "inline_data" in mkfs else set())
         assert found.mapped.keys() | found.refused == files_in(root)
         async with mapping_of(root) as verbs:
-            (many,) = (await verbs.map_files(b"/", [b"many"])).files
+            (many,) = (await extents_of(verbs, b"/", [b"many"])).files
         assert many is not None
         assert len(many) >= MANY * EXTENT.size
 
@@ -154,7 +155,7 @@ async def test_daemon_refuses_disks_that_are_no_drives_and_filesystems_that_have
         async with mapping_of(root) as verbs:
             addresses = await verbs.device_map(b"/sub", {"drive0": 100 << 20})
             assert addresses.reason == f"{devices[0].name} is not a drive with a serial number"
-            extents = await verbs.map_files(b"/sub", [b"inner"])
+            extents = await extents_of(verbs, b"/sub", [b"inner"])
             assert extents.filesystem == addresses.filesystem
             assert extents.files[0] is not None
             assert file_map(extents.files[0], 12_345, addresses) is None

@@ -2,7 +2,7 @@
 
 import logging
 import os
-import struct
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -16,7 +16,7 @@ from guestmount_py.guest_files import GuestFiles
 from guestmount_py.inodes import ROOT, Inode, InodeTable, Node
 from guestmount_py.prefetch import Prefetcher
 from rpc import procedures
-from tests.fakes import FakeDaemon, budget, directory_entry, fake_guest, statns
+from tests.fakes import FakeDaemon, budget, directory_entry, fake_guest, statns, walk_part
 
 DIRECTORY, FILE = 0o40755, 0o100644
 TREE: Final[dict[bytes, dict[bytes, tuple[int, int]]]] = {
@@ -31,16 +31,9 @@ WIDE: Final[dict[bytes, dict[bytes, tuple[int, int]]]] = {
 }
 
 
-def _statx(mode: int, ino: int) -> bytes:
-    head = struct.pack("<IIQIIIHxxQQQQ", 0x7FF, 4096, 0, 1, 0, 0, mode, ino, 5, 8, 0)
-    return head + bytes(64) + struct.pack("<IIII", 0, 0, 0, 0).ljust(128, b"\0")
-
-
-def _part(path: bytes) -> bytes:
-    entries = (TREE if path in TREE else WIDE)[path]
-    names = b"\0".join(entries)
-    stats = b"".join(_statx(*facts) for facts in entries.values())
-    return struct.pack(">5I", len(path), 1, len(entries), len(names), 0) + path + names + stats
+def _part(path: bytes, tree: dict[bytes, dict[bytes, tuple[int, int]]] | None = None) -> bytes:
+    entries = (tree or (TREE if path in TREE else WIDE))[path]
+    return walk_part(path, {name: (*facts, 0) for name, facts in entries.items()})
 
 
 class _Walker:
@@ -49,12 +42,12 @@ class _Walker:
     def __init__(self, guest: GuestFiles, inodes: InodeTable, nursery: trio.Nursery, capacity_bytes: int) -> None:
         self.inodes = inodes
         self.directories = DirectoryCache(guest, budget(capacity_bytes))
-        self._prefetcher = Prefetcher(guest, self.directories, inodes, nursery)
+        self.prefetcher = Prefetcher(guest, self.directories, inodes, nursery)
 
     async def open(self, path: bytes) -> None:
         node = self._node(path)
         await self.directories.listing(node.inode, path)
-        self._prefetcher.opened(node, path)
+        self.prefetcher.opened(node, path)
 
     def _node(self, path: bytes) -> Node:
         node = self.inodes.get(ROOT)
@@ -199,3 +192,43 @@ async def test_walk_stops_when_enough_is_ahead() -> None:
         await walker.open(b"/a")
         await trio.sleep(0.1)
     assert len(_asked(daemon, "walk")) == 1
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+async def test_subdirectories_without_room_in_the_queue_follow_when_the_walker_comes_there(
+    monkeypatch: pytest.MonkeyPatch, *, by_name: bool
+) -> None:
+    monkeypatch.setattr("guestmount_py.prefetch._WAITING_MAX", 4)
+    numbers = [*range(30)]
+    if by_name:
+        random.Random(1).shuffle(numbers)
+    tree = {b"/": {b"%02d" % number: (DIRECTORY, 100 + number) for number in numbers}}
+    tree |= {b"/" + name: {b"inner": (DIRECTORY, 100 + number)} for number, name in enumerate(tree[b"/"], 100)}
+    tree |= {path + b"/inner": {} for path in list(tree)[1:]}
+    daemon = FakeDaemon()
+    daemon.answer(procedures.WALK, lambda args: [b"".join(_part(path, tree) for path in args.paths)])
+    async with _walker(daemon, tree=tree) as walker:
+        await walker.open(b"/")
+        for name in sorted(tree[b"/"]) if by_name else tree[b"/"]:
+            await walker.open(b"/" + name)
+            assert len(walker.prefetcher._waiting) <= 4
+            await trio.testing.wait_all_tasks_blocked()
+            await walker.open(b"/" + name + b"/inner")
+            await trio.testing.wait_all_tasks_blocked()
+    assert len(_asked(daemon, "list_directory")) <= 5
+
+
+async def test_directories_in_paths_too_long_for_the_guest_are_left_alone() -> None:
+    daemon = FakeDaemon()
+    names = [b"n" * 255] * 17
+
+    def deeper(args: Any) -> list[bytes]:
+        path = args.paths[0]
+        return [_part(path, {path: {names[0]: (DIRECTORY, 100 + path.count(b"/"))}})]
+
+    daemon.answer(procedures.WALK, deeper)
+    async with _walker(daemon) as walker:
+        await walker.open(b"/")
+        await walker.open(b"/a")
+        await trio.testing.wait_all_tasks_blocked(0.1)
+    assert max(len(args.paths[0]) for args in _asked(daemon, "walk")) < 4096 + 300

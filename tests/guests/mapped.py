@@ -13,6 +13,7 @@ from daemon.extents import mount_number
 from guestmount_py.extents import AddressMap, FileMap, file_map
 from guestmount_py.mapping import GuestMapping
 from rpc.client import open_channel
+from rpc.extents import MapPart
 from rpc.pool import ChannelPool
 from rpc.procedures.extensions import DeviceMap, DeviceSegment
 from tests.guests.cache import run
@@ -135,6 +136,14 @@ class Compared:
     refused: set[str]
 
 
+async def extents_of(verbs: GuestMapping, path: bytes, names: Sequence[bytes]) -> MapPart:
+    """Return the packed extents of files in one directory, which must be on one filesystem."""
+    async with verbs.map_directories([(path, names)]) as stream:
+        parts = [part async for part in stream]
+    (filesystem,) = {part.filesystem for part in parts}
+    return MapPart(filesystem, [extents for part in parts for extents in part.files])
+
+
 Contents: TypeAlias = dict[str, bytes | None]
 """What the files of a tree hold, by their paths from its root; None for what is no regular file."""
 
@@ -155,7 +164,7 @@ async def compare(contents: Contents, verbs: GuestMapping, addresses: AddressMap
     places = [place.rpartition("/") for place in contents]
     for directory in sorted({directory for directory, _, _ in places}):
         names = [name for place, _, name in places if place == directory]
-        extents = await verbs.map_files(os.fsencode("/" + directory), [os.fsencode(name) for name in names])
+        extents = await extents_of(verbs, os.fsencode("/" + directory), [os.fsencode(name) for name in names])
         assert extents.filesystem == addresses.filesystem
         for name, packed in zip(names, extents.files, strict=True):
             place = f"{directory}/{name}".lstrip("/")

@@ -50,7 +50,7 @@ def appliance_directory(their_appliance_directory: Path) -> Path:
 
 @pytest.fixture(scope="module", params=FORMATS)
 def mounted(request: pytest.FixtureRequest, appliance_directory: Path) -> Iterator[Mounted]:
-    with mounted_disk(request.param, appliance_directory) as found:
+    with mounted_disk(request.param, appliance_directory, "guest") as found:  # which is all that their daemon knows
         yield found
 
 

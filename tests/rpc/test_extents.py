@@ -1,6 +1,7 @@
 """The stream of ``map_files``: whole parts come out wherever it is cut, and whatever is wrong is an error."""
 
 import struct
+import tracemalloc
 from itertools import pairwise
 from typing import Final
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from rpc.errors import RemoteProtocolError
 from rpc.extents import EXTENT, MapDecoder, MapPart
-from tests.rpc.extents import ONE, block, part, slot
+from tests.rpc.extents import ONE, block, part, slot, stream_of
 from tests.rpc.strategies import BRIEFLY
 
 GOLDEN: Final = bytes.fromhex(
@@ -74,6 +75,37 @@ def test_stream_cut_in_a_part_is_refused() -> None:
         except RemoteProtocolError:
             continue
     assert ends == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("held_max_bytes", [0, len(ONE), 2 * len(ONE)])
+def test_large_part_comes_in_several(monkeypatch: pytest.MonkeyPatch, held_max_bytes: int) -> None:
+    monkeypatch.setattr("rpc.extents._HELD_MAX_BYTES", held_max_bytes)
+    files = [ONE * count for count in (1, 3, 2, 0, 2, 4, 1)]
+    many = [index for index, extents in enumerate(files) if len(extents) > len(ONE)]
+    found = decoded(stream_of(39, *files), part(40, slot(ONE)))
+    assert [each for told in found[:-1] for each in told.files] == files
+    assert found[-1] == MapPart(40, [ONE])
+    assert {told.filesystem for told in found[:-1]} == {39}
+    assert 2 <= len(found) - 1 <= len(many)
+
+
+def test_what_is_held_of_a_part_is_bounded() -> None:
+    decoder = MapDecoder(1 << 16)
+    tracemalloc.start()
+    try:
+        assert list(decoder.feed(part(39, *[slot(ONE, follows=1)] * 20))) == []
+        blocks = block(*[ONE] * 1024)
+        count = 0
+        for _ in range(20):
+            for _ in range(64):
+                assert list(decoder.feed(blocks)) == []
+            count += sum(len(told.files) for told in decoder.feed(block()))
+        decoder.finish()
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert count == 20
+    assert peak_bytes < 20 << 20
 
 
 def test_file_of_too_many_extents_cannot_be_mapped() -> None:
