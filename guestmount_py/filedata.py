@@ -90,6 +90,13 @@ class FileData:
         self._segments.forget(inode)
         self._small.forget(inode)
 
+    def moved(self, inode: Inode | None) -> None:
+        """Drop what is being fetched by a path that leads elsewhere now, of a file or, if None, of all.
+
+        Nobody reads meanwhile.
+        """
+        self._segments.forget(inode)
+
     def read_now(self, inode: Inode, offset: int, count: int) -> bytes | memoryview | None:
         """Return part of a file if that takes no waiting, otherwise None; it lasts until this is called again.
 

@@ -139,9 +139,9 @@ class SegmentCache:
             if error is not None and self._segments.get(key) is segment:
                 self._remove(key)  # the next reader asks again
 
-    def forget(self, inode: int) -> None:
-        """Drop a closed file's segments, also those under way."""
-        for key in [key for key in self._segments if key[0] == inode]:
+    def forget(self, inode: int | None) -> None:
+        """Drop the segments of a file, or of all, also those under way; nobody is waiting for one."""
+        for key in [key for key in self._segments if inode in (key[0], None)]:
             self._remove(key).transfer.cancel()
 
     def _remove(self, key: tuple[int, int]) -> Segment:

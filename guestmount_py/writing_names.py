@@ -16,6 +16,7 @@ from rpc import hot
 from rpc.types import Statns
 
 _DEFAULT_ACL: Final = b"system.posix_acl_default"
+_NLINK_AT: Final = 3
 _RENAME_FLAGS: Final = pyfuse3.RENAME_NOREPLACE | pyfuse3.RENAME_EXCHANGE
 
 
@@ -116,14 +117,18 @@ class NamingOperations(WritingBase):
             if kept:
                 raise pyfuse3.FUSEError(ENOENT)
             newpath = os.path.join(self._inodes.path(parent.inode), name)
+            written = self._written.get(node.inode)
+            before, was_pending = written.changes, self.behind.is_pending(node.inode)
             entry, directory = await self._writing.link(path, newpath, name)
             stat = entry.data
             entry.target, entry.xattrs = node.entry.target, node.entry.xattrs
             self._changed_names(parent, name, entry, directory)
             self._remember(entry, parent.inode)
-            if self.behind.is_pending(node.inode):
-                self._estimate(node, st_nlink=entry.fields[3])
+            if was_pending or self.behind.is_pending(node.inode) or written.changes != before:
+                self._estimate(node, st_nlink=entry.fields[_NLINK_AT])
+                entry.data, entry.offset = node.entry.data, 0  # nobody knows which of the answers is older
                 self._linked[node.inode] = node.entry
+                self._note_stale(node.inode)
             else:
                 self._adopt(node, stat)
         return self._attributes(node)
@@ -138,8 +143,10 @@ class NamingOperations(WritingBase):
         inode = self._inodes.number(entry, parent.inode)
         await self._know_xattrs(inode)
         await self._pause(inode)
-        try:
-            async with self._paths.shared():
+        written = self._written.find(inode)
+        opened = written is not None and written.opened > 0
+        try:  # whoever reads it does so by a path: by this one, if it has no other
+            async with self._paths.alone() if opened else self._paths.shared():
                 path = os.path.join(self._inodes.path(parent.inode), name_bytes)
                 keep = self._must_keep(inode, (parent.inode, name_bytes))
                 kept, directory = await self._writing.remove(path, directory=False, keep=keep)
@@ -170,7 +177,9 @@ class NamingOperations(WritingBase):
         while True:
             await self.behind.pause(inode)
             node = self._inodes.find(inode)
-            if node is None or node.entry.fields[3] < 2 or not self.behind.is_pending(inode):
+            if node is None or not self.behind.is_pending(inode):
+                return
+            if node.entry.fields[_NLINK_AT] < 2 and inode not in self._stale:
                 return
             self.behind.resume(inode)
             await self.behind.settle(inode)
@@ -203,32 +212,38 @@ class NamingOperations(WritingBase):
             kept: the number by which the guest keeps it, if that was the last name we knew.
             directory: the attributes of the directory thereafter; it and the file have changed at the same time.
         """
-        node = self._inodes.find(inode)
+        node, was_stale = self._inodes.find(inode), inode in self._stale
         self._note_stale(inode)
+        self._files.moved(inode)
         if node is None:
             return
         written = self._written.get(inode)
         written.aliases.discard(place)
         if (node.parent, node.entry.name) != place and not written.is_gone:
             return
-        linked = node.entry.fields[3] > 1 and not modes.S_ISDIR(node.entry.fields[2])
+        linked = (node.entry.fields[_NLINK_AT] > 1 or was_stale) and not modes.S_ISDIR(node.entry.fields[2])
         if written.aliases:
             parent, name = written.aliases.pop()
             entry = Entry(name, node.entry.data, node.entry.offset, node.entry.target, node.entry.xattrs)
             if self._inodes.find(parent) is not None:
-                self._inodes.move(node, parent, entry)
+                self._move(node, parent, entry)
                 return
         written.is_gone = True
         written.has_others = linked
         written.kept = kept
         self._directories.discard(inode)
         moment = Statns._make(hot.STATNS.unpack(directory))
-        nlink = node.entry.fields[3] - 1 if linked else 0
+        nlink = max(node.entry.fields[_NLINK_AT] - 1, 0) if linked else 0
         self._estimate(node, st_nlink=nlink, st_ctime_sec=moment.st_mtime_sec, st_ctime_nsec=moment.st_mtime_nsec)
         if not linked:
             self._linked.pop(inode, None)
             if not written.opened:
                 self.behind.forget(inode)
+
+    def _move(self, node: Node, parent: Inode, entry: Entry) -> None:
+        self._inodes.move(node, parent, entry)
+        if node.inode in self._linked:
+            self._linked[node.inode] = entry
 
     @answers_errno
     async def rename(
@@ -280,11 +295,12 @@ class NamingOperations(WritingBase):
         new = Entry(target[1], known.data, known.offset, known.target, known.xattrs)
         self._changed_names(self._inodes.get(target[0]), target[1], new, stat)
         self._note_stale(inode)
+        self._files.moved(None if known.is_directory else inode)
         if node is None:
             return
         written = self._written.get(inode)
         if (node.parent, node.entry.name) == source:
-            self._inodes.move(node, target[0], new)
+            self._move(node, target[0], new)
         else:
             written.aliases.discard(source)
             written.aliases.add(target)

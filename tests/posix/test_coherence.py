@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from io import RawIOBase
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +14,7 @@ import pytest
 from tests.posix.actor import Actor
 from tests.posix.conftest import new_place, share
 from tests.posix.interleavings import interleave
+from tests.posix.syscalls import RENAME_EXCHANGE, renameat2
 from tests.posix.twin import Twin
 
 INTERLEAVINGS: Final = {"ext4": 1000, "xfs": 200, "btrfs": 200}
@@ -85,6 +87,33 @@ def test_number_of_a_file_that_went_by_all_its_names_is_another_files(place: Pat
         (place / "new").write_bytes(b"%d" % number * 100)
         (place / "new").rename(place / "at last")
         assert (place / "at last").read_bytes() == b"%d" % number * 100
+
+
+def test_long_files_that_swap_names_or_lose_them_are_read_as_they_are(place: Path) -> None:
+    """What is fetched ahead of a reader goes by a name; that may mean another file by then."""
+    contents = [source.randbytes(9 << 20) for source in map(random.Random, range(2))]
+    for step in range(5):
+        names = place / "first", place / "second"
+        for name, data in zip(names, contents, strict=True):
+            name.write_bytes(data)
+        os.sync()
+        for _ in range(3):  # so that neither we nor the kernel know them any more
+            Path("/proc/sys/vm/drop_caches").write_text("3")
+        with ExitStack() as stack:
+            files = [stack.enter_context(name.open("rb", buffering=0)) for name in names]
+            beginnings = [file.read(step << 20) for file in files]
+            if step % 2:
+                renameat2(str(names[0]), str(names[1]), RENAME_EXCHANGE)
+            else:
+                names[0].unlink()
+                names[1].rename(names[0])
+            assert [begin + _rest(file) for begin, file in zip(beginnings, files, strict=True)] == contents
+        for name in names:
+            name.unlink(missing_ok=True)
+
+
+def _rest(file: RawIOBase) -> bytes:
+    return b"".join(iter(lambda: file.read(128 * 1024), b""))
 
 
 def test_count_of_names_is_exact_right_after_a_file_was_cut(place: Path) -> None:
