@@ -13,7 +13,7 @@ import trio
 from guestmount_py.fuse_channel import FuseChannel, opened_channel
 from guestmount_py.hot_operations import HotOperations
 from guestmount_py.operations import ReadOnlyOperations
-from guestmount_py.serving import Mount, find_mount
+from guestmount_py.serving import find_mount
 from guestmount_py.tree import Tree
 from rpc.errors import GuestmountError
 
@@ -72,22 +72,26 @@ async def fuse_mounted(
         except RuntimeError as exc:
             said = captured().strip().replace("\n", "; ") or exc
             raise GuestmountError(f"{mountpoint}: cannot be mounted: {said}") from exc
-    mount = find_mount(mountpoint)
+    is_aborted = False
     try:
         (descriptor,) = _fuse_descriptors() - before
         with opened_channel(descriptor, HotOperations(tree).handlers) as channel:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_serve, channel, nursery)
                 nursery.start_soon(pyfuse3.main, 2, channel.pyfuse3_tasks)
-                yield nursery
+                try:
+                    yield nursery
+                finally:
+                    is_aborted = channel.is_aborted
     finally:
         pyfuse3.close(unmount=True)
-        _remove_aborted(mountpoint, mount)
+        if is_aborted:
+            _remove_aborted(mountpoint)
 
 
-def _remove_aborted(mountpoint: Path, mount: Mount | None) -> None:
-    """Unmount what libfuse took for unmounted because the kernel does not speak to it any more (fuse: abort)."""
-    if mount is not None and find_mount(mountpoint) == mount:
+def _remove_aborted(mountpoint: Path) -> None:
+    """Unmount what libfuse took for unmounted; not after an unmount, for another may be mounted there by now."""
+    if find_mount(mountpoint) is not None:
         subprocess.run(["fusermount3", "-u", "-z", "--", mountpoint], check=False)
 
 
