@@ -15,7 +15,7 @@ from typing import Final
 import trio
 
 from guestmount_py.errno_boundary import errno_of
-from guestmount_py.fuse_wire import INIT, INTERRUPT, REPLY_HEAD, Request, init_flags, request_of, with_cached_symlinks
+from guestmount_py.fuse_wire import INIT, INTERRUPT, REPLY_HEAD, Request, add_wishes, init_flags, request_of
 from guestmount_py.log import logger
 
 Answer = Sequence[bytes | bytearray | memoryview]
@@ -49,12 +49,14 @@ class FuseChannel:
 
     Attributes:
         pyfuse3_tasks: the same.
+        is_aborted: the kernel gave the connection up, and the mount may still be there.
     """
 
     def __init__(
         self, kernel: int, pyfuse3_end: socket.socket, handlers: Mapping[int, Handler], pyfuse3_tasks: int = _TASKS_MAX
     ) -> None:
         self.pyfuse3_tasks: Final = pyfuse3_tasks
+        self.is_aborted = False
         self._kernel: Final = kernel
         self._pyfuse3: Final = pyfuse3_end
         self._handlers: Final = handlers
@@ -82,6 +84,7 @@ class FuseChannel:
                     if exc.errno in _TAKEN_BACK:
                         continue
                     if exc.errno in _GONE:
+                        self.is_aborted = exc.errno == errno.ECONNABORTED
                         return
                     raise
                 if not self._answer(request_of(view[:size_bytes]), nursery):
@@ -148,7 +151,7 @@ class FuseChannel:
             with suppress(BlockingIOError):
                 while size_bytes := self._pyfuse3.recv_into(buffer):  # all: pyfuse3 waits for room with all else halted
                     if self._init is not None and REPLY_HEAD.unpack_from(buffer)[1:] == (0, self._init[0]):
-                        with_cached_symlinks(buffer, self._init[1])
+                        add_wishes(buffer, self._init[1])
                         self._init = None
                     self._write((view[:size_bytes],))
                 return

@@ -5,6 +5,7 @@ import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -15,7 +16,7 @@ import trio
 from guestmount_py.fuse_channel import opened_channel
 from guestmount_py.hot_operations import HotOperations
 from guestmount_py.operations import ReadOnlyOperations
-from guestmount_py.serving import Mount, find_mount
+from guestmount_py.serving import find_mount
 from guestmount_py.tree import Tree
 from rpc.errors import GuestmountError
 
@@ -70,13 +71,16 @@ async def fuse_mounted(
         GuestmountError: the kernel or fusermount3 refused.
     """
     with (
-        _mounted(ReadOnlyOperations(tree), mountpoint, mount_words(options, source)) as descriptor,
-        opened_channel(descriptor, HotOperations(tree).handlers) as channel,
+        _mounted(ReadOnlyOperations(tree), mountpoint, mount_words(options, source)) as mounted,
+        opened_channel(mounted.descriptor, HotOperations(tree).handlers) as channel,
     ):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_serve, channel.serve, nursery)
             nursery.start_soon(pyfuse3.main, 2, channel.pyfuse3_tasks)
-            yield nursery
+            try:
+                yield nursery
+            finally:
+                mounted.is_aborted = channel.is_aborted
 
 
 @asynccontextmanager
@@ -90,9 +94,22 @@ async def fuse_mounted_writable(
             yield nursery
 
 
+@dataclass
+class _Mounted:
+    """What pyfuse3 has mounted.
+
+    Attributes:
+        descriptor: of ``/dev/fuse``, from which nobody reads yet.
+        is_aborted: the kernel gave the connection up, and the mount may still be there.
+    """
+
+    descriptor: int
+    is_aborted: bool = False
+
+
 @contextmanager
-def _mounted(operations: pyfuse3.Operations, mountpoint: Path, words: set[str]) -> Iterator[int]:
-    """Own what pyfuse3 has mounted: the descriptor of ``/dev/fuse``, from which nobody reads yet."""
+def _mounted(operations: pyfuse3.Operations, mountpoint: Path, words: set[str]) -> Iterator[_Mounted]:
+    """Own a mount of pyfuse3's."""
     before = _fuse_descriptors()
     with _captured_stderr() as captured:
         try:
@@ -100,18 +117,20 @@ def _mounted(operations: pyfuse3.Operations, mountpoint: Path, words: set[str]) 
         except RuntimeError as exc:
             said = captured().strip().replace("\n", "; ") or exc
             raise GuestmountError(f"{mountpoint}: cannot be mounted: {said}") from exc
-    mount = find_mount(mountpoint)
+    mounted = None
     try:
         (descriptor,) = _fuse_descriptors() - before
-        yield descriptor
+        mounted = _Mounted(descriptor)
+        yield mounted
     finally:
         pyfuse3.close(unmount=True)
-        _remove_aborted(mountpoint, mount)
+        if mounted is not None and mounted.is_aborted:
+            _remove_aborted(mountpoint)
 
 
-def _remove_aborted(mountpoint: Path, mount: Mount | None) -> None:
-    """Unmount what libfuse took for unmounted because the kernel does not speak to it any more (fuse: abort)."""
-    if mount is not None and find_mount(mountpoint) == mount:
+def _remove_aborted(mountpoint: Path) -> None:
+    """Unmount what libfuse took for unmounted; not after an unmount, for another may be mounted there by now."""
+    if find_mount(mountpoint) is not None:
         subprocess.run(["fusermount3", "-u", "-z", "--", mountpoint], check=False)
 
 

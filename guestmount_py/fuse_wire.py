@@ -44,6 +44,7 @@ _FORGET_ONE: Final = Struct("=QQ")
 _INIT_IN_FLAGS: Final = Struct("=12xI")
 INIT_OUT_FLAGS: Final = Struct("=12xI")
 """The flags in struct fuse_init_out: behind major, minor and max_readahead."""
+ABORT_ERROR: Final = 1 << 21
 CACHE_SYMLINKS: Final = 1 << 23
 _ATTR: Final = "QQQqqqIIIIIIIIII"
 _PLUS: Final = Struct("=QQQQII" + _ATTR + "QQII")
@@ -83,11 +84,11 @@ def forgotten(request: Request) -> list[tuple[int, int]]:
     return list(_FORGET_ONE.iter_unpack(request.body[start : start + count * _FORGET_ONE.size]))
 
 
-def with_cached_symlinks(reply: bytearray, offered: int) -> None:
-    """Add to pyfuse3's answer to INIT that the kernel may keep the targets of links, if it offered that."""
+def add_wishes(reply: bytearray, offered: int) -> None:
+    """Add to pyfuse3's answer to INIT what the kernel offered: keep targets of links, tell an abort from an unmount."""
     start = REPLY_HEAD.size
     (flags,) = INIT_OUT_FLAGS.unpack_from(reply, start)
-    reply[start + 12 : start + 16] = (flags | offered & CACHE_SYMLINKS).to_bytes(4, sys.byteorder)
+    reply[start + 12 : start + 16] = (flags | offered & (ABORT_ERROR | CACHE_SYMLINKS)).to_bytes(4, sys.byteorder)
 
 
 def init_flags(body: memoryview) -> int:

@@ -165,6 +165,7 @@ class ImageFile:
 
     def _close_when_idle(self) -> None:
         if self._closed and not self._threads:
+            self._ahead.close()
             os.close(self._fd)
 
     def _error(self, exc: OSError) -> DriveError:

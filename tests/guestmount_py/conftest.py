@@ -1,6 +1,7 @@
 """Handles whose guest is a directory of this machine: everything real but the virtual machine."""
 
 import os
+import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from appliance.state import State
+from guestmount_py.events import StateChanged
 from guestmount_py.handle import Guest
 from tests.system.sandbox import REPOSITORY
 
@@ -95,3 +98,28 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
 
 def _descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def state_of(g: Guest) -> State:
+    """Return the state; mypy takes it for one that cannot change behind an assertion."""
+    return g.state
+
+
+def states_of(g: Guest) -> list[State]:
+    """Return a list that grows with each state the handle comes to."""
+    states: list[State] = []
+    g.subscribe(StateChanged, lambda event: states.append(event.state))
+    return states
+
+
+async def fall_silent(bench: Bench, g: Guest) -> None:
+    """Stop the daemons, so that calls wait for ever."""
+    for number in bench.processes():
+        if number != g.pid:
+            os.kill(number, signal.SIGSTOP)
+
+
+def wake(bench: Bench) -> None:
+    """Let the daemons go on."""
+    for number in bench.processes():
+        os.kill(number, signal.SIGCONT)

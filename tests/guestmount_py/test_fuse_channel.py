@@ -123,8 +123,11 @@ async def test_nobody_is_told_of_what_needs_no_answer() -> None:
             ends.pyfuse3.recv(1)
 
 
-@pytest.mark.parametrize(("offered", "wanted"), [(wire.CACHE_SYMLINKS | 1, wire.CACHE_SYMLINKS), (1, 0)])
-async def test_links_are_cached_if_the_kernel_offers_it(offered: int, wanted: int) -> None:
+@pytest.mark.parametrize(
+    ("offered", "wanted"),
+    [(wire.CACHE_SYMLINKS | 1, wire.CACHE_SYMLINKS), (wire.ABORT_ERROR, wire.ABORT_ERROR), (1, 0)],
+)
+async def test_kernel_is_asked_for_what_it_offers(offered: int, wanted: int) -> None:
     reply = wire.REPLY_HEAD.pack(16 + 64, 0, 2) + bytes(12) + (2).to_bytes(4, "little") + bytes(48)
     async with _channel() as ends:
         ends.kernel.send(request(wire.INIT, 2, body=bytes(12) + offered.to_bytes(4, "little") + bytes(48)))

@@ -2,8 +2,7 @@
 
 import os
 import signal
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -13,7 +12,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from appliance.config import ApplianceConfig
 from appliance.state import State
-from guestmount_py.events import ConsoleOutput, Events, StateChanged, SubprocessQuit
+from guestmount_py.events import ConsoleOutput, Events, StateChanged
 from guestmount_py.handle import Guest
 from guestmount_py.observed_pool import ObservedPool
 from guestmount_py.settings import DRIVES_MAX, Settings
@@ -22,36 +21,21 @@ from rpc.arguments import NoArgs, PathArgs
 from rpc.codec import GuestPath
 from rpc.errors import (
     ConnectionLost,
-    DriveError,
     GuestmountError,
     LaunchError,
-    LaunchTimeout,
     ProcedureError,
     StateError,
     UsageError,
 )
-from tests.guestmount_py.conftest import Bench, launched
+from tests.guestmount_py.conftest import Bench, fall_silent, launched, state_of, states_of, wake
 
 CYCLE = [State.LAUNCHING, State.READY, State.CONFIG]
-SECONDS = 5.0
-"""How soon everybody must know of a death."""
-
-
-def state_of(g: Guest) -> State:
-    """Return the state; mypy takes it for one that cannot change behind an assertion."""
-    return g.state
-
-
-def _states(g: Guest) -> list[State]:
-    states: list[State] = []
-    g.subscribe(StateChanged, lambda event: states.append(event.state))
-    return states
 
 
 async def test_life_from_config_to_ready_and_back(bench: Bench) -> None:
     (bench.root / "hello").write_bytes(b"hello, world\n")
     async with Guest() as g:
-        states = _states(g)
+        states = states_of(g)
         assert state_of(g) is State.CONFIG
         g.add_drive(bench.image, format="raw")
         await g.launch()
@@ -151,169 +135,6 @@ def test_a_handle_takes_as_many_drives_as_the_bus() -> None:
         g.add_drive("one-more.img")
     g.forget_drives()
     assert g.config.drives == ()
-
-
-async def _fall_silent(bench: Bench, g: Guest) -> None:
-    """Stop the daemons, so that calls wait for ever."""
-    for number in bench.processes():
-        if number != g.pid:
-            os.kill(number, signal.SIGSTOP)
-
-
-def _wake(bench: Bench) -> None:
-    for number in bench.processes():
-        os.kill(number, signal.SIGCONT)
-
-
-async def test_death_of_qemu_reaches_every_waiting_caller(bench: Bench) -> None:
-    errors: list[ConnectionLost] = []
-    quits: list[SubprocessQuit] = []
-
-    async def wait_for_an_answer() -> None:
-        with pytest.raises(ConnectionLost) as caught:
-            await g.lstat("/")
-        assert g.state is State.CONFIG
-        errors.append(caught.value)
-
-    async with launched(bench) as g:
-        g.subscribe(SubprocessQuit, quits.append)
-        states = _states(g)
-        await _fall_silent(bench, g)
-        async with trio.open_nursery() as nursery:
-            for _ in range(3 * g.config.channel_count):
-                nursery.start_soon(wait_for_an_answer)
-            await wait_all_tasks_blocked()
-            os.kill(g.pid, signal.SIGKILL)
-            began = time.monotonic()
-        assert time.monotonic() - began < SECONDS
-        assert len(errors) == 3 * g.config.channel_count
-        assert str(errors[0]) == "lstatns: the appliance went away: qemu ended with status -9: guestfsd started"
-        assert quits == [SubprocessQuit(-signal.SIGKILL, "guestfsd started")]
-        assert states == [State.CONFIG]
-        with pytest.raises(StateError, match="this handle is CONFIG"):
-            await g.lstat("/")
-        await g.launch()
-        assert await g.exists("/")
-
-
-async def test_death_of_qemu_ends_transfers(bench: Bench) -> None:
-    (bench.root / "large").write_bytes(bytes(64 << 20))
-    async with launched(bench) as g:
-        with pytest.raises(ConnectionLost, match="download: the appliance went away"):
-            await _kill_while_downloading(g)
-        await g.launch()
-        with pytest.raises(ConnectionLost, match="upload: the appliance went away"):
-            await g.upload(_endless(lambda: os.kill(g.pid, signal.SIGKILL)), "/target")
-        assert g.state is State.CONFIG
-
-
-async def _kill_while_downloading(g: Guest) -> None:
-    async with g.download("/large") as pieces:
-        await anext(pieces)
-        os.kill(g.pid, signal.SIGKILL)
-        async for _ in pieces:
-            pass
-
-
-async def _endless(after_a_while: Callable[[], object]) -> AsyncIterator[bytes]:
-    for _ in range(20):
-        yield bytes(100_000)
-    after_a_while()
-    while True:
-        yield bytes(100_000)
-        await trio.lowlevel.checkpoint()
-
-
-async def test_idle_handle_notices_the_death_of_qemu(bench: Bench) -> None:
-    async with launched(bench) as g:
-        gone = trio.Event()
-        g.subscribe(SubprocessQuit, lambda _event: gone.set())
-        os.kill(g.pid, signal.SIGKILL)
-        with trio.fail_after(SECONDS):
-            await gone.wait()
-        assert g.state is State.CONFIG
-
-
-async def test_kill_subprocess_fails_who_waits_and_allows_a_new_launch(bench: Bench) -> None:
-    async with launched(bench) as g:
-        await _fall_silent(bench, g)
-        async with trio.open_nursery() as nursery:
-
-            async def wait_for_an_answer() -> None:
-                with pytest.raises(ConnectionLost):
-                    await g.lstat("/")
-
-            nursery.start_soon(wait_for_an_answer)
-            await wait_all_tasks_blocked()
-            with trio.fail_after(SECONDS):
-                await g.kill_subprocess()
-            assert g.state is State.CONFIG
-            assert bench.is_deserted()
-        with pytest.raises(StateError, match="no subprocess"):
-            await g.kill_subprocess()
-        await g.launch()
-        assert await g.exists("/")
-
-
-async def test_kill_subprocess_breaks_a_launch_off(bench: Bench) -> None:
-    async with Guest() as g:
-        states = _states(g)
-        started = trio.Event()
-        g.subscribe(ConsoleOutput, lambda _event: started.set())
-        g.add_drive(bench.image)
-        g.configure(qemu=bench.hypervisor("silent", "echo booting; exec sleep 1000"))
-        async with trio.open_nursery() as nursery:
-
-            async def launch() -> None:
-                with pytest.raises(LaunchError, match="broken off"):
-                    await g.launch()
-
-            nursery.start_soon(launch)
-            await started.wait()
-            assert g.state is State.LAUNCHING
-            with pytest.raises(StateError, match="this handle is LAUNCHING"):
-                await g.exists("/")
-            await g.kill_subprocess()
-        assert states == [State.LAUNCHING, State.CONFIG]
-
-
-async def test_silent_appliance_is_a_launch_timeout(bench: Bench) -> None:
-    async with Guest() as g:
-        g.add_drive(bench.image)
-        working = g.config.qemu
-        g.configure(qemu=bench.hypervisor("silent", "echo still booting; exec sleep 1000"), launch_timeout_s=0.3)
-        with pytest.raises(LaunchTimeout, match=r"said nothing within 0\.3 s: still booting"):
-            await g.launch()
-        assert state_of(g) is State.CONFIG
-        assert bench.is_deserted()
-        g.configure(qemu=working, launch_timeout_s=30)
-        await g.launch()
-        assert state_of(g) is State.READY
-
-
-async def test_failed_launches_say_why_and_leave_config(bench: Bench) -> None:
-    async with Guest() as g:
-        states = _states(g)
-        g.add_drive(bench.directory / "absent")
-        with pytest.raises(DriveError, match="no such image"):
-            await g.launch()
-        g.forget_drives()
-        g.add_drive(bench.image)
-        g.configure(qemu=bench.hypervisor("broken", "echo no memory; exit 3"))
-        with pytest.raises(LaunchError, match=r"qemu ended with status 3: no memory"):
-            await g.launch()
-        assert states == [State.LAUNCHING, State.CONFIG] * 2
-
-
-async def test_cancelled_launch_leaves_nothing(bench: Bench) -> None:
-    async with Guest() as g:
-        g.add_drive(bench.image)
-        g.configure(qemu=bench.hypervisor("silent", "exec sleep 1000"))
-        with trio.move_on_after(0.3) as scope:
-            await g.launch()
-        assert scope.cancelled_caught
-        assert g.state is State.CONFIG
-        assert bench.is_deserted()
 
 
 async def test_two_handles_at_once_are_strangers(bench: Bench) -> None:
@@ -496,7 +317,7 @@ async def test_shutdown_waits_for_the_guest_though_callers_lose_their_calls(benc
 
     async with launched(bench) as g:
         async with trio.open_nursery() as nursery:
-            await _fall_silent(bench, g)
+            await fall_silent(bench, g)
             nursery.start_soon(lose)
             await wait_all_tasks_blocked()
             session = g._session
@@ -504,7 +325,7 @@ async def test_shutdown_waits_for_the_guest_though_callers_lose_their_calls(benc
             session.orderly = True
             session.leave()
             await trio.sleep(2.5)  # longer than a qemu that hung up by itself is given
-            _wake(bench)
+            wake(bench)
         assert session.status == 0
 
 
