@@ -18,11 +18,13 @@ from rpc import constants, procedures
 from rpc.changes import Change, Wish, decode_changes, encode_answer
 from rpc.procedures.writing import ChangeFilesArgs, ChangeXattrArgs, OpenMailboxArgs, SyncFileArgs
 
+_CREATE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_FLAGS: Final = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_STAT: Final = bytes(PACKED.size)
 _SECTOR_BYTES: Final = 512
 _TIMES: Final = Wish.ATIME | Wish.MTIME
 _OWNER: Final = Wish.UID | Wish.GID
+_SPECIAL_BITS: Final = modes.S_ISUID | modes.S_ISGID
 _NS: Final = 1_000_000_000
 _MAILBOX_S: Final = 30.0
 
@@ -69,16 +71,20 @@ def change_files(session: Session, args: ChangeFilesArgs) -> bytes:
     """Make changes, each for itself, and tell of each what became of it."""
     data = _mailbox().read(args.place, args.length) if args.length else memoryview(args.changes)
     answers = []
-    with session.sysroot:
-        for change in decode_changes(data):
-            if change.kept:
-                session.sysroot.__exit__()
-                try:
-                    answers.append(_answer(change._replace(path=kept_path(change.kept)), follow=True))
-                finally:
-                    session.sysroot.__enter__()
-            else:
-                answers.append(_answer(change, follow=False))
+    umask = os.umask(0)
+    try:
+        with session.sysroot:
+            for change in decode_changes(data):
+                if change.kept:
+                    session.sysroot.__exit__()
+                    try:
+                        answers.append(_answer(change._replace(path=kept_path(change.kept)), follow=True))
+                    finally:
+                        session.sysroot.__enter__()
+                else:
+                    answers.append(_answer(change, follow=False))
+    finally:
+        os.umask(umask)
     return b"".join(answers)
 
 
@@ -86,9 +92,15 @@ def _answer(change: Change, *, follow: bool) -> bytes:
     done = _Done()
     number = 0
     try:
+        if change.wishes & Wish.REMOVE:
+            _check(change, os.lstat(change.path))
+            os.unlink(change.path)
+            return encode_answer(0, 0, _NO_STAT)
         _make(change, done, follow=follow)
     except OSError as exc:
         number = exc.errno or EIO
+        if change.wishes & (Wish.REMOVE | Wish.CREATE) and not done.is_there:
+            return encode_answer(number, 0, _NO_STAT)
     try:
         info = done.info or os.stat(change.path, follow_symlinks=follow)
         stat = PACKED.pack(*stat_fields(info))
@@ -102,17 +114,22 @@ class _Done:
     """What a change has come to."""
 
     written = 0
+    is_there = False
+    """The file that was to be made has been."""
     info: os.stat_result | None = None
 
 
 def _make(change: Change, done: _Done, *, follow: bool) -> None:
     wishes = change.wishes
-    if change.writes or wishes & Wish.SIZE:
-        flags = _OPEN_FLAGS & ~os.O_NOFOLLOW if follow else _OPEN_FLAGS
-        descriptor = os.open(change.path, flags | os.O_APPEND if wishes & Wish.APPEND else flags)
+    if change.writes or wishes & (Wish.SIZE | Wish.CREATE):
+        descriptor = _opened(change, follow=follow)
         try:
             info = os.fstat(descriptor)
-            if not modes.S_ISREG(info.st_mode):
+            if wishes & Wish.CREATE:
+                done.is_there = True
+                change = _for_new_file(change, info)
+                wishes = change.wishes
+            elif not modes.S_ISREG(info.st_mode):
                 raise OSError(EINVAL, f"{os.strerror(EINVAL)} (not a regular file)", change.path)
             _check(change, info)
             if wishes & Wish.SIZE:
@@ -130,6 +147,27 @@ def _make(change: Change, done: _Done, *, follow: bool) -> None:
         _set(change.path, change, info, follow=follow)
     else:
         done.info = info
+
+
+def _opened(change: Change, *, follow: bool) -> int:
+    if change.wishes & Wish.CREATE:
+        return os.open(change.path, _CREATE_FLAGS, change.mode)
+    flags = _OPEN_FLAGS & ~os.O_NOFOLLOW if follow else _OPEN_FLAGS
+    return os.open(change.path, flags | os.O_APPEND if change.wishes & Wish.APPEND else flags)
+
+
+def _for_new_file(change: Change, info: os.stat_result) -> Change:
+    """Return a change with what is left to be wished of a file that has just been made.
+
+    The daemon is root, so a group that is another one comes from the directory, which decides then.
+    """
+    wishes = change.wishes & ~(Wish.MODE | _OWNER)
+    gid = change.gid if change.wishes & Wish.GID or info.st_gid == os.getegid() else info.st_gid
+    if (info.st_uid, info.st_gid) != (change.uid, gid):
+        wishes |= _OWNER
+        if change.mode & _SPECIAL_BITS:  # which chown(2) takes away
+            wishes |= Wish.MODE
+    return change._replace(ino=0, wishes=wishes, gid=gid)
 
 
 def _check(change: Change, info: os.stat_result) -> None:

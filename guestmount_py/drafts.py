@@ -7,7 +7,6 @@ from typing import Final
 
 from rpc.changes import Change, Wish
 
-_OWNER: Final = Wish.UID | Wish.GID
 _TIMES: Final = Wish.ATIME | Wish.MTIME
 _NS: Final = 1_000_000_000
 
@@ -23,7 +22,11 @@ class Run:
 
 @dataclass(slots=True)
 class Draft:
-    """Changes of one file that can be made in one step, in the order of ``rpc.changes``."""
+    """Changes of one file that can be made in one step, in the order of ``rpc.changes``.
+
+    Attributes:
+        is_void: nobody can see the file any more, so what becomes of the step does not matter.
+    """
 
     wishes: int = 0
     mode: int = 0
@@ -33,6 +36,31 @@ class Draft:
     mtime_ns: int = 0
     runs: list[Run] = field(default_factory=list)
     size_bytes: int = 0
+    is_void: bool = False
+
+    def create(self, mode: int, uid: int, gid: int) -> None:
+        """Have the file made before all else."""
+        self.wishes = Wish.CREATE
+        self.mode, self.uid, self.gid = mode, uid, gid
+
+    def remove(self) -> None:
+        """Have the file's only name removed, and nothing else done."""
+        self.wishes = Wish.REMOVE
+
+    @property
+    def creates(self) -> bool:
+        """Tell whether the file is made by it."""
+        return bool(self.wishes & Wish.CREATE)
+
+    @property
+    def removes(self) -> bool:
+        """Tell whether the file's name is removed by it."""
+        return bool(self.wishes & Wish.REMOVE)
+
+    @property
+    def changes_name(self) -> bool:
+        """Tell whether a name comes or goes by it."""
+        return self.creates or self.removes
 
     def write(self, offset: int, data: bytes, *, append: bool) -> bool:
         """Add data; False if that must be another step, for writing moves the times."""
@@ -51,7 +79,7 @@ class Draft:
 
     def own(self, uid: int | None, gid: int | None) -> bool:
         """Give the file to somebody; False if that must be another step, for it may take bits of the mode away."""
-        if self.wishes & Wish.MODE and self.mode & (S_ISUID | S_ISGID):
+        if self.wishes & (Wish.MODE | Wish.CREATE) and self.mode & (S_ISUID | S_ISGID):
             return False
         if uid is not None:
             self.wishes |= Wish.UID
@@ -78,6 +106,7 @@ class Draft:
     def as_change(self, change: Change) -> Change:
         """Return it for the wire, for the file that ``change`` names."""
         return change._replace(
+            ino=change.ino if not self.creates else 0,
             wishes=self.wishes,
             mode=self.mode,
             uid=self.uid,
@@ -105,6 +134,11 @@ class Drafts:
     def size_bytes(self) -> int:
         """Return how much data the steps have that are not under way."""
         return sum(step.size_bytes for step in self.steps)
+
+    @property
+    def is_plain(self) -> bool:
+        """Tell whether there is one step, which writes nothing."""
+        return len(self.steps) == 1 and not self.steps[0].runs
 
     def last(self, now: float) -> Draft:
         """Return the step that further changes may go into."""

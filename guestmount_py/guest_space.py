@@ -8,13 +8,25 @@ from guestmount_py.guest_files import GuestFiles
 _MARGIN_BYTES: Final = 16 << 20
 _ASK_AGAIN_BYTES: Final = 64 << 20
 _ASK_AGAIN_S: Final = 1.0
+NAME_BYTES: Final = 8 << 10
+"""What making or removing a file may take at most on the average, with what its directory needs."""
+_MARGIN_FILES: Final = 1024
+_ASK_AGAIN_FILES: Final = 4096
+_MANY_FILES: Final = 1 << 62
 
 
 class _Space:
     def __init__(self) -> None:
         self.free_bytes = 0
         self.taken_bytes = 0
+        self.free_files = 0
+        self.taken_files = 0
         self.asked_s = 0.0
+
+    def has(self, needed_bytes: int, files: int) -> bool:
+        """Tell whether so much is left, and files beside those wanted."""
+        has_files = not files or self.free_files - self.taken_files >= _MARGIN_FILES
+        return has_files and self.free_bytes - self.taken_bytes >= needed_bytes
 
 
 class GuestSpace:
@@ -24,29 +36,33 @@ class GuestSpace:
         self._guest = guest
         self._spaces: dict[int, _Space] = {}
 
-    async def is_plenty(self, device: int, path: bytes, pending_bytes: int, count: int) -> bool:
-        """Tell whether so many bytes more can be promised on the filesystem that holds a path.
+    async def is_plenty(self, device: int, path: bytes, pending_bytes: int, count: int, files: int = 0) -> bool:
+        """Tell whether so many bytes and files more can be promised on the filesystem that holds a path.
 
         Args:
             device: the guest's number of the filesystem.
             path: of anything on it.
             pending_bytes: what is promised already, on whichever filesystem.
             count: bytes to be written.
+            files: files to be made.
         """
         space = self._spaces.get(device)
         if space is None:
             space = self._spaces[device] = _Space()
             await self._ask(space, path)
         space.taken_bytes += count
+        space.taken_files += files
         needed = 2 * (pending_bytes + count) + _MARGIN_BYTES
-        is_short = space.free_bytes - space.taken_bytes < needed
-        is_old = is_short and time.monotonic() - space.asked_s > _ASK_AGAIN_S
-        if space.taken_bytes > _ASK_AGAIN_BYTES or is_old:
+        is_old = time.monotonic() - space.asked_s > _ASK_AGAIN_S
+        is_much = space.taken_bytes > _ASK_AGAIN_BYTES or space.taken_files > _ASK_AGAIN_FILES
+        if is_much or (is_old and not space.has(needed, files)):
             await self._ask(space, path)
-        return space.free_bytes - space.taken_bytes >= needed
+        return space.has(needed, files)
 
     async def _ask(self, space: _Space, path: bytes) -> None:
         found = await self._guest.statvfs(path)
         space.free_bytes = found.bavail * (found.frsize or found.bsize)
         space.taken_bytes = 0
+        space.free_files = found.ffree if found.files else _MANY_FILES  # btrfs counts none
+        space.taken_files = 0
         space.asked_s = time.monotonic()

@@ -8,7 +8,7 @@ from typing import Final
 from guestmount_py.entries import Entry, checked_fields, entry_of
 from guestmount_py.mailbox import Mailbox
 from rpc import hot, procedures
-from rpc.changes import Answer, Change, decode_answers, encode_changes
+from rpc.changes import Answer, Change, Wish, decode_answers, encode_changes
 from rpc.codec import FileName, GuestPath, UInt32, UInt64
 from rpc.errors import ProcedureError, RemoteProtocolError
 from rpc.pool import ChannelPool
@@ -59,7 +59,7 @@ class GuestWriting:
         for change, answer in zip(changes, answers, strict=True):
             if answer.written > sum(len(each) for _, each in change.writes):
                 raise RemoteProtocolError(f"{answer.written} bytes were written, more than there were")
-            if not answer.errno or any(answer.stat):
+            if any(answer.stat) or not (answer.errno or change.wishes & Wish.REMOVE):
                 checked_fields(hot.STATNS.unpack(answer.stat))
         return answers
 

@@ -12,6 +12,9 @@ from guestmount_py.known_files import UnknownInode
 _NODE_BYTES: Final = 450
 """Objects of a node and its entry, and its part of a dictionary."""
 _NODES_BETWEEN_COUNTS: Final = 256
+_PROMISED_BYTES: Final = 120
+PROMISED_DEVICE: Final = -1
+"""What st_dev of a file is until the guest has made it: st_ino is a number of ours then."""
 
 
 @dataclass(slots=True)
@@ -38,8 +41,7 @@ class NodeTable:
         root: the directory at the root.
         devices: st_dev of all mounts, in their order.
 
-    Attributes:
-        number: returns the inode number of an entry and its directory's.
+    Files that were promised have a number before the guest has made them, and keep it.
 
     Invariant: a node is in the table while its lookup count or its number of children is positive; the root always.
     """
@@ -48,7 +50,12 @@ class NodeTable:
         self._nodes: dict[Inode, Node] = {ROOT: Node(ROOT, ROOT, root, lookup_count=1)}
         self._account: Cache | None = None
         # a number that came of a name would change with it: where the guest makes numbers up, those count
-        self.number: Final = InodeNumbers(root, devices, (), self.path, self._device_of).number
+        self._guests_number: Final = InodeNumbers(
+            root, [*devices, PROMISED_DEVICE], (), self.path, self._device_of
+        ).number
+        self._promised_count = 0
+        self._promised: dict[Inode, Inode] = {}
+        """Of files that were promised the number by what the guest's would be."""
 
     def attach(self, budget: CacheBudget) -> None:
         """Say what bound counts for the table too."""
@@ -57,11 +64,30 @@ class NodeTable:
 
     def _count(self) -> None:
         if self._account is not None:
-            self._account.set(len(self._nodes), len(self._nodes) * _NODE_BYTES)
+            used_bytes = len(self._nodes) * _NODE_BYTES + len(self._promised) * _PROMISED_BYTES
+            self._account.set(len(self._nodes), used_bytes)
 
     def _device_of(self, inode: Inode) -> int | None:
         node = self._nodes.get(inode)
         return node.entry.fields[0] if node is not None else None
+
+    def number(self, entry: Entry, parent: Inode) -> Inode:
+        """Return the inode number of an entry of a directory."""
+        number = self._guests_number(entry, parent)
+        return self._promised.get(number, number)
+
+    def next_promised(self) -> int:
+        """Return the st_ino of the next file that is promised, on PROMISED_DEVICE."""
+        self._promised_count += 1
+        return self._promised_count
+
+    def keep_promised(self, node: Node) -> None:
+        """Note that the guest has made a promised file, whose entry tells so: it keeps the number it was given."""
+        self._promised[self._guests_number(node.entry, node.parent)] = node.inode
+
+    def drop_promised(self, entry: Entry, parent: Inode) -> None:
+        """Note that a file has gone, or that its number in the guest is that of a new file which was not promised."""
+        self._promised.pop(self._guests_number(entry, parent), None)
 
     def get(self, inode: int) -> Node:
         """Return a node.

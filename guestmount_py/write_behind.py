@@ -1,7 +1,8 @@
 """Changes that were promised: kept for a moment, gathered, and made by the guest behind whoever asked for them.
 
-That is what a local filesystem does with its page cache: what was not synchronised is lost when the power fails, an
-error reaches whoever next writes to, synchronises or closes the file, and order is kept within each file.
+Files are made and removed like that too, where nothing but a broken disk can keep the guest from it. That is what a
+local filesystem does with its page cache: what was not synchronised is lost when the power fails, an error reaches
+whoever next writes to the file, synchronises or closes it, and order is kept within each file.
 """
 
 import errno
@@ -24,6 +25,7 @@ from rpc.changes import Answer, Change
 from rpc.errors import ConnectionLost, GuestmountError, ProcedureError
 
 PENDING_MAX_BYTES: Final = 32 << 20
+_PENDING_MAX_FILES: Final = 512
 STEP_MAX_BYTES: Final = 1 << 20
 _BATCH_MAX_BYTES: Final = 1 << 20
 _BATCH_MAX_FILES: Final = 64
@@ -40,13 +42,11 @@ class _File:
 
     Attributes:
         wanted: somebody waits until nothing is pending.
-        dropped: nobody can see the file any more, so what becomes of the step under way does not matter.
     """
 
     node: Node
     drafts: Drafts = field(default_factory=Drafts)
     wanted: bool = False
-    dropped: bool = False
 
     @property
     def is_ready(self) -> bool:
@@ -60,9 +60,10 @@ class WriteBehind:
     Args:
         writing: the guest's verbs.
         paths: held while the guest uses paths.
-        name: returns an empty change that names a file; called with the lock held.
+        name: returns an empty change that names the file of a step; called with the lock held.
         release: takes a lookup back that a node was held by.
         adopt: is told of a file's attributes when nothing of it is pending any more.
+        named: is told what became of a step by which a name comes or goes.
 
     Attributes:
         unreported: errors that nobody has been told of: of files that nobody had open any more.
@@ -73,10 +74,12 @@ class WriteBehind:
         writing: GuestWriting,
         inodes: NodeTable,
         paths: PathLock,
-        name: Callable[[Node], Change],
+        name: Callable[[Node, Draft], Change],
         adopt: Callable[[Node, bytes], None],
         release: Callable[[Node], None],
+        named: Callable[[Node, Draft, Answer], None],
     ) -> None:
+        self._named = named
         self._writing = writing
         self._inodes = inodes
         self._paths = paths
@@ -86,6 +89,8 @@ class WriteBehind:
         self._files: OrderedDict[Inode, _File] = OrderedDict()
         self._errors: dict[Inode, int] = {}
         self._paused: dict[Inode, int] = {}
+        self._names: dict[Inode, dict[bytes, Inode]] = {}
+        """By directory the names that come or go, and whose they are."""
         self._pending_bytes = 0
         self._wanted = 0
         self._work = trio.lowlevel.ParkingLot()
@@ -105,6 +110,47 @@ class WriteBehind:
         """Tell whether something of a file is still to be made."""
         return inode in self._files
 
+    def is_unmade(self, inode: Inode) -> bool:
+        """Tell whether a file that was promised is still to be made."""
+        file = self._files.get(inode)
+        return file is not None and file.drafts.steps[0].creates
+
+    def is_empty_unmade(self, inode: Inode) -> bool:
+        """Tell whether a file that was promised is still to be made, and nothing else of it."""
+        return self.is_unmade(inode) and self._files[inode].drafts.is_plain
+
+    def has_names(self, directory: Inode, name: bytes | None = None) -> bool:
+        """Tell whether a name, or any, is still to come or go in a directory."""
+        names = self._names.get(directory)
+        return names is not None and (name is None or name in names)
+
+    async def room(self) -> None:
+        """Wait until not too many files are pending."""
+        while len(self._files) > _PENDING_MAX_FILES:
+            await self._settled.park()
+
+    def create(self, node: Node, mode: int, uid: int, gid: int) -> None:
+        """Have a file made."""
+        self.draft(node).create(mode, uid, gid)
+        self._note_name(node)
+
+    def remove(self, node: Node) -> None:
+        """Have a file's only name removed."""
+        self.next_draft(node).remove()
+        self._note_name(node)
+
+    def _note_name(self, node: Node) -> None:
+        self._names.setdefault(node.parent, {})[node.entry.name] = node.inode
+        if self._is_enough():
+            self._work.unpark_all()
+
+    async def settle_names(self, directory: Inode) -> None:
+        """Wait until no name is still to come or go in a directory."""
+        while names := self._names.get(directory):
+            for inode in list(names.values()):
+                self._want(self._files[inode])
+            await self._settled.park()
+
     def draft(self, node: Node) -> Draft:
         """Return the step that further changes of a file may go into; the node stays known until it is made."""
         file = self._files.get(node.inode)
@@ -117,8 +163,8 @@ class WriteBehind:
 
     def next_draft(self, node: Node) -> Draft:
         """Return a new step, to follow those there are."""
-        self.draft(node)
-        return self._files[node.inode].drafts.another()
+        file = self._files.get(node.inode)
+        return self.draft(node) if file is None else file.drafts.another()
 
     async def write(self, node: Node, offset: int, data: bytes, *, append: bool) -> None:
         """Have data written, when there is room for them."""
@@ -140,8 +186,9 @@ class WriteBehind:
         steps = file.drafts.steps
         while len(steps) > (1 if file.drafts.under_way else 0):
             self._pending_bytes -= steps.pop().size_bytes
-        file.dropped = True
-        if not steps:
+        if steps:
+            steps[0].is_void = True
+        else:
             self._finish(file)
 
     async def pause(self, inode: Inode) -> None:
@@ -228,7 +275,7 @@ class WriteBehind:
         problem = errno.EIO
         try:
             async with self._paths.shared():
-                changes = [step.as_change(self._name(file.node)) for file, step in zip(batch, steps, strict=True)]
+                changes = [step.as_change(self._name(file.node, step)) for file, step in zip(batch, steps, strict=True)]
                 answers = await self._writing.change(changes)
         except ConnectionLost:
             pass
@@ -248,7 +295,9 @@ class WriteBehind:
         drafts.under_way = False
         drafts.steps.popleft()
         self._pending_bytes -= step.size_bytes
-        if answer.errno and not file.dropped:
+        if step.changes_name:
+            self._note_named(file, step, answer)
+        if answer.errno and not step.is_void:
             self._errors.setdefault(file.node.inode, answer.errno)
             logger.error(
                 "%r: a change was promised and failed: %s",
@@ -256,9 +305,20 @@ class WriteBehind:
                 os.strerror(answer.errno),
             )
         if not drafts.steps:
-            if any(answer.stat) and not file.dropped:
+            if any(answer.stat) and not step.is_void:
                 self._adopt(file.node, answer.stat)
             self._finish(file)
+
+    def _note_named(self, file: _File, step: Draft, answer: Answer) -> None:
+        """Note that a name has come or gone, or cannot: what should become of a file that cannot be made is lost."""
+        node, steps = file.node, file.drafts.steps
+        names = self._names[node.parent]
+        names.pop(node.entry.name, None)
+        if not names:
+            del self._names[node.parent]
+        self._named(node, step, answer)
+        while step.creates and not any(answer.stat) and steps:
+            self._pending_bytes -= steps.pop().size_bytes
 
     def _finish(self, file: _File) -> None:
         del self._files[file.node.inode]

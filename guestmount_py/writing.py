@@ -45,7 +45,7 @@ class WritingOperations(NamingOperations):
         ctx: pyfuse3.RequestContext,
     ) -> tuple[pyfuse3.FileInfo, pyfuse3.EntryAttributes]:
         """Make a regular file and open it."""
-        node = await self._make(parent_inode, name, modes.S_IFREG | modes.S_IMODE(mode), ctx)
+        node = await self._make_file(parent_inode, bytes(name), modes.S_IMODE(mode), ctx)
         return self._opened(node, flags, ctx), self._attributes(node)
 
     @answers_errno
@@ -117,9 +117,7 @@ class WritingOperations(NamingOperations):
         return len(buf)
 
     async def _has_room(self, node: Node, count: int) -> bool:
-        async with self._paths.shared():
-            path = self._inodes.path(node.parent)
-            return await self._guest_space.is_plenty(node.entry.fields[0], path, self.behind.pending_bytes, count)
+        return await self._is_plenty(self._inodes.get(node.parent), count)
 
     async def _write_now(self, file: OpenFile, offset: int, data: bytes) -> int:
         """Write where space is short, so that whoever writes is told; return how much could be written."""
@@ -158,6 +156,7 @@ class WritingOperations(NamingOperations):
     async def fsyncdir(self, fh: pyfuse3.FileHandleT, datasync: bool) -> None:
         """Return when a directory is on the disk."""
         inode, _ = self._listings[fh]
+        await self.behind.settle_names(inode)
         written = self._written.find(inode)
         if written is None or not written.is_gone:
             await self._sync(self._inodes.get(inode), datasync=datasync)
@@ -199,6 +198,7 @@ class WritingOperations(NamingOperations):
             self._promise(node, attr, fields)
             return self._attributes(node)
         await self.behind.settle(node.inode)
+        await self.behind.settle_names(node.inode)
         async with self._paths.shared():
             change = _wanted(change_of(node.entry, *self._where(node)), attr, fields)
             mode = _stripped(node.entry.fields[_MODE_AT])
@@ -252,6 +252,7 @@ class WritingOperations(NamingOperations):
         """Set an extended attribute."""
         node = self._inodes.get(inode)
         await self.space.take(len(value))
+        await self._settle_made(node)
         async with self._paths.shared():
             path, kept = self._where(node)
             await self._writing.set_xattr(path, kept, bytes(name), bytes(value))
@@ -265,6 +266,7 @@ class WritingOperations(NamingOperations):
     async def removexattr(self, inode: pyfuse3.InodeT, name: pyfuse3.XAttrNameT, ctx: pyfuse3.RequestContext) -> None:
         """Remove an extended attribute."""
         node = self._inodes.get(inode)
+        await self._settle_made(node)
         async with self._paths.shared():
             path, kept = self._where(node)
             await self._writing.remove_xattr(path, kept, bytes(name))
@@ -272,6 +274,12 @@ class WritingOperations(NamingOperations):
             self._changed_xattrs(node)
             if kept:
                 node.entry.xattrs = tuple(pair for pair in known if pair[0] != name)
+
+    async def _settle_made(self, node: Node) -> None:
+        """See to it that a file is there, and what was promised to be made in it, which may inherit."""
+        if self.behind.is_unmade(node.inode):
+            await self.behind.settle(node.inode)
+        await self.behind.settle_names(node.inode)
 
     def _changed_xattrs(self, node: Node) -> None:
         self._note_stale(node.inode)

@@ -1,8 +1,8 @@
 """What all handlers of a mount that writes stand on: which file a name means now, and what its attributes are."""
 
 import stat as modes
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from errno import ENAMETOOLONG, ENODATA, ENOENT, ESTALE
 from typing import Final
 
@@ -13,6 +13,8 @@ from guestmount_py.attributes import absent_attributes, entry_attributes, unread
 from guestmount_py.caches import CacheBudget
 from guestmount_py.changing_directories import ChangingDirectories
 from guestmount_py.config import DEFAULT_CACHE_MIB
+from guestmount_py.dircache import Listing
+from guestmount_py.drafts import Draft
 from guestmount_py.entries import Entry, Xattrs
 from guestmount_py.errno_boundary import answers_errno
 from guestmount_py.filedata import FileData
@@ -27,7 +29,7 @@ from guestmount_py.statistics import Statistics
 from guestmount_py.write_behind import WriteBehind
 from guestmount_py.written_files import OpenFile, WrittenFiles
 from rpc import hot
-from rpc.changes import Change
+from rpc.changes import Answer, Change
 from rpc.errors import GuestmountError, ProcedureError
 from rpc.types import Statns
 
@@ -35,9 +37,11 @@ _CAPABILITY: Final = b"security.capability"
 _MODE_AT: Final = 2
 _NLINK_AT: Final = 3
 _SIZE_AT: Final = 7
-_NAME_MAX_BYTES: Final = 255
+NAME_MAX_BYTES: Final = 255
 """Of the filesystems whose names are exact."""
 _FIELDS: Final = Statns._fields
+_IDENTITY_BYTES: Final = 16
+"""Of packed attributes: device and inode number."""
 
 
 class WritingBase(pyfuse3.Operations):
@@ -86,7 +90,11 @@ class WritingBase(pyfuse3.Operations):
         self._capability_asked: tuple[int, int] | None = None
         self._guest_space = GuestSpace(guest)
         self._linked: dict[Inode, Entry] = {}
-        self.behind = WriteBehind(writing, inodes, self._paths, self._change_of, self._adopt, self._release)
+        self._promised_to: dict[Inode, int] = {}
+        """Who was promised to have a file made, or a name of a directory changed, and has been told estimates since."""
+        self.behind = WriteBehind(
+            writing, inodes, self._paths, self._change_of, self._adopt, self._release, self._named
+        )
         self._listings: dict[int, tuple[Inode, list[Entry]]] = {}
         self._handles: dict[int, OpenFile] = {}
         self._next_handle = 1
@@ -107,21 +115,34 @@ class WritingBase(pyfuse3.Operations):
             raise pyfuse3.FUSEError(ESTALE)
         return self._inodes.path(node.inode), 0
 
-    def _change_of(self, node: Node) -> Change:
+    def _change_of(self, node: Node, step: Draft) -> Change:
+        if step.removes:
+            return change_of(node.entry, self._inodes.path(node.inode), 0)
         try:
             return change_of(node.entry, *self._where(node))
         except pyfuse3.FUSEError:
             return change_of(node.entry, b"/", 0)  # which has another inode number, so that nothing happens
 
     async def _entry(self, parent: Node, name: bytes) -> Entry | None:
-        if self._exact_names and len(name) > _NAME_MAX_BYTES:
+        if self._exact_names and len(name) > NAME_MAX_BYTES:
             raise pyfuse3.FUSEError(ENAMETOOLONG)
         listing = self._directories.cached(parent.inode)
         if listing is not None and self._exact_names and name not in listing.by_name:
             return None
-        async with self._paths.shared():
+        async with self._settled_paths(parent.inode, listing):
             path, size_bytes = self._inodes.path(parent.inode), parent.entry.fields[_SIZE_AT]
             return await self._directories.entry(parent.inode, path, size_bytes, name)
+
+    @asynccontextmanager
+    async def _settled_paths(self, directory: Inode, listing: Listing | None) -> AsyncIterator[None]:
+        """Use paths when no name is still to come or go in a directory, unless its listing is here."""
+        while True:
+            if listing is None:
+                await self.behind.settle_names(directory)
+            async with self._paths.shared():
+                if listing is not None or not self.behind.has_names(directory):
+                    yield
+                    return
 
     def _remember(self, entry: Entry, parent: Inode) -> Node:
         """Count a lookup of a directory's entry and return its node."""
@@ -153,7 +174,7 @@ class WritingBase(pyfuse3.Operations):
         written = self._written.find(node.inode)
         if written is not None:
             attributes.generation = written.generation
-        if node.inode in self._stale or self.behind.is_pending(node.inode):
+        if node.inode in self._stale or self.behind.is_pending(node.inode) or self.behind.has_names(node.inode):
             attributes.attr_timeout = 0
         return attributes
 
@@ -174,12 +195,37 @@ class WritingBase(pyfuse3.Operations):
         else:
             self._linked.pop(node.inode, None)
 
+    def _named(self, node: Node, step: Draft, answer: Answer) -> None:
+        """Note what became of a promise that a name comes or goes."""
+        parent = node.parent
+        if step.creates and any(answer.stat):
+            node.entry.data = answer.stat[:_IDENTITY_BYTES] + node.entry.data[_IDENTITY_BYTES:]
+            self._inodes.keep_promised(node)
+        elif step.creates:
+            self._directories.change(parent, node.entry.name, None)
+            self._written.get(node.inode).is_gone = True
+        elif answer.errno:
+            self._directories.discard(parent)
+        if not any(answer.stat) and answer.errno:  # the kernel thinks otherwise of the name
+            pyfuse3.invalidate_entry_async(parent, pyfuse3.FileNameT(node.entry.name), ignore_enoent=True)
+        self._stale.add(parent)
+        self._written.get(parent).changes += 1
+        self._promised_to.pop(node.inode, None)
+        if not self.behind.has_names(parent):
+            self._promised_to.pop(parent, None)
+
     def _estimate(self, node: Node, **changes: int) -> None:
         """Note what attributes a file will have, by the names of ``Statns``."""
         fields = list(node.entry.fields)
         for name, value in changes.items():
             fields[_FIELDS.index(name)] = value
         node.entry.data, node.entry.offset = hot.STATNS.pack(*fields), 0
+
+    async def _is_plenty(self, directory: Node, count: int, files: int = 0) -> bool:
+        """Tell whether a directory's filesystem has room for so many bytes and files beside what is promised."""
+        async with self._paths.shared():
+            path, pending_bytes = self._inodes.path(directory.inode), self.behind.pending_bytes
+            return await self._guest_space.is_plenty(directory.entry.fields[0], path, pending_bytes, count, files)
 
     def _note_stale(self, inode: Inode) -> None:
         """Note that a file's attributes have changed in ways that only the guest can tell."""
@@ -189,6 +235,7 @@ class WritingBase(pyfuse3.Operations):
     async def _exact(self, node: Node) -> None:
         """See to it that a file's attributes are known exactly."""
         await self.behind.settle(node.inode)
+        await self.behind.settle_names(node.inode)
         while node.inode in self._stale:
             written = self._written.get(node.inode)
             before = written.changes
@@ -232,10 +279,20 @@ class WritingBase(pyfuse3.Operations):
     async def getattr(self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
         """Return the attributes of a known file, exactly."""
         node = self._inodes.get(inode)
-        if self._capability_asked != (ctx.pid, inode):
+        if self._capability_asked != (ctx.pid, inode) and not self._is_estimate_enough(node, ctx.pid):
             await self._exact(node)
         self._capability_asked = None
         return self._attributes(node)
+
+    def _is_estimate_enough(self, node: Node, pid: int) -> bool:
+        """Tell whether somebody asks for what he has just been promised.
+
+        Linux asks for the mode of a directory, as for stat(2), after each change in it; and programs ask what a file is
+        that they have just made. To wait for exact times then would be to wait for each file by itself.
+        """
+        if self._promised_to.get(node.inode) != pid:
+            return False
+        return self.behind.has_names(node.inode) or self.behind.is_empty_unmade(node.inode)
 
     @answers_errno
     async def readlink(self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext) -> pyfuse3.FileNameT:
@@ -323,7 +380,7 @@ class WritingBase(pyfuse3.Operations):
         written = self._written.find(node.inode)
         if written is not None and written.is_gone:
             return []
-        async with self._paths.shared():
+        async with self._settled_paths(node.inode, self._directories.cached(node.inode)):
             return (await self._directories.listing(node.inode, self._inodes.path(node.inode))).entries
 
     @answers_errno

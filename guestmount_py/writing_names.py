@@ -2,6 +2,7 @@
 
 import os
 import stat as modes
+import time
 from errno import EINVAL, ENOENT
 from typing import Final
 
@@ -9,14 +10,20 @@ import pyfuse3
 
 from guestmount_py.entries import Entry
 from guestmount_py.errno_boundary import answers_errno
+from guestmount_py.guest_space import NAME_BYTES
 from guestmount_py.inode_numbers import Inode
-from guestmount_py.node_table import Node
-from guestmount_py.writing_base import WritingBase
+from guestmount_py.node_table import PROMISED_DEVICE, Node
+from guestmount_py.writing_base import NAME_MAX_BYTES, WritingBase
 from rpc import hot
 from rpc.types import Statns
 
 _DEFAULT_ACL: Final = b"system.posix_acl_default"
+_MODE_AT: Final = 2
 _NLINK_AT: Final = 3
+_GID_AT: Final = 5
+_BLKSIZE_AT: Final = 8
+_NS: Final = 1_000_000_000
+_SPARE: Final = (0,) * 6
 _RENAME_FLAGS: Final = pyfuse3.RENAME_NOREPLACE | pyfuse3.RENAME_EXCHANGE
 
 
@@ -37,17 +44,21 @@ class NamingOperations(WritingBase):
         parent = self._inodes.get(parent_inode)
         name = bytes(name)
         await self.space.take(0)
+        if self.behind.has_names(parent.inode, name):
+            await self.behind.settle_names(parent.inode)
         inherited = await self._inherited_xattrs(parent)
         async with self._paths.shared():
             path = os.path.join(self._inodes.path(parent.inode), name)
             entry, directory = await self._writing.make(path, name, mode, rdev, (ctx.uid, ctx.gid), target)
             entry.target = target or None
             entry.xattrs = inherited
+            self._inodes.drop_promised(entry, parent.inode)
             self._forget_number(self._inodes.number(entry, parent.inode))
             node = self._remember(entry, parent.inode)
             if node.entry is not entry:  # it is known already by another name, which has gone behind our back
                 node.entry.data, node.entry.offset = entry.data, entry.offset
             self._written.get(node.inode).is_fresh = True
+            self._written.get(parent.inode).takes_names = True
             self._changed_names(parent, name, entry, directory)
             if modes.S_ISDIR(mode):
                 self._directories.keep(node.inode, [])
@@ -68,8 +79,57 @@ class NamingOperations(WritingBase):
     def _changed_names(self, parent: Node, name: bytes, entry: Entry | None, stat: bytes) -> None:
         """Note what a name means now, and the attributes that its directory has got by that."""
         self._directories.change(parent.inode, name, entry)
-        self._stale.discard(parent.inode)
+        if self.behind.has_names(parent.inode):
+            self._note_stale(parent.inode)
+        else:
+            self._stale.discard(parent.inode)
         self._adopt(parent, stat)
+
+    async def _make_file(self, parent_inode: int, name: bytes, mode: int, ctx: pyfuse3.RequestContext) -> Node:
+        """Make a regular file, behind whoever asks if nothing can keep the guest from it."""
+        parent = self._inodes.get(parent_inode)
+        if not await self._may_promise_file(parent, name):
+            return await self._make(parent_inode, name, modes.S_IFREG | mode, ctx)
+        owner = parent.entry.fields
+        gid = owner[_GID_AT] if owner[_MODE_AT] & modes.S_ISGID else ctx.gid
+        moment = divmod(time.time_ns(), _NS)
+        identity = PROMISED_DEVICE, self._inodes.next_promised(), modes.S_IFREG | mode, 1, ctx.uid, gid
+        stat = hot.STATNS.pack(*identity, 0, 0, owner[_BLKSIZE_AT], 0, *moment, *moment, *moment, *_SPARE)
+        entry = Entry(name, stat, 0, None, ())
+        node = self._remember(entry, parent.inode)
+        self._written.get(node.inode).is_fresh = True
+        self._directories.change(parent.inode, name, entry)
+        self._promised(parent, moment, ctx.pid)
+        self._promised_to[node.inode] = ctx.pid
+        self.behind.create(node, mode, ctx.uid, ctx.gid)
+        return node
+
+    def _promised(self, directory: Node, moment: tuple[int, int], pid: int) -> None:
+        """Note that a name of a directory will change, and when somebody was promised that."""
+        self._stale.add(directory.inode)
+        self._promised_to[directory.inode] = pid
+        self._estimate(
+            directory,
+            st_mtime_sec=moment[0],
+            st_mtime_nsec=moment[1],
+            st_ctime_sec=moment[0],
+            st_ctime_nsec=moment[1],
+        )
+
+    async def _may_promise_file(self, parent: Node, name: bytes) -> bool:
+        """Tell whether a file can be made for sure: its directory lets us, there is no such name, and there is room."""
+        written, listing = self._written.find(parent.inode), self._directories.cached(parent.inode)
+        if not self._exact_names or written is None or listing is None or name in listing.by_name:
+            return False
+        if not (written.is_fresh or written.takes_names) or len(name) > NAME_MAX_BYTES:
+            return False
+        await self.space.take(0)
+        if self.behind.has_names(parent.inode, name):
+            await self.behind.settle_names(parent.inode)
+        if await self._inherited_xattrs(parent) is None or not await self._is_plenty(parent, NAME_BYTES, 1):
+            return False
+        await self.behind.room()
+        return not written.is_gone
 
     @answers_errno
     async def mknod(
@@ -112,6 +172,9 @@ class NamingOperations(WritingBase):
         """Give a file one name more."""
         node, parent, name = self._inodes.get(inode), self._inodes.get(new_parent_inode), bytes(new_name)
         await self.space.take(0)
+        await self.behind.settle_names(parent.inode)
+        if self.behind.is_unmade(node.inode):
+            await self.behind.settle(node.inode)
         async with self._paths.shared():
             path, kept = self._where(node)
             if kept:
@@ -141,6 +204,11 @@ class NamingOperations(WritingBase):
         if entry is None:
             raise pyfuse3.FUSEError(ENOENT)
         inode = self._inodes.number(entry, parent.inode)
+        if self.behind.is_unmade(inode):
+            await self.behind.settle(inode)
+        if await self._may_promise_removal(inode, (parent.inode, name_bytes)):
+            self._promise_removal(self._inodes.get(inode), parent, ctx.pid)
+            return
         await self._know_xattrs(inode)
         await self._pause(inode)
         written = self._written.find(inode)
@@ -151,9 +219,40 @@ class NamingOperations(WritingBase):
                 keep = self._must_keep(inode, (parent.inode, name_bytes))
                 kept, directory = await self._writing.remove(path, directory=False, keep=keep)
                 self._changed_names(parent, name_bytes, None, directory)
-                self._lost_name(inode, (parent.inode, name_bytes), kept, directory)
+                self._lost_name(inode, (parent.inode, name_bytes), kept, _moment(directory))
+                self._gave_name(parent)
         finally:
             self.behind.resume(inode)
+
+    async def _may_promise_removal(self, inode: Inode, place: tuple[Inode, bytes]) -> bool:
+        """Tell whether a file can be removed for sure: it and its directory let us, and this is its only name."""
+        node, file, above = self._inodes.find(inode), self._written.find(inode), self._written.find(place[0])
+        if node is None or file is None or above is None or not self._exact_names:
+            return False
+        if not await self._is_plenty(self._inodes.get(place[0]), NAME_BYTES):
+            return False
+        await self.behind.room()
+        return (
+            file.is_fresh
+            and (above.is_fresh or above.gives_names)
+            and not (file.opened or file.is_gone or file.has_others or file.aliases)
+            and (node.parent, node.entry.name) == place
+            and node.entry.fields[_NLINK_AT] == 1
+            and inode not in self._stale
+            and not self.behind.is_unmade(inode)
+        )
+
+    def _promise_removal(self, node: Node, directory: Node, pid: int) -> None:
+        place, moment = (directory.inode, node.entry.name), divmod(time.time_ns(), _NS)
+        self._directories.change(*place, None)
+        self._promised(directory, moment, pid)
+        self._lost_name(node.inode, place, 0, moment)
+        self.behind.remove(node)
+
+    def _gave_name(self, directory: Node) -> None:
+        """Note that names can be removed from a directory, and so also made in it."""
+        written = self._written.get(directory.inode)
+        written.takes_names = written.gives_names = True
 
     @answers_errno
     async def rmdir(self, parent_inode: pyfuse3.InodeT, name: pyfuse3.FileNameT, ctx: pyfuse3.RequestContext) -> None:
@@ -163,11 +262,13 @@ class NamingOperations(WritingBase):
         if entry is None:
             raise pyfuse3.FUSEError(ENOENT)
         inode = self._inodes.number(entry, parent.inode)
+        await self.behind.settle_names(inode)
         async with self._paths.shared():
             path = os.path.join(self._inodes.path(parent.inode), name_bytes)
             _, directory = await self._writing.remove(path, directory=True, keep=False)
             self._changed_names(parent, name_bytes, None, directory)
-            self._lost_name(inode, (parent.inode, name_bytes), 0, directory)
+            self._lost_name(inode, (parent.inode, name_bytes), 0, _moment(directory))
+            self._gave_name(parent)
 
     async def _pause(self, inode: Inode) -> None:
         """Begin nothing of a file that is about to lose a name.
@@ -203,14 +304,14 @@ class NamingOperations(WritingBase):
             return True
         return written is not None and written.opened > 0
 
-    def _lost_name(self, inode: Inode, place: tuple[Inode, bytes], kept: int, directory: bytes) -> None:
+    def _lost_name(self, inode: Inode, place: tuple[Inode, bytes], kept: int, moment: tuple[int, int]) -> None:
         """Note that a file has lost a name.
 
         Args:
             inode: its number.
             place: where it had the name.
             kept: the number by which the guest keeps it, if that was the last name we knew.
-            directory: the attributes of the directory thereafter; it and the file have changed at the same time.
+            moment: when, in seconds and nanoseconds.
         """
         node, was_stale = self._inodes.find(inode), inode in self._stale
         self._note_stale(inode)
@@ -232,10 +333,10 @@ class NamingOperations(WritingBase):
         written.has_others = linked
         written.kept = kept
         self._directories.discard(inode)
-        moment = Statns._make(hot.STATNS.unpack(directory))
         nlink = max(node.entry.fields[_NLINK_AT] - 1, 0) if linked else 0
-        self._estimate(node, st_nlink=nlink, st_ctime_sec=moment.st_mtime_sec, st_ctime_nsec=moment.st_mtime_nsec)
+        self._estimate(node, st_nlink=nlink, st_ctime_sec=moment[0], st_ctime_nsec=moment[1])
         if not linked:
+            self._inodes.drop_promised(node.entry, node.parent)
             self._linked.pop(inode, None)
             if not written.opened:
                 self.behind.forget(inode)
@@ -260,6 +361,8 @@ class NamingOperations(WritingBase):
             raise pyfuse3.FUSEError(EINVAL)
         source = (self._inodes.get(parent_inode_old).inode, bytes(name_old))
         target = (self._inodes.get(parent_inode_new).inode, bytes(name_new))
+        for directory in {source[0], target[0]}:
+            await self.behind.settle_names(directory)
         moved = await self._entry(self._inodes.get(source[0]), source[1])
         replaced = await self._entry(self._inodes.get(target[0]), target[1])
         if moved is None:
@@ -277,7 +380,7 @@ class NamingOperations(WritingBase):
                 keep = other is not None and not exchanged and self._must_keep(other, target, replaced=True)
                 kept, *stats = await self._writing.rename(path, newpath, flags, keep=keep)
                 if other is not None and not exchanged:
-                    self._lost_name(other, target, kept, stats[1])
+                    self._lost_name(other, target, kept, _moment(stats[1]))
                 self._changed_names(self._inodes.get(source[0]), source[1], None, stats[0])
                 if other is not None and replaced is not None and exchanged:
                     self._moved(other, replaced, target, source, stats[0])
@@ -304,3 +407,9 @@ class NamingOperations(WritingBase):
         else:
             written.aliases.discard(source)
             written.aliases.add(target)
+
+
+def _moment(directory: bytes) -> tuple[int, int]:
+    """Return when a directory was changed, from its packed attributes: what lost its name there changed then too."""
+    stat = Statns._make(hot.STATNS.unpack(directory))
+    return stat.st_mtime_sec, stat.st_mtime_nsec

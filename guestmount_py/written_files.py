@@ -16,6 +16,8 @@ class Written:
         is_gone: it has no name any more that we know.
         has_others: it has names that we do not know.
         is_fresh: it was made by this mount: what is promised of it is not refused.
+        takes_names: of a directory: the guest has let us make a file in it.
+        gives_names: of a directory: the guest has let us remove a name from it.
         is_dirty: its data were changed, so only the guest's daemon reads it.
         generation: how many files before had its inode number.
         changes: how often its attributes were told by the guest, so that an older answer is seen to be that.
@@ -27,6 +29,8 @@ class Written:
     is_gone: bool = False
     has_others: bool = False
     is_fresh: bool = False
+    takes_names: bool = False
+    gives_names: bool = False
     is_dirty: bool = False
     generation: int = 0
     changes: int = 0
