@@ -12,6 +12,7 @@ from guestmount_py.errno_boundary import answers_errno
 from guestmount_py.inode_numbers import Inode
 from guestmount_py.node_table import Node
 from guestmount_py.writing_base import WritingBase
+from guestmount_py.written_files import Written
 from rpc import hot
 from rpc.types import Statns
 
@@ -197,11 +198,15 @@ class NamingOperations(WritingBase):
         forgets it.
         """
         node, written = self._inodes.find(inode), self._written.find(inode)
-        if node is None or (written is not None and (written.kept or written.aliases - {place})):
+        if node is None or (written is not None and (written.kept or self._names_beside(written, place))):
             return False
         if replaced and modes.S_ISREG(node.entry.fields[2]):
             return True
         return written is not None and written.opened > 0
+
+    def _names_beside(self, written: Written, place: tuple[Inode, bytes]) -> set[tuple[Inode, bytes]]:
+        """Return the further names of a file to which there is a path: the kernel may have forgotten a directory."""
+        return {alias for alias in written.aliases - {place} if self._inodes.find(alias[0]) is not None}
 
     def _lost_name(self, inode: Inode, place: tuple[Inode, bytes], kept: int, directory: bytes) -> None:
         """Note that a file has lost a name.
@@ -222,12 +227,11 @@ class NamingOperations(WritingBase):
         if (node.parent, node.entry.name) != place and not written.is_gone:
             return
         linked = (node.entry.fields[_NLINK_AT] > 1 or was_stale) and not modes.S_ISDIR(node.entry.fields[2])
-        if written.aliases:
-            parent, name = written.aliases.pop()
+        for parent, name in self._names_beside(written, place):
+            written.aliases.discard((parent, name))
             entry = Entry(name, node.entry.data, node.entry.offset, node.entry.target, node.entry.xattrs)
-            if self._inodes.find(parent) is not None:
-                self._move(node, parent, entry)
-                return
+            self._move(node, parent, entry)
+            return
         written.is_gone = True
         written.has_others = linked
         written.kept = kept
