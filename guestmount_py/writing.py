@@ -198,14 +198,14 @@ class WritingOperations(NamingOperations):
         if written.is_fresh and not fields.update_size and modes.S_ISREG(node.entry.fields[_MODE_AT]):
             self._promise(node, attr, fields)
             return self._attributes(node)
-        await self._exact(node)
+        await self.behind.settle(node.inode)
         async with self._paths.shared():
             change = _wanted(change_of(node.entry, *self._where(node)), attr, fields)
             mode = _stripped(node.entry.fields[_MODE_AT])
             if fields.update_size:
                 written.is_dirty = True
-                if fh is None and attr.st_size == node.entry.fields[_SIZE_AT]:  # truncate(2) moves no times then
-                    change = change._replace(wishes=change.wishes & ~Wish.SIZE, writes=[(0, b"")])
+                if fh is None:
+                    change = change._replace(wishes=change.wishes | Wish.BY_NAME)
                 if ctx.uid and mode is not None and not fields.update_mode:
                     change = change._replace(wishes=change.wishes | Wish.MODE, mode=mode)
             answer = await self._writing.change_one(change)

@@ -234,7 +234,7 @@ class NamingOperations(WritingBase):
             return
         written.is_gone = True
         written.has_others = linked
-        written.kept = kept
+        written.kept = written.kept or kept
         self._directories.discard(inode)
         moment = Statns._make(hot.STATNS.unpack(directory))
         nlink = max(node.entry.fields[_NLINK_AT] - 1, 0) if linked else 0

@@ -30,6 +30,8 @@ class Wish(IntFlag):
     MTIME = 32
     APPEND = 64
     """Write to a file that may only be appended to."""
+    BY_NAME = 128
+    """Cut as truncate(2) does, not ftruncate(2): where the size stays, some filesystems leave the times alone."""
 
 
 class Change(NamedTuple):
