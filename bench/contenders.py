@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -37,6 +38,7 @@ class Contender:
         mount_qcow2: the same for the rows about mounting, as one would type it: a qcow2 image, its format guessed; None
             for one that reads only raw images.
         mount_by_guest: the same for the row about reading through the guest; None for one that has no choice.
+        mount_writable: the same for the rows about writing.
         unmount: the command that takes the directory as its last argument.
         version: the command that prints a version.
         environment: added to ours for all of these.
@@ -45,6 +47,7 @@ class Contender:
 
     name: str
     mount: Callable[[Workload, Path], Command]
+    mount_writable: Callable[[Workload, Path], Command]
     unmount: Command
     version: Command
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -61,6 +64,11 @@ class Contender:
     def by_guest(self) -> "Contender":
         """The same, with the guest reading the files."""
         return replace(self, mount=self.mount_by_guest or self.mount)
+
+    @property
+    def writing(self) -> "Contender":
+        """The same, mounting for writing."""
+        return replace(self, mount=self.mount_writable)
 
     @contextmanager
     def mounted(self, workload: Workload, directory: Path) -> Iterator[float]:
@@ -130,8 +138,8 @@ def _is_mounted(directory: Path) -> bool:
     return any(line.split()[4] == str(directory) for line in mounts)
 
 
-def _mount_ours(workload: Workload, directory: Path) -> Command:
-    return _python("guestmount_py.cli", "--format=raw", "-a", workload.image, "-m", "/dev/sda1", "--ro", directory)
+def _mount_ours(workload: Workload, directory: Path, mode: str = "--ro") -> Command:
+    return _python("guestmount_py.cli", "--format=raw", "-a", workload.image, "-m", "/dev/sda1", mode, directory)
 
 
 def _mount_ours_by_guest(workload: Workload, directory: Path) -> Command:
@@ -147,17 +155,17 @@ def mount_overlay(overlay: Path, directory: Path) -> Command:
     return _python("guestmount_py.cli", "--format=qcow2", "-a", overlay, "-m", "/dev/sda1", "--ro", directory)
 
 
-def _mount_theirs(workload: Workload, directory: Path) -> Command:
-    return ("guestmount", "--format=raw", "-a", workload.image, "-m", "/dev/sda1", "--ro", directory)
+def _mount_theirs(workload: Workload, directory: Path, mode: str = "--ro") -> Command:
+    return ("guestmount", "--format=raw", "-a", workload.image, "-m", "/dev/sda1", mode, directory)
 
 
-def _mount_fuse2fs(workload: Workload, directory: Path) -> Command:
-    return ("fuse2fs", "-o", f"ro,offset={workload.partition.start_bytes}", workload.image, directory)
+def _mount_fuse2fs(workload: Workload, directory: Path, mode: str = "ro") -> Command:
+    return ("fuse2fs", "-o", f"{mode},offset={workload.partition.start_bytes}", workload.image, directory)
 
 
-def _mount_kernel(workload: Workload, directory: Path) -> Command:
+def _mount_kernel(workload: Workload, directory: Path, mode: str = "ro") -> Command:
     where = f"offset={workload.partition.start_bytes},sizelimit={workload.partition.size_bytes}"
-    return ("mount", "-t", "ext4", "-o", f"ro,loop,{where}", workload.image, directory)
+    return ("mount", "-t", "ext4", "-o", f"{mode},loop,{where}", workload.image, directory)
 
 
 def _python(module: str, *arguments: str | Path) -> Command:
@@ -171,6 +179,7 @@ CONTENDERS: Final = (
     Contender(
         OURS,
         _mount_ours,
+        partial(_mount_ours, mode="--rw"),
         _python("guestmount_py.unmount"),
         _python("guestmount_py.cli", "--version"),
         _ACCELERATOR,
@@ -181,12 +190,13 @@ CONTENDERS: Final = (
     Contender(
         THEIRS,
         _mount_theirs,
+        partial(_mount_theirs, mode="--rw"),
         ("guestunmount", "--quiet"),
         ("guestmount", "--version"),
         {"LIBGUESTFS_BACKEND": "direct", "LIBGUESTFS_CACHEDIR": os.fspath(CACHE_DIRECTORY), **_ACCELERATOR},
         {},
         _mount_qcow2_by(("guestmount",)),
     ),
-    Contender("fuse2fs", _mount_fuse2fs, ("umount",), ("fuse2fs", "-V")),
-    Contender(KERNEL, _mount_kernel, ("umount",), ("uname", "-sr")),
+    Contender("fuse2fs", _mount_fuse2fs, partial(_mount_fuse2fs, mode="rw"), ("umount",), ("fuse2fs", "-V")),
+    Contender(KERNEL, _mount_kernel, partial(_mount_kernel, mode="rw"), ("umount",), ("uname", "-sr")),
 )

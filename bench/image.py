@@ -42,25 +42,26 @@ def workload() -> Workload:
             run("mkfs.ext4", "-q", "-L", "bench", device)
         with disk.kernel_mount_for_writing(image, 1) as root:
             run("cp", "--archive", "--no-target-directory", tree, root)
-            _write_random_file(root / BIG_FILE, BIG_FILE_MIB, SEED)
+            write_random_file(root / BIG_FILE, BIG_FILE_MIB, SEED)
             for seed, name in enumerate(FOUR_FILES, SEED + 1):
-                _write_random_file(root / name, FOUR_FILES_MIB, seed)
-            _write_small_files(root / SMALL_FILES)
+                write_random_file(root / name, FOUR_FILES_MIB, seed)
+            write_small_files(root / SMALL_FILES)
         run("qemu-img", "convert", "-O", "qcow2", image, directory / "disk.qcow2")
 
     images = cached("bench", f"{tree.name}\n{Path(__file__).read_text()}", build)
     return Workload(images / "disk.img", images / "disk.qcow2", disk.partition(images / "disk.img", 1))
 
 
-def _write_random_file(path: Path, size_mib: int, seed: int) -> None:
-    # Random, so that no layer gains by compressing it or by finding zeros.
+def write_random_file(path: Path, size_mib: int, seed: int) -> None:
+    """Write random bytes, so that no layer gains by compressing them or by finding zeros."""
     generator = random.Random(seed)
     with path.open("wb") as file:
         for _ in range(size_mib):
             file.write(generator.randbytes(1 << 20))
 
 
-def _write_small_files(directory: Path) -> None:
+def write_small_files(directory: Path) -> None:
+    """Write 10 000 files of a few KiB in 100 directories."""
     generator = random.Random(SEED)
     for directory_number in range(SMALL_FILE_DIRECTORIES):
         below = directory / f"directory-{directory_number:02d}"

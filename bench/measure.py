@@ -2,6 +2,7 @@
 
 import statistics
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from bench import processes
 from bench.contenders import KERNEL, OURS, THEIRS, Contender
 from bench.crowd import crowd_of
 from bench.image import Workload
+from bench.row import Row, Step
 from bench.rows import (
     CROWD,
     CROWD_ROWS,
@@ -30,13 +32,13 @@ from bench.rows import (
     RESTING,
     SCALE,
     SESSIONS,
-    Row,
-    Step,
-    drop_page_cache,
     find,
 )
 from bench.scale_image import scale_image, tree
 from bench.session import session
+from bench.work import drop_page_cache
+from bench.writing_image import check_disk, empty_disk, sources
+from bench.writing_rows import WRITING_SESSIONS
 from tests.guests.cache import run
 
 
@@ -88,28 +90,35 @@ class Table:
             raise Disagreement(f"{row.name}: {contender} found {found}, but {first} found {expected}")
 
 
-def measure(workload: Workload, contenders: Sequence[Contender], rows: AbstractSet[Row], rounds: int) -> Table:
+def measure(
+    workload: Workload, contenders: Sequence[Contender], rows: AbstractSet[Row], rounds: int, *, patient: bool
+) -> Table:
     """Measure the wanted rows of all contenders.
 
     Time rows are measured once per round, the contenders next to each other, so that a machine which is slow for a
-    while is slow for all of them. Memory is measured once, at the end of a mount that has done all the work.
+    while is slow for all of them; but guestmount writes only once, for that takes minutes. Memory is measured once, at
+    the end of a mount that has done all the work.
 
     Args:
         workload: what to mount.
         contenders: whom to measure.
         rows: which rows are wanted.
         rounds: how many samples each row gets.
+        patient: guestmount writes too.
     """
     table = Table()
     for contender in contenders:
         # Unmeasured: the first launch of an appliance builds it.
         with session(workload, contender):
             pass
-    sessions: list[Sequence[Step]] = [steps for steps in SESSIONS if any(step.row in rows for step in steps)]
-    for steps in sessions * rounds:
+    for steps in _wanted(SESSIONS, rows) * rounds:
         for contender in contenders:
             by_guest = any(step.by_guest for step in steps)
             _time(workload, contender.by_guest if by_guest else contender, steps, rows, table)
+    for number, steps in enumerate(_wanted(WRITING_SESSIONS, rows) * rounds):
+        for contender in contenders:
+            if contender.name != THEIRS or (patient and number < len(_wanted(WRITING_SESSIONS, rows))):
+                _time_writing(contender.writing, steps, rows, table)
     for contender in [*contenders] * rounds:
         _time_mounts(workload, contender.for_mounting, rows, table)
     for contender in contenders:
@@ -125,20 +134,44 @@ def measure(workload: Workload, contenders: Sequence[Contender], rows: AbstractS
     return table
 
 
+def _wanted(sessions: Sequence[Sequence[Step]], rows: AbstractSet[Row]) -> list[Sequence[Step]]:
+    return [steps for steps in sessions if any(step.row in rows for step in steps)]
+
+
 def _time(
     workload: Workload, contender: Contender, steps: Sequence[Step], rows: AbstractSet[Row], table: Table
 ) -> None:
     drop_page_cache()
     with session(workload, contender) as mount:
         for step in steps:
-            if step.cold:
-                drop_page_cache()
-            before = processes.cpu_s()
-            outcome = step.work(mount.mounted, mount.scratch)
-            used = {program: used_s - before.get(program, 0.0) for program, used_s in processes.cpu_s().items()}
-            table.agree(step.row, contender.name, outcome.found)
-            if step.row in rows:
-                table.add(step.row, contender.name, outcome.seconds, used)
+            found = _time_step(contender, step, mount.mounted, mount.scratch, rows, table)
+            table.agree(step.row, contender.name, found)
+
+
+def _time_writing(contender: Contender, steps: Sequence[Step], rows: AbstractSet[Row], table: Table) -> None:
+    """Write to a disk; what is on it after each unmount must be the same for every contender."""
+    with tempfile.TemporaryDirectory(prefix="guestmount-py-bench-", dir="/var/tmp") as name:
+        workload = empty_disk(Path(name))
+        for step in steps:
+            drop_page_cache()
+            source = sources()
+            with session(workload, contender) as mount:
+                _time_step(contender, step, mount.mounted, source, rows, table)
+            table.agree(step.row, contender.name, check_disk(workload, source))
+
+
+def _time_step(
+    contender: Contender, step: Step, mounted: Path, other: Path, rows: AbstractSet[Row], table: Table
+) -> str:
+    """Time one piece of work and return what it found."""
+    if step.cold:
+        drop_page_cache()
+    before = processes.cpu_s()
+    outcome = step.work(mounted, other)
+    used = {program: used_s - before.get(program, 0.0) for program, used_s in processes.cpu_s().items()}
+    if step.row in rows:
+        table.add(step.row, contender.name, outcome.seconds, used)
+    return outcome.found
 
 
 def _time_mounts(workload: Workload, contender: Contender, rows: AbstractSet[Row], table: Table) -> None:

@@ -11,7 +11,8 @@ from bench.contenders import KERNEL, OURS, THEIRS, Contender
 from bench.image import Workload
 from bench.measure import Table
 from bench.plot import Chart, svg
-from bench.rows import ROWS, SCALE, Row
+from bench.row import Row
+from bench.rows import ROWS, SCALE
 
 MARKER: Final = "<!-- below: written by `python -m bench --write-docs` -->"
 

@@ -1,80 +1,26 @@
 """What is measured: the rows of the table, and the work each of them times."""
 
-import hashlib
-import math
-import os
-import stat
-import subprocess
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from bench.image import BIG_FILE, FOUR_FILES, SMALL_FILES
+from bench.row import Outcome, Row, Step
 from bench.scale_image import COUNTS
+from bench.work import digest_of_samples, digest_of_tree, timed
+from bench.writing_rows import WRITING_ROWS
 from guestmount_py.config import DEFAULT_CACHE_MIB
-
-SCRIPT_TIMEOUT_S: Final = 600.0
-SAMPLE_BYTES: Final = 64 << 10
-SAMPLE_EVERY_BYTES: Final = 48 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the table; less is better in all of them.
-
-    Attributes:
-        limit: what of guestmount's figure this project may take at most, or the bench fails.
-        limit_kernel: what of the kernel's.
-        limit_absolute: the most it may take, in the row's unit, whatever the others take.
-        limit_row: another row, and what of this project's own figure there it may take.
-    """
-
-    name: str
-    title: str
-    unit: str
-    limit: float = 1.0
-    limit_kernel: float = math.inf
-    limit_absolute: float = math.inf
-    limit_row: tuple[str, float] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How long a piece of work took, and what it found: the latter must be the same for every contender."""
-
-    seconds: float
-    found: str
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """Work that is timed for a row.
-
-    Attributes:
-        row: where the time goes.
-        cold: the page cache is dropped before.
-        work: takes the mounted directory and an empty one to write to.
-        by_guest: this project has the guest read the files, not the image.
-    """
-
-    row: Row
-    cold: bool
-    work: Callable[[Path, Path], Outcome]
-    by_guest: bool = False
 
 
 def find(mounted: Path, scratch: Path) -> Outcome:
     """List everything with its attributes."""
-    seconds, said = _timed(mounted, "find . -ls | wc -l")
+    seconds, said = timed(mounted, "find . -ls | wc -l")
     return Outcome(seconds, f"{int(said)} entries")
 
 
 def _read(mounted: Path, scratch: Path) -> Outcome:
-    seconds, said = _timed(mounted, f"dd if={BIG_FILE} of=/dev/null bs=1M 2>&1")
+    seconds, said = timed(mounted, f"dd if={BIG_FILE} of=/dev/null bs=1M 2>&1")
     return Outcome(
-        seconds, f"{said.splitlines()[-1].split()[0]} bytes, samples {_digest_of_samples(mounted / BIG_FILE)}"
+        seconds, f"{said.splitlines()[-1].split()[0]} bytes, samples {digest_of_samples(mounted / BIG_FILE)}"
     )
 
 
@@ -87,19 +33,19 @@ def _read_at_once(mounted: Path, scratch: Path) -> Outcome:
 
 
 def _read_four(mounted: Path, script: str) -> Outcome:
-    seconds, said = _timed(mounted, script)
-    samples = " ".join(_digest_of_samples(mounted / name) for name in FOUR_FILES)
+    seconds, said = timed(mounted, script)
+    samples = " ".join(digest_of_samples(mounted / name) for name in FOUR_FILES)
     return Outcome(seconds, f"{sum(map(int, said.split()))} bytes, samples {samples}")
 
 
 def _tar(mounted: Path, scratch: Path) -> Outcome:
     # Not `tar -cf /dev/null`: GNU tar notices, and reads nothing.
-    seconds, said = _timed(mounted, f"tar -cf - {SMALL_FILES} | wc -c")
+    seconds, said = timed(mounted, f"tar -cf - {SMALL_FILES} | wc -c")
     return Outcome(seconds, f"{int(said)} bytes")
 
 
 def _rsync(mounted: Path, scratch: Path) -> Outcome:
-    seconds, _ = _timed(mounted, f"rsync -a usr '{scratch}/'")
+    seconds, _ = timed(mounted, f"rsync -a usr '{scratch}/'")
     return Outcome(seconds, f"tree {digest_of_tree(scratch)}")
 
 
@@ -150,6 +96,7 @@ CROWD_ROWS: Final = (CROWD, LAST_OF_CROWD)
 ROWS: Final = (
     *MOUNT_ROWS,
     *(FIND_COLD, FIND_WARM, READ, READ_GUEST, READ_IN_TURN, READ_AT_ONCE, TAR, RSYNC),
+    *WRITING_ROWS,
     *(RESIDENT, PROPORTIONAL, RESTING),
     *CROWD_ROWS,
     *(row for rows in SCALE.values() for row in rows),
@@ -166,60 +113,3 @@ SESSIONS: Final = (
     (Step(TAR, cold=True, work=_tar),),
     (Step(RSYNC, cold=True, work=_rsync),),
 )
-
-
-def drop_page_cache() -> None:
-    """Make the kernel forget every clean page, dentry and inode (proc(5), /proc/sys/vm/drop_caches)."""
-    os.sync()
-    Path("/proc/sys/vm/drop_caches").write_text("3\n")
-
-
-def digest_of_tree(top: Path) -> str:
-    """Digest names, types, modes, owners, mtimes, link targets and contents of everything below a directory.
-
-    The mtimes count in whole seconds: fuse2fs knows no more.
-    """
-    digest = hashlib.sha256()
-    for path in sorted(_walk(top)):
-        status = path.lstat()
-        facts = (status.st_mode, status.st_uid, status.st_gid, int(status.st_mtime))
-        digest.update(os.fsencode(path.relative_to(top)) + repr(facts).encode())
-        if stat.S_ISLNK(status.st_mode):
-            digest.update(os.fsencode(path.readlink()))
-        elif stat.S_ISREG(status.st_mode):
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()[:16]
-
-
-def _walk(directory: Path) -> Iterator[Path]:
-    for path in directory.iterdir():
-        yield path
-        if path.is_dir() and not path.is_symlink():
-            yield from _walk(path)
-
-
-def _digest_of_samples(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        for offset_bytes in range(0, path.stat().st_size, SAMPLE_EVERY_BYTES):
-            digest.update(os.pread(file.fileno(), SAMPLE_BYTES, offset_bytes))
-    return digest.hexdigest()[:16]
-
-
-def _timed(directory: Path, script: str) -> tuple[float, str]:
-    """Run a shell script in a directory; any failing part of a pipeline fails the bench."""
-    start_s = time.perf_counter()
-    finished = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", script],
-        cwd=directory,
-        env={**os.environ, "LC_ALL": "C"},
-        capture_output=True,
-        timeout=SCRIPT_TIMEOUT_S,
-        text=True,
-    )
-    seconds = time.perf_counter() - start_s
-    if finished.returncode != 0:
-        raise RuntimeError(
-            f"{script}: status {finished.returncode}: {finished.stderr.strip() or finished.stdout.strip()}"
-        )
-    return seconds, finished.stdout

@@ -133,7 +133,7 @@ def _make(change: Change, done: _Done, *, follow: bool) -> None:
                 raise OSError(EINVAL, f"{os.strerror(EINVAL)} (not a regular file)", change.path)
             _check(change, info)
             if wishes & Wish.SIZE:
-                os.ftruncate(descriptor, change.size)
+                os.truncate(change.path if wishes & Wish.BY_NAME else descriptor, change.size)
             for offset, data in change.writes:
                 _write(descriptor, offset, data, done)
             _set(descriptor, change, info, follow=True)

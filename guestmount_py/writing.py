@@ -204,6 +204,8 @@ class WritingOperations(NamingOperations):
             mode = _stripped(node.entry.fields[_MODE_AT])
             if fields.update_size:
                 written.is_dirty = True
+                if fh is None:
+                    change = change._replace(wishes=change.wishes | Wish.BY_NAME)
                 if ctx.uid and mode is not None and not fields.update_mode:
                     change = change._replace(wishes=change.wishes | Wish.MODE, mode=mode)
             answer = await self._writing.change_one(change)

@@ -14,6 +14,7 @@ from guestmount_py.guest_space import NAME_BYTES
 from guestmount_py.inode_numbers import Inode
 from guestmount_py.node_table import PROMISED_DEVICE, Node
 from guestmount_py.writing_base import NAME_MAX_BYTES, WritingBase
+from guestmount_py.written_files import Written
 from rpc import hot
 from rpc.types import Statns
 
@@ -298,11 +299,15 @@ class NamingOperations(WritingBase):
         forgets it.
         """
         node, written = self._inodes.find(inode), self._written.find(inode)
-        if node is None or (written is not None and (written.kept or written.aliases - {place})):
+        if node is None or (written is not None and (written.kept or self._names_beside(written, place))):
             return False
         if replaced and modes.S_ISREG(node.entry.fields[2]):
             return True
         return written is not None and written.opened > 0
+
+    def _names_beside(self, written: Written, place: tuple[Inode, bytes]) -> set[tuple[Inode, bytes]]:
+        """Return the further names of a file to which there is a path: the kernel may have forgotten a directory."""
+        return {alias for alias in written.aliases - {place} if self._inodes.find(alias[0]) is not None}
 
     def _lost_name(self, inode: Inode, place: tuple[Inode, bytes], kept: int, moment: tuple[int, int]) -> None:
         """Note that a file has lost a name.
@@ -323,15 +328,14 @@ class NamingOperations(WritingBase):
         if (node.parent, node.entry.name) != place and not written.is_gone:
             return
         linked = (node.entry.fields[_NLINK_AT] > 1 or was_stale) and not modes.S_ISDIR(node.entry.fields[2])
-        if written.aliases:
-            parent, name = written.aliases.pop()
+        for parent, name in self._names_beside(written, place):
+            written.aliases.discard((parent, name))
             entry = Entry(name, node.entry.data, node.entry.offset, node.entry.target, node.entry.xattrs)
-            if self._inodes.find(parent) is not None:
-                self._move(node, parent, entry)
-                return
+            self._move(node, parent, entry)
+            return
         written.is_gone = True
         written.has_others = linked
-        written.kept = kept
+        written.kept = written.kept or kept
         self._directories.discard(inode)
         nlink = max(node.entry.fields[_NLINK_AT] - 1, 0) if linked else 0
         self._estimate(node, st_nlink=nlink, st_ctime_sec=moment[0], st_ctime_nsec=moment[1])
@@ -371,6 +375,7 @@ class NamingOperations(WritingBase):
         other = self._inodes.number(replaced, target[0]) if replaced is not None else None
         await self.behind.settle(inode)  # a file that replaces another one has its data first
         if other is not None:
+            await self.behind.settle_names(other)
             await self._know_xattrs(other)
             await self.behind.pause(other)
         try:

@@ -35,6 +35,8 @@ class Wish:
     Unless GID is wished too, a directory whose setgid bit is set decides about the group."""
     REMOVE: Final = 256
     """Remove the name, and do nothing else."""
+    BY_NAME: Final = 512
+    """Cut as truncate(2) does, not ftruncate(2): where the size stays, some filesystems leave the times alone."""
 
 
 class Change(NamedTuple):

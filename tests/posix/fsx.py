@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from tests.posix.syscalls import forget_files
+
 LARGEST_BYTES: Final = 256 << 10
 LONGEST_BYTES: Final = 64 << 10
 _REMEMBERED: Final = 30
@@ -178,6 +180,8 @@ class Exerciser:
 
     def _reopen(self) -> str:
         os.close(self._descriptor)
+        if self._random.random() < 0.5:
+            forget_files()
         self._descriptor = os.open(self._path, os.O_RDWR)
         self.check()
         return ""

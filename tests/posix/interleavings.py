@@ -4,6 +4,7 @@ import os
 import random
 from typing import Final
 
+from tests.posix.syscalls import forget_files
 from tests.posix.twin import Twin
 
 CALLS_EACH: Final = 24
@@ -27,6 +28,8 @@ def interleave(twin: Twin, seed: int) -> None:
         twin.do(0, "write", 9, _data(source))
     twin.do(0, "link", "one/a", "two/a")
     twin.do(0, "close", 9)
+    if source.random() < 0.5:
+        _forget(twin, source, 0)
     for who in processes:
         twin.do(who, "open", 0, source.choice(("one/a", "two/a", "one/deep/a", "d")), os.O_RDWR)
     for _ in range(CALLS_EACH):
@@ -37,7 +40,7 @@ def interleave(twin: Twin, seed: int) -> None:
 
 
 def _data(source: random.Random) -> bytes:
-    return source.randbytes(source.choice((1, 10, 100, 4096, 5000, 20_000)))
+    return source.randbytes(source.choice((1, 10, 100, 4096, 5000, 5000, 20_000)))
 
 
 def _write(twin: Twin, source: random.Random, who: int) -> None:
@@ -92,6 +95,12 @@ def _make(twin: Twin, source: random.Random, who: int) -> None:
     twin.do(who, "mkdir", source.choice(_DIRECTORIES), 0o755)
 
 
+def _forget(twin: Twin, _source: random.Random, _who: int) -> None:
+    """Have them be files that were there already: until they are forgotten, much is known of those just made."""
+    twin.history.append("forget")
+    forget_files()
+
+
 def _look(twin: Twin, source: random.Random, who: int) -> None:
     match source.randrange(4):
         case 0:
@@ -127,4 +136,5 @@ _KINDS: Final = {
     _make: 2,
     _look: 6,
     _change: 2,
+    _forget: 2,
 }

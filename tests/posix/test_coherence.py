@@ -14,7 +14,7 @@ import pytest
 from tests.posix.actor import Actor
 from tests.posix.conftest import new_place, share
 from tests.posix.interleavings import interleave
-from tests.posix.syscalls import RENAME_EXCHANGE, renameat2
+from tests.posix.syscalls import RENAME_EXCHANGE, forget_files, renameat2
 from tests.posix.twin import Twin
 
 INTERLEAVINGS: Final = {"ext4": 1000, "xfs": 200, "btrfs": 200}
@@ -68,7 +68,7 @@ def test_what_was_written_by_a_name_that_went_at_once_is_there_by_the_other(plac
         os.link(place / f"name-{number}", place / f"other-{number}")
     os.sync()
     for _ in range(3):  # so nobody knows the other name any more
-        Path("/proc/sys/vm/drop_caches").write_text("2")
+        forget_files()
     for number in range(10):
         (place / f"name-{number}").write_bytes(b"%d" % number * 5000)
     for number in range(10):

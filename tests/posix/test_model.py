@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 
 from tests.posix.actor import Actor
 from tests.posix.conftest import ALICE, BOB, FRIENDS, new_place, share
+from tests.posix.syscalls import forget_files
 from tests.posix.twin import Difference, Twin
 
 EXAMPLES: Final = 60
@@ -56,6 +57,11 @@ class Model(RuleBasedStateMachine):
     @rule(who=WHO, number=NUMBERS, call=st.sampled_from(["close", "forget", "fsync", "fstat"]))
     def on_open(self, who: int, number: int, call: str) -> None:
         self._twin.do(who, call, number)
+
+    @rule()
+    def forget_files(self) -> None:
+        self._twin.history.append("forget")
+        forget_files()
 
     @rule(who=WHO, number=NUMBERS, data=DATA)
     def write(self, who: int, number: int, data: bytes) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from tests.posix.syscalls import forget_files
 from tests.writing.ledger import data_of
 
 _NAMES: Final = [f"{directory}{number}" for directory in ("", "one/", "two/") for number in range(5)]
@@ -46,6 +47,7 @@ class Writer:
             self._resize: 2,
             self._replace: 4,
             self._unlink: 1,
+            self._forget: 2,
         }
         while True:
             (action,) = self._random.choices(list(actions), list(actions.values()))
@@ -156,6 +158,10 @@ class Writer:
             self._sync_directory(name)
             self._lasting.discard(name)
             self._say("unlinked", name)
+
+    @staticmethod
+    def _forget(_name: str) -> None:
+        forget_files()
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from bench.rows import digest_of_tree
+from bench.work import digest_of_tree
 
 
 def test_digest_of_tree_notices_names_contents_modes_and_targets(tmp_path: Path) -> None:
