@@ -42,7 +42,9 @@ class ChangingDirectories(DirectoryCache):
         """Note that a name in a directory means something else now, or nothing any more."""
         self.note_change(inode)
         listing = self._listings.get(inode)
-        if listing is not None:
+        if listing is not None and entry is None and name not in listing.by_name:
+            self.discard(inode)  # the name stands there by another spelling
+        elif listing is not None:
             listing.change(name, entry)
             self._cache.remove(listing.cost_bytes)
             listing.cost_bytes += _NEW_ENTRY_BYTES if entry is not None else 0

@@ -87,7 +87,8 @@ class WriteBehind:
         self._adopt = adopt
         self._release = release
         self._files: OrderedDict[Inode, _File] = OrderedDict()
-        self._errors: dict[Inode, int] = {}
+        self._errors: dict[Inode, tuple[int, int]] = {}
+        self._untold: set[Inode] = set()
         self._paused: dict[Inode, int] = {}
         self._names: dict[Inode, dict[bytes, Inode]] = {}
         """By directory the names that come or go, and whose they are."""
@@ -104,7 +105,7 @@ class WriteBehind:
     @property
     def unreported(self) -> int:
         """Return the number of files with an error that nobody was told of."""
-        return len(self._errors)
+        return len(self._untold)
 
     def is_pending(self, inode: Inode) -> bool:
         """Tell whether something of a file is still to be made."""
@@ -181,6 +182,7 @@ class WriteBehind:
         """Drop what is pending of a file that nobody can see any more, but for what is under way."""
         file = self._files.get(inode)
         self._errors.pop(inode, None)
+        self._untold.discard(inode)
         if file is None:
             return
         steps = file.drafts.steps
@@ -208,9 +210,15 @@ class WriteBehind:
             del self._paused[inode]
             self._work.unpark_all()
 
-    def error(self, inode: Inode) -> int:
-        """Return the errno of what failed since it was asked for last, 0 if nothing did."""
-        return self._errors.pop(inode, 0)
+    def errors_told(self, inode: Inode) -> int:
+        """Return how many errors of a file are no news to whoever opens it now: all, unless nobody was told."""
+        count, _ = self._errors.get(inode, (0, 0))
+        return count - (inode in self._untold)
+
+    def errors(self, inode: Inode) -> tuple[int, int]:
+        """Return how often something of a file failed, and the last errno; whoever has it open is to be told."""
+        self._untold.discard(inode)
+        return self._errors.get(inode, (0, 0))
 
     async def settle(self, inode: Inode) -> None:
         """Wait until nothing of a file is pending."""
@@ -298,7 +306,9 @@ class WriteBehind:
         if step.changes_name:
             self._note_named(file, step, answer)
         if answer.errno and not step.is_void:
-            self._errors.setdefault(file.node.inode, answer.errno)
+            count, _ = self._errors.get(file.node.inode, (0, 0))
+            self._errors[file.node.inode] = count + 1, answer.errno
+            self._untold.add(file.node.inode)
             logger.error(
                 "%r: a change was promised and failed: %s",
                 self._inodes.path(file.node.inode),

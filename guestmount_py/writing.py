@@ -10,7 +10,6 @@ import pyfuse3
 from guestmount_py.attributes import statvfs_data
 from guestmount_py.errno_boundary import answers_errno
 from guestmount_py.guest_writing import change_of
-from guestmount_py.inode_numbers import Inode
 from guestmount_py.node_table import Node
 from guestmount_py.writing_names import NamingOperations
 from guestmount_py.written_files import OpenFile
@@ -31,7 +30,8 @@ class WritingOperations(NamingOperations):
     def _opened(self, node: Node, flags: int, ctx: pyfuse3.RequestContext) -> pyfuse3.FileInfo:
         handle = self._next_handle
         self._next_handle += 1
-        self._handles[handle] = OpenFile(node, bool(flags & os.O_APPEND), ctx.uid == 0)
+        told = self.behind.errors_told(node.inode)
+        self._handles[handle] = OpenFile(node, bool(flags & os.O_APPEND), ctx.uid == 0, told)
         self._written.get(node.inode).opened += 1
         return pyfuse3.FileInfo(fh=pyfuse3.FileHandleT(handle), keep_cache=True)
 
@@ -99,7 +99,7 @@ class WritingOperations(NamingOperations):
         self._capability_asked = None
         file = self._handles[fh]
         node = file.node
-        self._raise_error(node.inode)
+        self._raise_error(file)
         await self.space.take(len(buf))
         self._written.get(node.inode).is_dirty = True
         fields = node.entry.fields
@@ -123,7 +123,7 @@ class WritingOperations(NamingOperations):
         """Write where space is short, so that whoever writes is told; return how much could be written."""
         node = file.node
         await self.behind.settle(node.inode)
-        self._raise_error(node.inode)
+        self._raise_error(file)
         async with self._paths.shared():
             change = change_of(node.entry, *self._where(node))
             wishes = Wish.APPEND if file.appends else 0
@@ -133,23 +133,26 @@ class WritingOperations(NamingOperations):
         self._forget_xattrs(node)
         return answer.written
 
-    def _raise_error(self, inode: Inode) -> None:
-        number = self.behind.error(inode)
-        if number:
+    def _raise_error(self, file: OpenFile, *, once: bool = True) -> None:
+        """Tell what failed since this open file was told last."""
+        count, number = self.behind.errors(file.node.inode)
+        if file.errors_told < count:
+            file.errors_told = count if once else file.errors_told
             raise pyfuse3.FUSEError(number)
 
     @answers_errno
     async def flush(self, fh: pyfuse3.FileHandleT) -> None:
-        """Tell whoever closes a file what failed since."""
+        """Tell whoever closes a file what failed since; that may be a child that nobody listens to, so fsync will too."""
         self._capability_asked = None
-        self._raise_error(self._handles[fh].node.inode)
+        self._raise_error(self._handles[fh], once=False)
 
     @answers_errno
     async def fsync(self, fh: pyfuse3.FileHandleT, datasync: bool) -> None:
         """Return when a file is on the disk."""
-        node = self._handles[fh].node
+        file = self._handles[fh]
+        node = file.node
         await self.behind.settle(node.inode)
-        self._raise_error(node.inode)
+        self._raise_error(file)
         await self._sync(node, datasync=datasync)
 
     @answers_errno
@@ -173,7 +176,8 @@ class WritingOperations(NamingOperations):
         written = self._written.get(inode)
         written.opened -= 1
         if written.kept and not written.opened:
-            self.behind.forget(inode)
+            if not (written.has_others or written.aliases):  # by which all that was written is there for others
+                self.behind.forget(inode)
             await self.behind.settle(inode)
         kept = self._pruned(inode)
         if kept:

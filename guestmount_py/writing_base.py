@@ -131,7 +131,19 @@ class WritingBase(pyfuse3.Operations):
             return None
         async with self._settled_paths(parent.inode, listing):
             path, size_bytes = self._inodes.path(parent.inode), parent.entry.fields[_SIZE_AT]
-            return await self._directories.entry(parent.inode, path, size_bytes, name)
+            entry = await self._directories.entry(parent.inode, path, size_bytes, name)
+        listing = self._directories.cached(parent.inode)
+        if entry is not None and listing is not None and name not in listing.by_name:
+            self._directories.discard(parent.inode)  # it has another spelling, and could not follow changes by this
+        return entry
+
+    def _place(self, inode: Inode, place: tuple[Inode, bytes]) -> tuple[Inode, bytes]:
+        """Return a place by the spelling that we know its file by, of which there may be several for the same name."""
+        node = self._inodes.find(inode)
+        if self._exact_names or node is None or node.parent != place[0]:
+            return place
+        has_links = node.entry.fields[_NLINK_AT] > 1 and not node.entry.is_directory
+        return place if has_links else (node.parent, node.entry.name)
 
     @asynccontextmanager
     async def _settled_paths(self, directory: Inode, listing: Listing | None) -> AsyncIterator[None]:
@@ -162,7 +174,7 @@ class WritingBase(pyfuse3.Operations):
                 self._written.begin_again(inode)
                 self._stale.discard(inode)
                 self._directories.discard(inode)
-        elif (node.parent, node.entry.name) != (parent, entry.name):
+        elif self._place(inode, (parent, entry.name)) != (node.parent, node.entry.name):
             self._written.get(inode).aliases.add((parent, entry.name))
         return self._inodes.remember(entry, parent)
 
@@ -171,6 +183,8 @@ class WritingBase(pyfuse3.Operations):
     def _attributes(self, node: Node) -> pyfuse3.EntryAttributes:
         """Return a file's attributes; the kernel shall ask again for what is not known exactly."""
         attributes = entry_attributes(node.entry, node.inode)
+        if not self._exact_names:
+            attributes.entry_timeout = 0  # a change by another spelling would not reach what the kernel keeps
         written = self._written.find(node.inode)
         if written is not None:
             attributes.generation = written.generation
@@ -271,9 +285,12 @@ class WritingBase(pyfuse3.Operations):
         """Find a name in a directory."""
         parent = self._inodes.get(parent_inode)
         entry = await self._entry(parent, bytes(name))
-        if entry is None:
-            return absent_attributes()
-        return self._attributes(self._remember(entry, parent.inode))
+        if entry is not None:
+            return self._attributes(self._remember(entry, parent.inode))
+        absent = absent_attributes()
+        if not self._exact_names:
+            absent.entry_timeout = 0
+        return absent
 
     @answers_errno
     async def getattr(self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:

@@ -58,7 +58,7 @@ class NamingOperations(WritingBase):
             node = self._remember(entry, parent.inode)
             if node.entry is not entry:  # it is known already by another name, which has gone behind our back
                 node.entry.data, node.entry.offset = entry.data, entry.offset
-            self._written.get(node.inode).is_fresh = True
+            self._written.get(node.inode).is_fresh = self._exact_names
             self._written.get(parent.inode).takes_names = True
             self._changed_names(parent, name, entry, directory)
             if modes.S_ISDIR(mode):
@@ -177,11 +177,11 @@ class NamingOperations(WritingBase):
         if self.behind.is_unmade(node.inode):
             await self.behind.settle(node.inode)
         async with self._paths.shared():
+            written = self._written.get(node.inode)
             path, kept = self._where(node)
             if kept:
-                raise pyfuse3.FUSEError(ENOENT)
+                path = self._path_beside(written)
             newpath = os.path.join(self._inodes.path(parent.inode), name)
-            written = self._written.get(node.inode)
             before, was_pending = written.changes, self.behind.is_pending(node.inode)
             entry, directory = await self._writing.link(path, newpath, name)
             stat = entry.data
@@ -205,6 +205,7 @@ class NamingOperations(WritingBase):
         if entry is None:
             raise pyfuse3.FUSEError(ENOENT)
         inode = self._inodes.number(entry, parent.inode)
+        _, name_bytes = self._place(inode, (parent.inode, name_bytes))
         if self.behind.is_unmade(inode):
             await self.behind.settle(inode)
         if await self._may_promise_removal(inode, (parent.inode, name_bytes)):
@@ -263,6 +264,7 @@ class NamingOperations(WritingBase):
         if entry is None:
             raise pyfuse3.FUSEError(ENOENT)
         inode = self._inodes.number(entry, parent.inode)
+        _, name_bytes = self._place(inode, (parent.inode, name_bytes))
         await self.behind.settle_names(inode)
         async with self._paths.shared():
             path = os.path.join(self._inodes.path(parent.inode), name_bytes)
@@ -301,13 +303,21 @@ class NamingOperations(WritingBase):
         node, written = self._inodes.find(inode), self._written.find(inode)
         if node is None or (written is not None and (written.kept or self._names_beside(written, place))):
             return False
+        if (node.parent, node.entry.name) != place and not (written is not None and written.is_gone):
+            return False
         if replaced and modes.S_ISREG(node.entry.fields[2]):
             return True
         return written is not None and written.opened > 0
 
-    def _names_beside(self, written: Written, place: tuple[Inode, bytes]) -> set[tuple[Inode, bytes]]:
+    def _names_beside(self, written: Written, *places: tuple[Inode, bytes]) -> set[tuple[Inode, bytes]]:
         """Return the further names of a file to which there is a path: the kernel may have forgotten a directory."""
-        return {alias for alias in written.aliases - {place} if self._inodes.find(alias[0]) is not None}
+        return {alias for alias in written.aliases - {*places} if self._inodes.find(alias[0]) is not None}
+
+    def _path_beside(self, written: Written) -> bytes:
+        """Return a path to a file that is kept though it has names: they were found again later."""
+        for parent, name in self._names_beside(written):
+            return os.path.join(self._inodes.path(parent), name)
+        raise pyfuse3.FUSEError(ENOENT)
 
     def _lost_name(self, inode: Inode, place: tuple[Inode, bytes], kept: int, moment: tuple[int, int]) -> None:
         """Note that a file has lost a name.
@@ -373,8 +383,10 @@ class NamingOperations(WritingBase):
             raise pyfuse3.FUSEError(ENOENT)
         inode = self._inodes.number(moved, source[0])
         other = self._inodes.number(replaced, target[0]) if replaced is not None else None
+        source = self._place(inode, source)
         await self.behind.settle(inode)  # a file that replaces another one has its data first
         if other is not None:
+            target = self._place(other, target)
             await self.behind.settle_names(other)
             await self._know_xattrs(other)
             await self.behind.pause(other)

@@ -44,11 +44,13 @@ class OpenFile:
     Attributes:
         appends: the guest shall append, whatever the offset: some files may not be written to otherwise.
         by_root: what root writes leaves setuid bits alone.
+        errors_told: how many of the file's errors are no news to whoever has opened it.
     """
 
     node: Node
     appends: bool
     by_root: bool
+    errors_told: int = 0
 
 
 class WrittenFiles:

@@ -51,3 +51,21 @@ def test_image_is_never_locked_and_never_stale_after_unmounting(appliance_direct
             lambda format_: written_and_read_elsewhere(appliance_directory, CYCLES // AT_ONCE, format_), formats
         ):
             pass
+
+
+def test_guest_keeps_no_file_that_lost_a_name_and_has_another(appliance_directory: Path) -> None:
+    with open_sandbox(appliance_directory) as sandbox:
+        image, root = make_image(sandbox.directory / "disk.img", "ext4"), sandbox.mountpoint
+        started = sandbox.guestmount("--rw", "--format=raw", "-a", image, "-m", "/dev/sda", root)
+        assert started.returncode == 0, started.stderr + sandbox.log()
+        try:
+            (root / "one").write_bytes(b"one")
+            for name in ("replaced", "removed"):
+                (root / name).hardlink_to(root / "one")
+            (root / "new").write_bytes(b"new")
+            (root / "new").rename(root / "replaced")
+            with (root / "one").open("rb"):
+                (root / "removed").unlink()
+        finally:
+            ended = sandbox.guestunmount()
+        assert (ended.returncode, ended.stderr) == (0, ""), sandbox.log()  # or its filesystem would be in use
