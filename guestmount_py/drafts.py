@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from stat import S_ISGID, S_ISUID
 from typing import Final
 
+from guestmount_py.inode_numbers import Inode
 from rpc.changes import Change, Wish
 
 _TIMES: Final = Wish.ATIME | Wish.MTIME
@@ -25,6 +26,7 @@ class Draft:
     """Changes of one file that can be made in one step, in the order of ``rpc.changes``.
 
     Attributes:
+        place: the directory and the name that comes or goes by it.
         is_void: nobody can see the file any more, so what becomes of the step does not matter.
     """
 
@@ -37,14 +39,17 @@ class Draft:
     runs: list[Run] = field(default_factory=list)
     size_bytes: int = 0
     is_void: bool = False
+    place: tuple[Inode, bytes] | None = None
 
-    def create(self, mode: int, uid: int, gid: int) -> None:
+    def create(self, place: tuple[Inode, bytes], mode: int, uid: int, gid: int) -> None:
         """Have the file made before all else."""
+        self.place = place
         self.wishes = Wish.CREATE
         self.mode, self.uid, self.gid = mode, uid, gid
 
-    def remove(self) -> None:
+    def remove(self, place: tuple[Inode, bytes]) -> None:
         """Have the file's only name removed, and nothing else done."""
+        self.place = place
         self.wishes = Wish.REMOVE
 
     @property
@@ -56,11 +61,6 @@ class Draft:
     def removes(self) -> bool:
         """Tell whether the file's name is removed by it."""
         return bool(self.wishes & Wish.REMOVE)
-
-    @property
-    def changes_name(self) -> bool:
-        """Tell whether a name comes or goes by it."""
-        return self.creates or self.removes
 
     def write(self, offset: int, data: bytes, *, append: bool) -> bool:
         """Add data; False if that must be another step, for writing moves the times."""

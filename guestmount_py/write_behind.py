@@ -77,7 +77,7 @@ class WriteBehind:
         name: Callable[[Node, Draft], Change],
         adopt: Callable[[Node, bytes], None],
         release: Callable[[Node], None],
-        named: Callable[[Node, Draft, Answer], None],
+        named: Callable[[Node, Draft, tuple[Inode, bytes], Answer], None],
     ) -> None:
         self._named = named
         self._writing = writing
@@ -132,16 +132,18 @@ class WriteBehind:
 
     def create(self, node: Node, mode: int, uid: int, gid: int) -> None:
         """Have a file made."""
-        self.draft(node).create(mode, uid, gid)
-        self._note_name(node)
+        place = node.parent, node.entry.name
+        self.draft(node).create(place, mode, uid, gid)
+        self._note_name(place, node.inode)
 
     def remove(self, node: Node) -> None:
         """Have a file's only name removed."""
-        self.next_draft(node).remove()
-        self._note_name(node)
+        place = node.parent, node.entry.name
+        self.next_draft(node).remove(place)
+        self._note_name(place, node.inode)
 
-    def _note_name(self, node: Node) -> None:
-        self._names.setdefault(node.parent, {})[node.entry.name] = node.inode
+    def _note_name(self, place: tuple[Inode, bytes], inode: Inode) -> None:
+        self._names.setdefault(place[0], {})[place[1]] = inode
         if self._is_enough():
             self._work.unpark_all()
 
@@ -303,8 +305,8 @@ class WriteBehind:
         drafts.under_way = False
         drafts.steps.popleft()
         self._pending_bytes -= step.size_bytes
-        if step.changes_name:
-            self._note_named(file, step, answer)
+        if step.place is not None:
+            self._note_named(file, step, step.place, answer)
         if answer.errno and not step.is_void:
             count, _ = self._errors.get(file.node.inode, (0, 0))
             self._errors[file.node.inode] = count + 1, answer.errno
@@ -319,14 +321,14 @@ class WriteBehind:
                 self._adopt(file.node, answer.stat)
             self._finish(file)
 
-    def _note_named(self, file: _File, step: Draft, answer: Answer) -> None:
+    def _note_named(self, file: _File, step: Draft, place: tuple[Inode, bytes], answer: Answer) -> None:
         """Note that a name has come or gone, or cannot: what should become of a file that cannot be made is lost."""
-        node, steps = file.node, file.drafts.steps
-        names = self._names[node.parent]
-        names.pop(node.entry.name, None)
+        directory, name = place
+        names, steps = self._names[directory], file.drafts.steps
+        del names[name]
         if not names:
-            del self._names[node.parent]
-        self._named(node, step, answer)
+            del self._names[directory]
+        self._named(file.node, step, place, answer)
         while step.creates and not any(answer.stat) and steps:
             self._pending_bytes -= steps.pop().size_bytes
 

@@ -300,6 +300,9 @@ class WritingOperations(NamingOperations):
             entry = listing.by_name.get(name) if listing is not None else None
             if entry is not None:
                 entry.xattrs = None
+        linked = self._linked.get(node.inode)
+        if linked is not None:  # which tells what the file is by a name that nobody knows now
+            linked.xattrs = None
 
     # ── the end ──
 

@@ -209,24 +209,25 @@ class WritingBase(pyfuse3.Operations):
         else:
             self._linked.pop(node.inode, None)
 
-    def _named(self, node: Node, step: Draft, answer: Answer) -> None:
-        """Note what became of a promise that a name comes or goes."""
-        parent = node.parent
+    def _named(self, node: Node, step: Draft, place: tuple[Inode, bytes], answer: Answer) -> None:
+        """Note what became of a promise that a name comes or goes; by now the node may be another file's."""
+        parent, name = place
         if step.creates and any(answer.stat):
             node.entry.data = answer.stat[:_IDENTITY_BYTES] + node.entry.data[_IDENTITY_BYTES:]
             self._inodes.keep_promised(node)
         elif step.creates:
-            self._directories.change(parent, node.entry.name, None)
+            self._directories.change(parent, name, None)
             self._written.get(node.inode).is_gone = True
         elif answer.errno:
             self._directories.discard(parent)
-        if not any(answer.stat) and answer.errno:  # the kernel thinks otherwise of the name
-            pyfuse3.invalidate_entry_async(parent, pyfuse3.FileNameT(node.entry.name), ignore_enoent=True)
-        self._stale.add(parent)
-        self._written.get(parent).changes += 1
+        if answer.errno and not any(answer.stat):  # the kernel thinks otherwise of the name
+            pyfuse3.invalidate_entry_async(parent, pyfuse3.FileNameT(name), ignore_enoent=True)
         self._promised_to.pop(node.inode, None)
         if not self.behind.has_names(parent):
             self._promised_to.pop(parent, None)
+        if self._inodes.find(parent) is not None:
+            self._stale.add(parent)
+            self._written.get(parent).changes += 1
 
     def _estimate(self, node: Node, **changes: int) -> None:
         """Note what attributes a file will have, by the names of ``Statns``."""
