@@ -11,6 +11,7 @@ from functools import partial
 from importlib import import_module
 from logging import ERROR, WARNING
 from pathlib import Path
+from typing import Final
 
 import trio
 
@@ -25,6 +26,9 @@ from guestmount_py.preconditions import check_fuse
 from guestmount_py.serving import serving_record
 from guestmount_py.statistics import Statistics
 from rpc.errors import GuestmountError
+
+_WRITTEN_BACK_S: Final = 30.0
+"""How long a signal waits for what programs have changed in mapped files."""
 
 
 async def serve_mount(
@@ -57,7 +61,7 @@ async def serve_mount(
         try:
             async with _serving(guest, root, statistics, config, mountpoint, ending) as serving:
                 ending.note = record.enter_context(serving_record(mountpoint, log_file, writable=config.writable))
-                await serving.start(_unmount_on_signal, serving.cancel_scope)
+                await serving.start(_unmount_on_signal, serving.cancel_scope, mountpoint if config.writable else None)
                 await serving.start(_write_on_signal, statistics, config.stats)
                 ready()
                 logger.info("mounted on %s", mountpoint)
@@ -163,13 +167,33 @@ def _warn_if_not_empty(mountpoint: Path, report: Callable[[str], None]) -> None:
         report(f"warning: {mountpoint} is not empty: its files are hidden while the guest is mounted on it")
 
 
-async def _unmount_on_signal(scope: trio.CancelScope, task_status: "trio.TaskStatus[None]") -> None:
+async def _unmount_on_signal(
+    scope: trio.CancelScope, written: Path | None, task_status: "trio.TaskStatus[None]"
+) -> None:
+    """Unmount when a signal says so; of a mount that is ``written`` to, first have the kernel give us what it has."""
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         task_status.started()
         async for number in signals:
             logger.info("signal %d: unmounting", number)
+            if written is not None:
+                with trio.move_on_after(_WRITTEN_BACK_S):
+                    await trio.to_thread.run_sync(_write_back, written, abandon_on_cancel=True)
             scope.cancel()
             return
+
+
+def _write_back(mountpoint: Path) -> None:
+    """Have the kernel write back what programs have changed in mapped files: a busy mount is given up without that."""
+    import ctypes
+
+    try:
+        descriptor = os.open(mountpoint, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:  # nobody answers any more
+        return
+    try:
+        ctypes.CDLL(None).syncfs(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 async def _write_on_signal(statistics: Statistics, path: Path | None, task_status: "trio.TaskStatus[None]") -> None:

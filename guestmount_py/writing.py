@@ -142,7 +142,7 @@ class WritingOperations(NamingOperations):
 
     @answers_errno
     async def flush(self, fh: pyfuse3.FileHandleT) -> None:
-        """Tell whoever closes a file what failed since; that may be a child that nobody listens to, so fsync will too."""
+        """Tell whoever closes a file what failed since; fsync will too, for that may be a child nobody listens to."""
         self._capability_asked = None
         self._raise_error(self._handles[fh], once=False)
 

@@ -98,11 +98,13 @@ LONG = os.environ.get("GUESTMOUNT_PY_LONG") == "1"
 
 
 def share(count: int, world_kind: str) -> int:
-    """Return how often to try what needs many tries: all of them on real daemons, and with LONG under emulation too.
+    """Return how often to try what needs many tries: with LONG all of them, on real daemons and under emulation.
 
-    The kernel's own filesystems only prove the test.
+    Otherwise half of them on real daemons. The kernel's own filesystems only prove the test.
     """
-    return count if world_kind == DAEMONS or (world_kind == OURS and LONG) else count // 10
+    if world_kind != KERNELS and LONG:
+        return count
+    return count // 2 if world_kind == DAEMONS else count // 10
 
 
 @pytest.fixture(scope="session", params=FILESYSTEMS)

@@ -4,15 +4,17 @@ import os
 import random
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, Protocol
 
+from guestmount_py.serving import find_mount
 from tests.guests.cache import run
 from tests.posix.syscalls import shut_down
 from tests.system.conftest import open_sandbox
-from tests.system.sandbox import Sandbox, gone_within
+from tests.system.sandbox import REPOSITORY, Sandbox, gone_within
 
 GONE_S: Final = 20.0
 SIZES_MIB: Final = {"ext4": 64, "xfs": 320, "btrfs": 256}
@@ -73,6 +75,63 @@ class KernelMachine:
     def clear(self) -> None:
         """Unmount what a cut has left."""
         run("umount", self._root)
+
+
+class DaemonsMachine:
+    """A mount that writes through real daemons, all of ours but qemu: dozens of cuts in the time of one.
+
+    All that serves it is killed. Before that, for every other cut, the filesystem below is shut down: what no fsync was
+    made for is lost then too.
+    """
+
+    lies_when_cut = False
+
+    def __init__(self, image: Path, seed: int) -> None:
+        self.image = image
+        self._disk = image.with_name(f"{image.name}-mounted")
+        self._root = image.with_name("mnt")
+        self._log = image.with_name("log")
+        self._disk.mkdir()
+        self._root.mkdir()
+        self._random = random.Random(seed)
+        self._server: subprocess.Popen[str] | None = None
+        self._daemons: list[int] = []
+
+    def mount(self) -> Path:
+        """Mount it and return where."""
+        run("mount", "-o", "loop", self.image, self._disk)
+        self.lies_when_cut = self._random.random() < 0.5
+        command = [sys.executable, "-m", "tests.mount.server", str(self._disk), str(self._root), "--rw"]
+        command += ["--log", str(self._log)]
+        self._server = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
+        assert self._server.stdout is not None
+        self._daemons = [int(word) for word in self._server.stdout.readline().split()]
+        assert self._daemons
+        return self._root
+
+    def cut(self) -> str:
+        """Cut the power; return what was done."""
+        if self.lies_when_cut:
+            shut_down(self._disk)
+        self._kill()
+        return "shut down" if self.lies_when_cut else "killed"
+
+    def _kill(self) -> None:
+        if self._server is not None:
+            for pid in (self._server.pid, *self._daemons):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            assert gone_within(self._daemons, GONE_S)
+            with self._server:
+                self._server = None
+
+    def clear(self) -> None:
+        """Unmount what a cut has left."""
+        self._kill()
+        for root in (self._root, self._disk):
+            if find_mount(root) is not None:
+                run("umount", root)
+        self._log.unlink(missing_ok=True)
 
 
 class OurMachine:

@@ -1,6 +1,5 @@
 """Unmounted means free and whole: another qemu opens the image at once, and finds the last byte that was written."""
 
-import os
 import random
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,13 +8,13 @@ from typing import Final
 import pytest
 
 from tests.guests.cache import run
+from tests.posix.conftest import LONG
 from tests.system.conftest import open_sandbox
 from tests.writing.machines import make_image
 
 pytestmark = [pytest.mark.appliance, pytest.mark.fuse, pytest.mark.root]
 
-BOOTING: Final = os.environ.get("GUESTMOUNT_PY_TEMPLATE") == "0"
-CYCLES: Final = 20 if BOOTING else 200
+CYCLES: Final = 200 if LONG else 60
 AT_ONCE: Final = 4
 
 

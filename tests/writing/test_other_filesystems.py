@@ -24,7 +24,7 @@ MAKERS: Final = {
 }
 FOLDING: Final = ("vfat", "exfat")
 """Those that take another case for the same name, and keep neither owners nor modes."""
-FILES: Final = {f"Folder {number % 5}/File {number}.txt": os.urandom(number * 100) for number in range(100)}
+FILES: Final = {f"Folder {number % 5}/File {number}.txt": os.urandom(number * 300) for number in range(40)}
 
 
 @pytest.fixture(params=MAKERS)
