@@ -8,11 +8,13 @@ from guestmount_py.caches import Cache, CacheBudget
 from guestmount_py.entries import Entry
 from guestmount_py.inode_numbers import ROOT, Inode, InodeNumbers
 from guestmount_py.known_files import UnknownInode
+from rpc import hot
 
 _NODE_BYTES: Final = 450
 """Objects of a node and its entry, and its part of a dictionary."""
 _NODES_BETWEEN_COUNTS: Final = 256
 _PROMISED_BYTES: Final = 120
+_NOTHING: Final = (0,) * 20
 PROMISED_DEVICE: Final = -1
 """What st_dev of a file is until the guest has made it: st_ino is a number of ours then."""
 
@@ -53,6 +55,8 @@ class NodeTable:
         self._guests_number: Final = InodeNumbers(
             root, [*devices, PROMISED_DEVICE], (), self.path, self._device_of
         ).number
+        stand_in = Entry(b"", hot.STATNS.pack(PROMISED_DEVICE, 0, *_NOTHING), 0, None, None)
+        self._first_promised: Final = self._guests_number(stand_in, ROOT)
         self._promised_count = 0
         self._promised: dict[Inode, Inode] = {}
         """Of files that were promised the number by what the guest's would be."""
@@ -80,6 +84,10 @@ class NodeTable:
         """Return the st_ino of the next file that is promised, on PROMISED_DEVICE."""
         self._promised_count += 1
         return self._promised_count
+
+    def is_promised(self, inode: Inode) -> bool:
+        """Tell whether a number is that of a file that was promised, so that this mount has made it."""
+        return self._first_promised < inode <= self._first_promised + self._promised_count
 
     def keep_promised(self, node: Node) -> None:
         """Note that the guest has made a promised file, whose entry tells so: it keeps the number it was given."""

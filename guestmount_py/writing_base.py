@@ -166,6 +166,8 @@ class WritingBase(pyfuse3.Operations):
                 entry.data, entry.offset, entry.xattrs = linked.data, linked.offset, linked.xattrs
             if written is not None and written.is_gone:
                 self._written.begin_again(inode)
+            if self._inodes.is_promised(inode):  # though the kernel has forgotten it meanwhile
+                self._written.get(inode).is_fresh = True
         elif written is not None and written.is_gone and not written.kept:
             self._inodes.move(node, parent, entry)
             if written.has_others:
