@@ -66,6 +66,7 @@ class WriteBehind:
         named: is told what became of a step by which a name comes or goes.
 
     Attributes:
+        is_lost: the appliance has gone: nothing should be promised any more.
         unreported: errors that nobody has been told of: of files that nobody had open any more.
     """
 
@@ -92,6 +93,7 @@ class WriteBehind:
         self._paused: dict[Inode, int] = {}
         self._names: dict[Inode, dict[bytes, Inode]] = {}
         """By directory the names that come or go, and whose they are."""
+        self.is_lost = False
         self._pending_bytes = 0
         self._wanted = 0
         self._work = trio.lowlevel.ParkingLot()
@@ -288,7 +290,7 @@ class WriteBehind:
                 changes = [step.as_change(self._name(file.node, step)) for file, step in zip(batch, steps, strict=True)]
                 answers = await self._writing.change(changes)
         except ConnectionLost:
-            pass
+            self.is_lost = True
         except ProcedureError as exc:
             problem = exc.errno
             logger.error("changes of %d files: %s", len(batch), exc)

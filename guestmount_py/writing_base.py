@@ -112,7 +112,7 @@ class WritingBase(pyfuse3.Operations):
         if written is not None and written.kept:
             return b"/", written.kept
         if written is not None and written.is_gone:
-            raise pyfuse3.FUSEError(ESTALE)
+            raise pyfuse3.FUSEError(written.unmade_errno or ESTALE)
         return self._inodes.path(node.inode), 0
 
     def _change_of(self, node: Node, step: Draft) -> Change:
@@ -219,7 +219,8 @@ class WritingBase(pyfuse3.Operations):
             self._inodes.keep_promised(node)
         elif step.creates:
             self._directories.change(parent, name, None)
-            self._written.get(node.inode).is_gone = True
+            written = self._written.get(node.inode)
+            written.is_gone, written.unmade_errno = True, answer.errno
         elif answer.errno:
             self._directories.discard(parent)
         if answer.errno and not any(answer.stat):  # the kernel thinks otherwise of the name

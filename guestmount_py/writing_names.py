@@ -120,7 +120,13 @@ class NamingOperations(WritingBase):
     async def _may_promise_file(self, parent: Node, name: bytes) -> bool:
         """Tell whether a file can be made for sure: its directory lets us, there is no such name, and there is room."""
         written, listing = self._written.find(parent.inode), self._directories.cached(parent.inode)
-        if not self._exact_names or written is None or listing is None or name in listing.by_name:
+        if (
+            not self._exact_names
+            or self.behind.is_lost
+            or written is None
+            or listing is None
+            or name in listing.by_name
+        ):
             return False
         if not (written.is_fresh or written.takes_names) or len(name) > NAME_MAX_BYTES:
             return False
@@ -229,7 +235,7 @@ class NamingOperations(WritingBase):
     async def _may_promise_removal(self, inode: Inode, place: tuple[Inode, bytes]) -> bool:
         """Tell whether a file can be removed for sure: it and its directory let us, and this is its only name."""
         node, file, above = self._inodes.find(inode), self._written.find(inode), self._written.find(place[0])
-        if node is None or file is None or above is None or not self._exact_names:
+        if node is None or file is None or above is None or not self._exact_names or self.behind.is_lost:
             return False
         if not await self._is_plenty(self._inodes.get(place[0]), NAME_BYTES):
             return False

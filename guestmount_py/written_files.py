@@ -14,6 +14,7 @@ class Written:
         opened: open files of it.
         kept: the number by which the guest keeps it when it has no name any more; 0 while it has one.
         is_gone: it has no name any more that we know.
+        unmade_errno: why it could not be made, though that was promised.
         has_others: it has names that we do not know.
         is_fresh: it was made by this mount: what is promised of it is not refused.
         takes_names: of a directory: the guest has let us make a file in it.
@@ -27,6 +28,7 @@ class Written:
     opened: int = 0
     kept: int = 0
     is_gone: bool = False
+    unmade_errno: int = 0
     has_others: bool = False
     is_fresh: bool = False
     takes_names: bool = False

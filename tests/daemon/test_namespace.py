@@ -102,6 +102,34 @@ def test_change_writes_then_owns_then_permits_then_dates(session: Session, tmp_p
     assert (info.st_atime_ns, info.st_mtime_ns) == (7_000_000_008, -9_000_000_000 + 10)
 
 
+def test_change_makes_a_file_with_all_that_becomes_of_it(session: Session, tmp_path: Path) -> None:
+    made = Change(b"/file", 0, 0, Wish.CREATE | Wish.MTIME, 0o4751, 5, 6, (0, 0), (7, 8), 0, [(3, b"end")])
+    assert _changed(session, made, made) == [(0, 3), (17, 0)]
+    info = (tmp_path / "file").stat()
+    assert (tmp_path / "file").read_bytes() == bytes(3) + b"end"
+    assert (info.st_mode, info.st_uid, info.st_gid) == (modes.S_IFREG | 0o4751, 5, 6)
+    assert info.st_mtime_ns == 7_000_000_008
+
+
+def test_directory_decides_about_the_group_of_a_file_made_by_a_change(session: Session, tmp_path: Path) -> None:
+    _make(session, b"/directory", modes.S_IFDIR | 0o755, 0, 7)
+    (tmp_path / "directory").chmod(0o2755)
+    plain = Change(b"/directory/plain", wishes=Wish.CREATE, mode=0o644, uid=5, gid=6)
+    given = Change(b"/directory/given", wishes=Wish.CREATE | Wish.GID, mode=0o644, uid=5, gid=6)
+    assert _changed(session, plain, given) == [(0, 0), (0, 0)]
+    assert [(tmp_path / "directory" / name).stat().st_gid for name in ("plain", "given")] == [7, 6]
+
+
+def test_change_removes_a_file_but_no_other_and_no_directory(session: Session, tmp_path: Path) -> None:
+    _make(session, b"/file", modes.S_IFREG | 0o600)
+    _make(session, b"/directory", modes.S_IFDIR | 0o755)
+    number = (tmp_path / "file").stat().st_ino
+    stranger, right = (Change(b"/file", wishes=Wish.REMOVE, ino=each) for each in (number + 1, number))
+    directory = Change(b"/directory", wishes=Wish.REMOVE)
+    assert _changed(session, stranger, right, right, directory) == [(116, 0), (0, 0), (2, 0), (21, 0)]
+    assert not (tmp_path / "file").exists()
+
+
 def test_change_that_fails_does_not_keep_others(session: Session, tmp_path: Path) -> None:
     _make(session, b"/file", modes.S_IFREG | 0o600)
     good = Change(b"/file", wishes=Wish.SIZE, size=3)

@@ -8,7 +8,7 @@ from guestmount_py.caches import CacheBudget
 from guestmount_py.entries import Entry
 from guestmount_py.inode_numbers import ROOT, Inode
 from guestmount_py.known_files import UnknownInode
-from guestmount_py.node_table import NodeTable
+from guestmount_py.node_table import PROMISED_DEVICE, NodeTable
 from guestmount_py.statistics import Statistics
 from rpc import hot
 from tests.fakes import statns
@@ -33,6 +33,20 @@ def test_numbers_are_those_of_a_mount_that_only_reads() -> None:
     assert table.get(ROOT).entry.fields[1] == 5000
     assert table.number(_entry(b"file", 4711, _SECOND_DEVICE), ROOT) == 1 << 48 | 4711
     assert table.number(_directory(b"boot", 2, _SECOND_DEVICE), ROOT) == 1 << 48 | 2
+
+
+def test_promised_file_keeps_its_number_when_the_guest_has_made_it() -> None:
+    table = _table()
+    node = table.remember(_entry(b"new", table.next_promised(), PROMISED_DEVICE), ROOT)
+    assert table.is_promised(node.inode)
+    made = _entry(b"new", 77)
+    assert not table.is_promised(table.number(made, ROOT))
+    node.entry.data = made.data
+    table.keep_promised(node)
+    assert table.number(_entry(b"new", 77), ROOT) == table.number(_entry(b"twin", 77), ROOT) == node.inode
+    table.drop_promised(_entry(b"other", 77), ROOT)
+    assert table.number(_entry(b"other", 77), ROOT) == 77
+    table.check_invariants()
 
 
 async def test_second_link_is_the_same_node() -> None:
