@@ -159,6 +159,11 @@ def _mount_theirs(workload: Workload, directory: Path, mode: str = "--ro") -> Co
     return ("guestmount", "--format=raw", "-a", workload.image, "-m", "/dev/sda1", mode, directory)
 
 
+def _mount_theirs_writable(workload: Workload, directory: Path) -> Command:
+    # Otherwise it makes inode numbers up, and others later: tar takes directories for renamed ones.
+    return (*_mount_theirs(workload, directory, "--rw"), "-o", "use_ino")
+
+
 def _mount_fuse2fs(workload: Workload, directory: Path, mode: str = "ro") -> Command:
     return ("fuse2fs", "-o", f"{mode},offset={workload.partition.start_bytes}", workload.image, directory)
 
@@ -190,7 +195,7 @@ CONTENDERS: Final = (
     Contender(
         THEIRS,
         _mount_theirs,
-        partial(_mount_theirs, mode="--rw"),
+        _mount_theirs_writable,
         ("guestunmount", "--quiet"),
         ("guestmount", "--version"),
         {"LIBGUESTFS_BACKEND": "direct", "LIBGUESTFS_CACHEDIR": os.fspath(CACHE_DIRECTORY), **_ACCELERATOR},

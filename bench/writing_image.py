@@ -57,7 +57,7 @@ def _complete_tree(tree: Path) -> None:
         file.write_bytes(bytes([number]))
         os.setxattr(file, "user.binary", b"\xff\x01")
         os.link(file, added / f"link-{number}")
-    used_mib = int(run("du", "-sm", tree).split()[0])
+    used_mib = int(run("du", "-sm", "--apparent-size", tree).split()[0])
     write_random_file(added / "rest", max(_TREE_MIB - used_mib, 1), _SEED)
 
 

@@ -21,3 +21,11 @@ def test_those_that_read_only_raw_images_mount_what_they_can() -> None:
         if contender.name not in (OURS, THEIRS):
             assert contender.for_mounting.mount == contender.mount
             assert WORKLOAD.image in contender.for_mounting.mount(WORKLOAD, Path("/mnt"))
+
+
+def test_all_mount_for_writing_where_that_is_measured() -> None:
+    for contender in CONTENDERS:
+        words = [str(word) for word in contender.writing.mount(WORKLOAD, Path("/mnt"))]
+        options = ",".join(words).split(",")
+        assert {"rw", "--rw"} & set(options)
+        assert not {"ro", "--ro"} & set(options)
