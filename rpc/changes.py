@@ -12,7 +12,11 @@ from typing import Final, NamedTuple
 from rpc.errors import RemoteProtocolError
 
 _HEAD: Final = Struct(">IIQQIIIqIqIQI")
-_WRITE: Final = Struct(">QI")
+_WRITE: Final = Struct(">QII")
+"""Offset, length, and how many bytes of nothing stand before the data."""
+DIRECT_BYTES: Final = 64 * 1024
+"""Data as long as this, at a whole page of the file, stand at a whole page here too: they need not be copied."""
+PAGE_BYTES: Final = 4096
 _ANSWER: Final = Struct(">IQ")
 _STATNS: Final = Struct(">22q")
 ANSWER_BYTES: Final = _ANSWER.size + _STATNS.size
@@ -80,13 +84,18 @@ class Answer(NamedTuple):
 def encode_changes(changes: Sequence[Change]) -> bytes:
     """Return changes as one piece of bytes."""
     parts: list[bytes | memoryview] = []
+    at = 0
     for change in changes:
         path, kept, ino, wishes, mode, uid, gid, atime, mtime, size, writes = change
         parts.append(_HEAD.pack(len(path), wishes, kept, ino, mode, uid, gid, *atime, *mtime, size, len(writes)))
         parts.append(path)
+        at += _HEAD.size + len(path)
         for offset, data in writes:
-            parts.append(_WRITE.pack(offset, len(data)))
-            parts.append(data)
+            at += _WRITE.size
+            is_direct = len(data) >= DIRECT_BYTES and not offset % PAGE_BYTES
+            padding_bytes = -at % PAGE_BYTES if is_direct else 0
+            parts += (_WRITE.pack(offset, len(data), padding_bytes), bytes(padding_bytes), data)
+            at += padding_bytes + len(data)
     return b"".join(parts)
 
 
@@ -105,8 +114,8 @@ def decode_changes(data: memoryview) -> Iterator[Change]:
             at += path_bytes
             writes = []
             for _ in range(count):
-                offset, size_bytes = _WRITE.unpack_from(data, at)
-                at += _WRITE.size
+                offset, size_bytes, padding_bytes = _WRITE.unpack_from(data, at)
+                at += _WRITE.size + padding_bytes
                 writes.append((offset, data[at : at + size_bytes]))
                 at += size_bytes
             if at > len(data):
