@@ -11,6 +11,7 @@ from guestmount_py.attributes import statvfs_data
 from guestmount_py.errno_boundary import answers_errno
 from guestmount_py.guest_writing import change_of
 from guestmount_py.node_table import Node
+from guestmount_py.writing_base import CAPABILITY
 from guestmount_py.writing_names import NamingOperations
 from guestmount_py.written_files import OpenFile
 from rpc.changes import Change, Wish
@@ -293,8 +294,11 @@ class WritingOperations(NamingOperations):
 
     def _forget_xattrs(self, node: Node) -> None:
         """Have the extended attributes asked for again, by whatever name."""
-        node.entry.xattrs = None
-        places = {(node.parent, node.entry.name), *self._written.get(node.inode).aliases}
+        written = self._written.get(node.inode)
+        known = node.entry.xattrs or ()
+        # One without a name cannot be asked; a change of its data has taken no more than that.
+        node.entry.xattrs = tuple(pair for pair in known if pair[0] != CAPABILITY) if written.kept else None
+        places = {(node.parent, node.entry.name), *written.aliases}
         for parent, name in places:
             listing = self._directories.cached(parent)
             entry = listing.by_name.get(name) if listing is not None else None

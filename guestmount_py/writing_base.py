@@ -33,7 +33,7 @@ from rpc.changes import Answer, Change
 from rpc.errors import GuestmountError, ProcedureError
 from rpc.types import Statns
 
-_CAPABILITY: Final = b"security.capability"
+CAPABILITY: Final = b"security.capability"
 _MODE_AT: Final = 2
 _NLINK_AT: Final = 3
 _SIZE_AT: Final = 7
@@ -332,7 +332,7 @@ class WritingBase(pyfuse3.Operations):
         Linux asks for capabilities when a file gets another owner or length, and for the mode thereafter, as it would
         for stat(2): it need not wait for exact times then (fs/fuse/dir.c, fuse_setattr).
         """
-        if name == _CAPABILITY:
+        if name == CAPABILITY:
             self._capability_asked = (ctx.pid, inode)
         for key, value in await self._xattrs(inode):
             if key == name:

@@ -154,3 +154,12 @@ def test_fifo_made_here_carries_data_between_processes_of_this_machine() -> None
     assert os.read(reader, 99) == b"through"
     os.close(reader)
     os.close(writer)
+
+
+def test_attributes_of_a_file_without_a_name_outlive_a_write(place: Path) -> None:
+    descriptor = os.open(place / "file", os.O_CREAT | os.O_RDWR)
+    os.setxattr(descriptor, "user.a", b"value")
+    os.unlink(place / "file")
+    os.pwrite(descriptor, b"data", 0)
+    assert os.getxattr(descriptor, "user.a") == b"value"
+    os.close(descriptor)
