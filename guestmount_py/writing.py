@@ -295,9 +295,9 @@ class WritingOperations(NamingOperations):
     def _forget_xattrs(self, node: Node) -> None:
         """Have the extended attributes asked for again, by whatever name."""
         written = self._written.get(node.inode)
-        known = node.entry.xattrs or ()
+        known = node.entry.xattrs if written.kept else None
         # One without a name cannot be asked; a change of its data has taken no more than that.
-        node.entry.xattrs = tuple(pair for pair in known if pair[0] != CAPABILITY) if written.kept else None
+        node.entry.xattrs = None if known is None else tuple(pair for pair in known if pair[0] != CAPABILITY)
         places = {(node.parent, node.entry.name), *written.aliases}
         for parent, name in places:
             listing = self._directories.cached(parent)

@@ -1,5 +1,6 @@
 """What all handlers of a mount that writes stand on: which file a name means now, and what its attributes are."""
 
+import os
 import stat as modes
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -27,7 +28,7 @@ from guestmount_py.node_table import Node, NodeTable
 from guestmount_py.path_lock import PathLock
 from guestmount_py.statistics import Statistics
 from guestmount_py.write_behind import WriteBehind
-from guestmount_py.written_files import OpenFile, WrittenFiles
+from guestmount_py.written_files import OpenFile, Written, WrittenFiles
 from rpc import hot
 from rpc.changes import Answer, Change
 from rpc.errors import GuestmountError, ProcedureError
@@ -179,6 +180,10 @@ class WritingBase(pyfuse3.Operations):
         elif self._place(inode, (parent, entry.name)) != (node.parent, node.entry.name):
             self._written.get(inode).aliases.add((parent, entry.name))
         return self._inodes.remember(entry, parent)
+
+    def _names_beside(self, written: Written, *places: tuple[Inode, bytes]) -> set[tuple[Inode, bytes]]:
+        """Return the further names of a file to which there is a path: the kernel may have forgotten a directory."""
+        return {alias for alias in written.aliases - {*places} if self._inodes.find(alias[0]) is not None}
 
     # ── attributes ──
 
@@ -380,7 +385,11 @@ class WritingBase(pyfuse3.Operations):
             async with self._paths.shared():
                 path, kept = self._where(node)
                 if kept:
-                    return ()
+                    for parent, name in self._names_beside(self._written.get(node.inode)):
+                        path = os.path.join(self._inodes.path(parent), name)
+                        break
+                    else:
+                        return ()
                 found = await self._guest.xattrs(path)
                 if not self.behind.is_pending(node.inode):
                     node.entry.xattrs = found

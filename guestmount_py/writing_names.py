@@ -315,10 +315,6 @@ class NamingOperations(WritingBase):
             return True
         return written is not None and written.opened > 0
 
-    def _names_beside(self, written: Written, *places: tuple[Inode, bytes]) -> set[tuple[Inode, bytes]]:
-        """Return the further names of a file to which there is a path: the kernel may have forgotten a directory."""
-        return {alias for alias in written.aliases - {*places} if self._inodes.find(alias[0]) is not None}
-
     def _path_beside(self, written: Written) -> bytes:
         """Return a path to a file that is kept though it has names: they were found again later."""
         for parent, name in self._names_beside(written):
