@@ -1,4 +1,4 @@
-"""Handlers that make, remove and rename: each waits for the guest, then changes what is known just so."""
+"""Handlers that make, remove and rename: each waits for the guest, or promises what nothing can keep it from."""
 
 import os
 import stat as modes
@@ -13,10 +13,9 @@ from guestmount_py.errno_boundary import answers_errno
 from guestmount_py.guest_space import NAME_BYTES
 from guestmount_py.inode_numbers import Inode
 from guestmount_py.node_table import PROMISED_DEVICE, Node
-from guestmount_py.writing_base import NAME_MAX_BYTES, WritingBase
-from guestmount_py.written_files import Written
+from guestmount_py.writing_base import NAME_MAX_BYTES
+from guestmount_py.writing_notes import KnownNames, moment_of
 from rpc import hot
-from rpc.types import Statns
 
 _DEFAULT_ACL: Final = b"system.posix_acl_default"
 _MODE_AT: Final = 2
@@ -28,7 +27,7 @@ _SPARE: Final = (0,) * 6
 _RENAME_FLAGS: Final = pyfuse3.RENAME_NOREPLACE | pyfuse3.RENAME_EXCHANGE
 
 
-class NamingOperations(WritingBase):
+class NamingOperations(KnownNames):
     """Names come and go."""
 
     async def _make(
@@ -68,23 +67,6 @@ class NamingOperations(WritingBase):
     async def _inherited_xattrs(self, parent: Node) -> tuple[tuple[bytes, bytes], ...] | None:
         """Return the extended attributes that a new file will have; None if the guest decides."""
         return None if any(key == _DEFAULT_ACL for key, _ in await self._xattrs(parent.inode)) else ()
-
-    def _forget_number(self, inode: Inode) -> None:
-        """Forget what was known of a file that had the number of a new one."""
-        self._linked.pop(inode, None)
-        self._stale.discard(inode)
-        written = self._written.find(inode)
-        if written is not None:
-            written.has_others = False
-
-    def _changed_names(self, parent: Node, name: bytes, entry: Entry | None, stat: bytes) -> None:
-        """Note what a name means now, and the attributes that its directory has got by that."""
-        self._directories.change(parent.inode, name, entry)
-        if self.behind.has_names(parent.inode):
-            self._note_stale(parent.inode)
-        else:
-            self._stale.discard(parent.inode)
-        self._adopt(parent, stat)
 
     async def _make_file(self, parent_inode: int, name: bytes, mode: int, ctx: pyfuse3.RequestContext) -> Node:
         """Make a regular file, behind whoever asks if nothing can keep the guest from it."""
@@ -227,7 +209,7 @@ class NamingOperations(WritingBase):
                 keep = self._must_keep(inode, (parent.inode, name_bytes))
                 kept, directory = await self._writing.remove(path, directory=False, keep=keep)
                 self._changed_names(parent, name_bytes, None, directory)
-                self._lost_name(inode, (parent.inode, name_bytes), kept, _moment(directory))
+                self._lost_name(inode, (parent.inode, name_bytes), kept, moment_of(directory))
                 self._gave_name(parent)
         finally:
             self.behind.resume(inode)
@@ -276,91 +258,8 @@ class NamingOperations(WritingBase):
             path = os.path.join(self._inodes.path(parent.inode), name_bytes)
             _, directory = await self._writing.remove(path, directory=True, keep=False)
             self._changed_names(parent, name_bytes, None, directory)
-            self._lost_name(inode, (parent.inode, name_bytes), 0, _moment(directory))
+            self._lost_name(inode, (parent.inode, name_bytes), 0, moment_of(directory))
             self._gave_name(parent)
-
-    async def _pause(self, inode: Inode) -> None:
-        """Begin nothing of a file that is about to lose a name.
-
-        If it may have names that we do not know, all is made first: thereafter there may be no way to it.
-        """
-        while True:
-            await self.behind.pause(inode)
-            node = self._inodes.find(inode)
-            if node is None or not self.behind.is_pending(inode):
-                return
-            if node.entry.fields[_NLINK_AT] < 2 and inode not in self._stale:
-                return
-            self.behind.resume(inode)
-            await self.behind.settle(inode)
-
-    async def _know_xattrs(self, inode: Inode) -> None:
-        """Ask for the extended attributes of an open file that may be about to lose its last name."""
-        written = self._written.find(inode)
-        if written is not None and written.opened and not written.is_gone:
-            await self._xattrs(inode)
-
-    def _must_keep(self, inode: Inode, place: tuple[Inode, bytes], *, replaced: bool = False) -> bool:
-        """Tell whether a file will be in use though we know no name of it any more, once it has lost this one.
-
-        One that is ``replaced`` may just be about to be opened by who has found it: it is kept until the kernel
-        forgets it.
-        """
-        node, written = self._inodes.find(inode), self._written.find(inode)
-        if node is None or (written is not None and (written.kept or self._names_beside(written, place))):
-            return False
-        if (node.parent, node.entry.name) != place and not (written is not None and written.is_gone):
-            return False
-        if replaced and modes.S_ISREG(node.entry.fields[2]):
-            return True
-        return written is not None and written.opened > 0
-
-    def _path_beside(self, written: Written) -> bytes:
-        """Return a path to a file that is kept though it has names: they were found again later."""
-        for parent, name in self._names_beside(written):
-            return os.path.join(self._inodes.path(parent), name)
-        raise pyfuse3.FUSEError(ENOENT)
-
-    def _lost_name(self, inode: Inode, place: tuple[Inode, bytes], kept: int, moment: tuple[int, int]) -> None:
-        """Note that a file has lost a name.
-
-        Args:
-            inode: its number.
-            place: where it had the name.
-            kept: the number by which the guest keeps it, if that was the last name we knew.
-            moment: when, in seconds and nanoseconds.
-        """
-        node, was_stale = self._inodes.find(inode), inode in self._stale
-        self._note_stale(inode)
-        self._files.moved(inode)
-        if node is None:
-            return
-        written = self._written.get(inode)
-        written.aliases.discard(place)
-        if (node.parent, node.entry.name) != place and not written.is_gone:
-            return
-        linked = (node.entry.fields[_NLINK_AT] > 1 or was_stale) and not modes.S_ISDIR(node.entry.fields[2])
-        for parent, name in self._names_beside(written, place):
-            written.aliases.discard((parent, name))
-            entry = Entry(name, node.entry.data, node.entry.offset, node.entry.target, node.entry.xattrs)
-            self._move(node, parent, entry)
-            return
-        written.is_gone = True
-        written.has_others = linked
-        written.kept = written.kept or kept
-        self._directories.discard(inode)
-        nlink = max(node.entry.fields[_NLINK_AT] - 1, 0) if linked else 0
-        self._estimate(node, st_nlink=nlink, st_ctime_sec=moment[0], st_ctime_nsec=moment[1])
-        if not linked:
-            self._inodes.drop_promised(node.entry, node.parent)
-            self._linked.pop(inode, None)
-            if not written.opened:
-                self.behind.forget(inode)
-
-    def _move(self, node: Node, parent: Inode, entry: Entry) -> None:
-        self._inodes.move(node, parent, entry)
-        if node.inode in self._linked:
-            self._linked[node.inode] = entry
 
     @answers_errno
     async def rename(
@@ -399,7 +298,7 @@ class NamingOperations(WritingBase):
                 keep = other is not None and not exchanged and self._must_keep(other, target, replaced=True)
                 kept, *stats = await self._writing.rename(path, newpath, flags, keep=keep)
                 if other is not None and not exchanged:
-                    self._lost_name(other, target, kept, _moment(stats[1]))
+                    self._lost_name(other, target, kept, moment_of(stats[1]))
                 self._changed_names(self._inodes.get(source[0]), source[1], None, stats[0])
                 if other is not None and replaced is not None and exchanged:
                     self._moved(other, replaced, target, source, stats[0])
@@ -407,28 +306,3 @@ class NamingOperations(WritingBase):
         finally:
             if other is not None:
                 self.behind.resume(other)
-
-    def _moved(
-        self, inode: Inode, entry: Entry, source: tuple[Inode, bytes], target: tuple[Inode, bytes], stat: bytes
-    ) -> None:
-        """Note that a file has another name."""
-        node = self._inodes.find(inode)
-        known = node.entry if node is not None else entry
-        new = Entry(target[1], known.data, known.offset, known.target, known.xattrs)
-        self._changed_names(self._inodes.get(target[0]), target[1], new, stat)
-        self._note_stale(inode)
-        self._files.moved(None if known.is_directory else inode)
-        if node is None:
-            return
-        written = self._written.get(inode)
-        if (node.parent, node.entry.name) == source:
-            self._move(node, target[0], new)
-        else:
-            written.aliases.discard(source)
-            written.aliases.add(target)
-
-
-def _moment(directory: bytes) -> tuple[int, int]:
-    """Return when a directory was changed, from its packed attributes: what lost its name there changed then too."""
-    stat = Statns._make(hot.STATNS.unpack(directory))
-    return stat.st_mtime_sec, stat.st_mtime_nsec
