@@ -16,6 +16,7 @@ from typing import Final
 import trio
 
 from appliance.patience import lone_leaf
+from appliance.state import State
 from guestmount_py.config import MountConfig
 from guestmount_py.events import CallEnded, CallStarted, ConsoleOutput, LogMessage, SubprocessQuit
 from guestmount_py.guest_root import GuestRoot, mount_in_guest
@@ -150,6 +151,8 @@ async def _shut_down(guest: Guest, ending: _Ending, *, writable: bool) -> None:
     Raises:
         GuestmountError: something was not written; if nothing could be, that is worth no more than a line in the log.
     """
+    if writable and guest.state is not State.READY:
+        ending.failure = ending.failure or "the appliance died, and with it what was not synchronised"
     try:
         await guest.shutdown()
     except GuestmountError as exc:

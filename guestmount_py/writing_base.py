@@ -205,6 +205,8 @@ class WritingBase(pyfuse3.Operations):
         if written is not None:
             written.changes += 1
             if written.is_gone:
+                if written.has_others:
+                    self._linked[node.inode] = node.entry
                 return
         self._directories.update(node.parent, node.entry.name, stat)
         for parent, name in written.aliases if written is not None else ():

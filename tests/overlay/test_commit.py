@@ -197,7 +197,8 @@ async def test_base_that_was_written_to_is_refused(place: Place) -> None:
 
 def interrupted_commit(place: Place, number: int) -> tuple[int, str]:
     """Interrupt a commit when its journal is made; return its status and what it said."""
-    command = [sys.executable, "-m", "guestmount_py.overlay_cli", "commit", str(place.overlay)]
+    program = [sys.executable, "-m", "guestmount_py.overlay_cli", "commit", str(place.overlay)]
+    command = ["env", "--default-signal=HUP,INT", *program]  # whatever these tests were started by
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         while not place.overlay.with_name("overlay.qcow2.commit").exists():
             assert process.poll() is None

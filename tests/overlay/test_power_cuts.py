@@ -82,9 +82,15 @@ def _kill(place: Place, dice: random.Random) -> str:
         _, said = process.communicate(timeout=60)
     if victims and process.returncode == 1:
         assert said.count(b"\n") == 1, said
-    while users_of(place.base) or users_of(place.overlay):
+    while users_of(place.base) or users_of(place.overlay) or _is_locked(place.base):
         time.sleep(0.001)  # qemu's tools are about to die
     return "ended" if not place.overlay.exists() else "begun" if journal.exists() else "not begun"
+
+
+def _is_locked(image: Path) -> bool:
+    """Tell whether the kernel has not yet taken the locks back from a process that is not to be seen any more."""
+    checked = subprocess.run(["qemu-img", "info", image], capture_output=True, text=True, check=False)
+    return "lock" in checked.stderr
 
 
 def _children(pid: int) -> list[int]:

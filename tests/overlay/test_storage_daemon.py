@@ -46,7 +46,7 @@ async def test_death_is_one_line() -> None:
 
 async def _killed() -> None:
     async with storage_daemon() as daemon:
-        for pid in _children(os.getpid()):
+        for pid in _daemons():
             os.kill(pid, signal.SIGKILL)
         await daemon.execute("query-jobs")
 
@@ -55,7 +55,7 @@ async def test_cancelled_block_ends_it() -> None:
     with trio.move_on_after(0.2):
         async with storage_daemon():
             await trio.sleep_forever()
-    assert _children(os.getpid()) == []
+    assert _daemons() == []
 
 
 async def test_missing_program_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -81,3 +81,8 @@ def test_it_dies_with_us() -> None:
 
 def _children(pid: int) -> list[int]:
     return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _daemons() -> list[int]:
+    """Return this process's children of the name; others serve mounts of the session's tests."""
+    return [pid for pid in _children(os.getpid()) if "storage-daemon" in Path(f"/proc/{pid}/cmdline").read_text()]

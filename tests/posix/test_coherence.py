@@ -78,6 +78,25 @@ def test_what_was_written_by_a_name_that_went_at_once_is_there_by_the_other(plac
         assert (place / f"other-{number}").read_bytes() == b"%d" % number * 5000
 
 
+def test_count_of_names_is_exact_by_a_name_that_nobody_knew_when_another_was_replaced(place: Path) -> None:
+    for number in range(10):
+        (place / "name").write_bytes(b"contents")
+        os.link(place / "name", place / "other")
+        os.sync()
+        os.listdir(place)
+        for _ in range(3):  # so that nobody knows either name any more
+            forget_files()
+        with (place / "other").open("r+b") as file:
+            (place / "new").write_bytes(b"%d" % number)
+            (place / "new").rename(place / "other")
+            assert os.fstat(file.fileno()).st_nlink == 1
+        if number % 2:
+            forget_files()
+        assert (place / "name").stat().st_nlink == 1
+        (place / "name").unlink()
+        (place / "other").unlink()
+
+
 def test_number_of_a_file_that_went_by_all_its_names_is_another_files(place: Path) -> None:
     for number in range(10):
         (place / "name").write_bytes(b"former" * 5000)
