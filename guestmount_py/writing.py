@@ -305,7 +305,7 @@ class WritingOperations(NamingOperations):
             if entry is not None:
                 entry.xattrs = None
         linked = self._linked.get(node.inode)
-        if linked is not None:  # which tells what the file is by a name that nobody knows now
+        if linked is not None and linked is not node.entry:  # it tells what the file is by a name that nobody knows now
             linked.xattrs = None
 
     # ── the end ──
