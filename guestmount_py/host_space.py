@@ -20,6 +20,21 @@ MARGIN_BYTES: Final = 32 << 20
 _CLUSTER_BYTES: Final = 64 << 10
 """What a write takes of a qcow2 image at least."""
 
+_GROWING: Final = (
+    b"QFI\xfb",
+    b"QED\0",
+    b"KDMV",
+    b"COWD",
+    b"<<< ",
+    b"conectix",
+    b"vhdxfile",
+    b"WithoutFreeSpace",
+    b"WithouFreSpacExt",
+)
+"""How images of formats that grow begin: qcow2, qed, vmdk, vdi, vpc, vhdx, parallels.
+A raw one that does too is watched in vain."""
+_MAGIC_BYTES: Final = 16
+
 
 class HostSpace:
     """Counts what the guest may have to write out still, and compares it with what the host has left.
@@ -70,5 +85,5 @@ def can_grow(image: Path) -> bool:
     if not stat.S_ISREG(info.st_mode):
         return False
     with image.open("rb") as file:
-        is_raw = file.read(4) not in (b"QFI\xfb", b"KDMV")
+        is_raw = not file.read(_MAGIC_BYTES).startswith(_GROWING)
     return not is_raw or info.st_blocks * 512 < info.st_size

@@ -117,3 +117,12 @@ async def test_several_at_once_are_counted_together(small: Path) -> None:
         for _ in range(5):
             nursery.start_soon(write)
     assert taken <= 8
+
+
+@pytest.mark.parametrize("form", ["qcow2", "qed", "vmdk", "vdi", "vpc", "vhdx", "parallels"])
+def test_image_that_grows_is_watched_though_it_has_no_holes(tmp_path: Path, form: str) -> None:
+    created, image = tmp_path / "created", tmp_path / "image"
+    run("qemu-img", "create", "-q", "-f", form, created, "64M")
+    run("cp", "--sparse=never", created, image)
+    assert image.stat().st_blocks * 512 >= image.stat().st_size
+    assert can_grow(image)
