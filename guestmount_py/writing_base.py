@@ -205,8 +205,8 @@ class WritingBase(pyfuse3.Operations):
         if written is not None:
             written.changes += 1
             if written.is_gone:
-                if written.has_others:
-                    self._linked[node.inode] = node.entry
+                if written.has_others and node.entry.fields[_NLINK_AT]:
+                    self._linked[node.inode] = node.entry  # by whatever name it is found again
                 return
         self._directories.update(node.parent, node.entry.name, stat)
         for parent, name in written.aliases if written is not None else ():
@@ -310,6 +310,8 @@ class WritingBase(pyfuse3.Operations):
         if written is None:
             return 0
         self._files.forget(inode)  # what was fetched of it may be older than it is
+        if written.is_gone and not written.has_others:
+            self._stale.discard(inode)
         return written.kept
 
     async def _let_go(self, kept: int) -> None:

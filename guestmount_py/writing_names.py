@@ -185,15 +185,19 @@ class NamingOperations(KnownNames):
                 self._adopt(node, stat)
         return self._attributes(node)
 
-    @answers_errno
-    async def unlink(self, parent_inode: pyfuse3.InodeT, name: pyfuse3.FileNameT, ctx: pyfuse3.RequestContext) -> None:
-        """Remove a name of a file."""
-        parent, name_bytes = self._inodes.get(parent_inode), bytes(name)
-        entry = await self._entry(parent, name_bytes)
+    async def _named_file(self, parent: Node, name: bytes) -> tuple[Inode, bytes]:
+        """Return the file of that name, and the spelling by which it is known."""
+        entry = await self._entry(parent, name)
         if entry is None:
             raise pyfuse3.FUSEError(ENOENT)
         inode = self._inodes.number(entry, parent.inode)
-        _, name_bytes = self._place(inode, (parent.inode, name_bytes))
+        return inode, self._place(inode, (parent.inode, name))[1]
+
+    @answers_errno
+    async def unlink(self, parent_inode: pyfuse3.InodeT, name: pyfuse3.FileNameT, ctx: pyfuse3.RequestContext) -> None:
+        """Remove a name of a file."""
+        parent = self._inodes.get(parent_inode)
+        inode, name_bytes = await self._named_file(parent, bytes(name))
         if self.behind.is_unmade(inode):
             await self.behind.settle(inode)
         if await self._may_promise_removal(inode, (parent.inode, name_bytes)):
@@ -247,12 +251,8 @@ class NamingOperations(KnownNames):
     @answers_errno
     async def rmdir(self, parent_inode: pyfuse3.InodeT, name: pyfuse3.FileNameT, ctx: pyfuse3.RequestContext) -> None:
         """Remove an empty directory."""
-        parent, name_bytes = self._inodes.get(parent_inode), bytes(name)
-        entry = await self._entry(parent, name_bytes)
-        if entry is None:
-            raise pyfuse3.FUSEError(ENOENT)
-        inode = self._inodes.number(entry, parent.inode)
-        _, name_bytes = self._place(inode, (parent.inode, name_bytes))
+        parent = self._inodes.get(parent_inode)
+        inode, name_bytes = await self._named_file(parent, bytes(name))
         await self.behind.settle_names(inode)
         async with self._paths.shared():
             path = os.path.join(self._inodes.path(parent.inode), name_bytes)

@@ -110,9 +110,7 @@ class KnownNames(LookingOperations):
         self._directories.discard(inode)
         nlink = max(node.entry.fields[_NLINK_AT] - 1, 0) if linked else 0
         self._estimate(node, st_nlink=nlink, st_ctime_sec=moment[0], st_ctime_nsec=moment[1])
-        if linked:
-            self._linked[inode] = node.entry  # by whatever name it is found again
-        else:
+        if not linked:
             self._inodes.drop_promised(node.entry, node.parent)
             self._linked.pop(inode, None)
             if not written.opened:

@@ -82,7 +82,9 @@ def _kill(place: Place, dice: random.Random) -> str:
         _, said = process.communicate(timeout=60)
     if victims and process.returncode == 1:
         assert said.count(b"\n") == 1, said
+    end_s = time.monotonic() + 30
     while users_of(place.base) or users_of(place.overlay) or _is_locked(place.base):
+        assert time.monotonic() < end_s, "what was killed holds the images still"
         time.sleep(0.001)  # qemu's tools are about to die
     return "ended" if not place.overlay.exists() else "begun" if journal.exists() else "not begun"
 
