@@ -63,6 +63,6 @@ async def run_program(
     if done.returncode:
         lines = messages.split("\n") if messages.strip() else output.split("\n")
         last = next((line for line in reversed(lines) if line.strip()), None)
-        text = f"{name}: {last}" if last else f"{name} ended with status {done.returncode}"
+        text = f"{name}: {last.removeprefix(f'{name}: ')}" if last else f"{name} ended with status {done.returncode}"
         raise ProgramFailed(text, messages)
     return output

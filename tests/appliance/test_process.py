@@ -11,7 +11,14 @@ async def test_output_of_a_program_is_returned_without_its_warnings() -> None:
     assert await run_program(["sh", "-c", "echo out; echo warning >&2"]) == "out\n"
 
 
-@pytest.mark.parametrize("script", ["echo first; echo the reason", "echo first >&2; echo the reason >&2; echo more"])
+@pytest.mark.parametrize(
+    "script",
+    [
+        "echo first; echo the reason",
+        "echo first >&2; echo the reason >&2; echo more",
+        "echo sh: the reason >&2",
+    ],
+)
 async def test_program_that_fails_says_its_last_complaint(script: str) -> None:
     with pytest.raises(ProgramFailed, match=r"^sh: the reason$"):
         await run_program(["sh", "-c", f"{script}; exit 3"])
