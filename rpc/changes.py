@@ -32,13 +32,13 @@ class Wish:
     ATIME: Final = 16
     MTIME: Final = 32
     APPEND: Final = 64
-    """Write to a file that may only be appended to."""
+    """The file may be one that can only be appended to. Offsets count all the same: a mapping's page is no addition."""
     CREATE: Final = 128
     """Make a regular file, which must not be there yet: ``mode``, ``uid`` and ``gid`` are what it gets.
 
     Unless GID is wished too, a directory whose setgid bit is set decides about the group."""
     REMOVE: Final = 256
-    """Remove the name, and do nothing else."""
+    """Remove the name, or the directory, and do nothing else."""
     BY_NAME: Final = 512
     """Cut as truncate(2) does, not ftruncate(2): where the size stays, some filesystems leave the times alone."""
 
@@ -81,8 +81,8 @@ class Answer(NamedTuple):
     stat: bytes
 
 
-def encode_changes(changes: Sequence[Change]) -> bytes:
-    """Return changes as one piece of bytes."""
+def encode_changes(changes: Sequence[Change]) -> list[bytes | memoryview]:
+    """Return changes as bytes, in parts to be joined."""
     parts: list[bytes | memoryview] = []
     at = 0
     for change in changes:
@@ -96,7 +96,7 @@ def encode_changes(changes: Sequence[Change]) -> bytes:
             padding_bytes = -at % PAGE_BYTES if is_direct else 0
             parts += (_WRITE.pack(offset, len(data), padding_bytes), bytes(padding_bytes), data)
             at += padding_bytes + len(data)
-    return b"".join(parts)
+    return parts
 
 
 def decode_changes(data: memoryview) -> Iterator[Change]:

@@ -25,9 +25,11 @@ _THREE_WORDS: Final = struct.Struct(">III")
 _DIRENT_HEAD: Final = struct.Struct(">qI")
 _WALK_HEAD: Final = struct.Struct(">5I")
 _WALK_PART_MAX_BYTES: Final = 8 << 20
-_PACKED: Final = struct.Struct(">16q48x")
-_UNREADABLE: Final = _PACKED.pack(0, -1, *([0] * 14))
-_STATX: Final = struct.Struct("<II8xIIIH2xqqq8xqI20xqI4xqI4xIIII112x")
+_PACKED: Final = struct.Struct(">17q40x")
+_UNREADABLE: Final = _PACKED.pack(0, -1, *([0] * 15))
+_PROTECTED: Final = 0x30
+"""STATX_ATTR_IMMUTABLE and STATX_ATTR_APPEND (linux/stat.h)."""
+_STATX: Final = struct.Struct("<IIQIIIH2xqqqQqI20xqI4xqI4xIIII112x")
 """struct statx (linux/stat.h) without what ``Statns`` does not have."""
 
 
@@ -46,7 +48,7 @@ class WalkPart(NamedTuple):
 
     Attributes:
         state: 0 for a directory that cannot be listed, 1 for its last part, 2 if others follow.
-        stats: a ``STATNS`` for each name.
+        stats: a ``STATNS`` for each name, whose ``st_spare1`` is 1 if the file is neither immutable nor append-only.
         targets: of the links among the names, in order; empty for one that could not be read.
     """
 
@@ -177,7 +179,24 @@ def _walk_part(data: bytes) -> WalkPart:
     links = []
     pack, makedev = _PACKED.pack, os.makedev
     for index, row in enumerate(_STATX.iter_unpack(memoryview(data)[at_stats:])):
-        (mask, blksize, nlink, uid, gid, mode, ino, size, blocks, *times, r_major, r_minor, major, minor) = row
+        (
+            mask,
+            blksize,
+            flags,
+            nlink,
+            uid,
+            gid,
+            mode,
+            ino,
+            size,
+            blocks,
+            known,
+            *times,
+            r_major,
+            r_minor,
+            major,
+            minor,
+        ) = row
         if not mask:
             stats.append(_UNREADABLE)
             continue
@@ -185,7 +204,7 @@ def _walk_part(data: bytes) -> WalkPart:
         rdev = makedev(r_major, r_minor) if r_major or r_minor else 0
         device = makedev(major, minor)
         facts = (device, ino, mode, nlink, uid, gid, rdev, size, blksize, blocks)
-        stats.append(pack(*facts, a_s, a_ns, m_s, m_ns, c_s, c_ns))
+        stats.append(pack(*facts, a_s, a_ns, m_s, m_ns, c_s, c_ns, known & ~flags & _PROTECTED == _PROTECTED))
         if modes.S_ISLNK(mode):
             links.append(index)
     targets = data[at_targets:at_stats].split(b"\0") if links else []

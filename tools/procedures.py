@@ -26,8 +26,7 @@ Written by `python -m tools.procedures` from the table of calls, `rpc/procedures
 libguestfs's; from {FIRST_EXTENSION} on they are ours (architecture.md). A call that the table has not is written in the
 words of the list. One that is not implemented gets the standard error for an unknown procedure.
 
-What only guests with Windows have, `hivex_*`, `inspect_get_windows_*` and their applications, comes with inspection
-(issue 7). LDM volumes and drive letters are answered already: there are none.
+`aug_*` is not answered. LDM volumes are: there are none.
 
 `name?` is an optional argument, `str?` a string that may be missing; *FileIn* and *FileOut* stand for the chunks that
 go to the daemon or come from it.

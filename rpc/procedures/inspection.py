@@ -3,7 +3,7 @@
 from typing import Final, NamedTuple
 
 from rpc.arguments import NoArgs
-from rpc.codec import BOOL, INT32, PAIRS, STRING, STRING_LIST, Int32, Mountable, codec_of, list_of
+from rpc.codec import BOOL, INT32, PAIRS, STRING, STRING_LIST, Int32, Mountable, Pairs, codec_of, list_of
 from rpc.procedure import Procedure
 
 
@@ -57,6 +57,68 @@ class AugDefnodeArgs(NamedTuple):
     val: str
 
 
+class System(NamedTuple):
+    """What an operating system's files say of it, in libguestfs's words: ``unknown`` and 0 where they do not.
+
+    Attributes:
+        format: ``installed``, or ``installer`` for a medium that one is installed from.
+        is_live, is_netinst: what such a medium can do.
+        build_id: and what follows: empty where there is none.
+        systemroot: of Windows, as a path of the guest; so are the hives. ``control_set`` is a key of the system hive.
+    """
+
+    format: str
+    kind: str
+    distro: str
+    product_name: str
+    product_variant: str
+    major_version: Int32
+    minor_version: Int32
+    package_format: str
+    package_management: str
+    hostname: str
+    arch: str
+    is_live: bool
+    is_netinst: bool
+    build_id: str
+    systemroot: str
+    software_hive: str
+    system_hive: str
+    control_set: str
+
+
+class FoundSystem(NamedTuple):
+    """One operating system on the disks.
+
+    Attributes:
+        root: its root filesystem.
+        system: what its files say.
+        mountpoints: where it mounts what, the root first.
+        absent: where it mounts what is on none of the disks, in its own words.
+        drives: Windows' drive letters and their devices.
+    """
+
+    root: Mountable
+    system: System
+    mountpoints: Pairs
+    absent: Pairs
+    drives: Pairs
+
+
+class FoundSystems(NamedTuple):
+    """Answer of ``find_systems``.
+
+    Attributes:
+        systems: in the order of the disks.
+        unread: filesystems that could not be looked at, and why.
+        encrypted: devices that may hold more, once they are open.
+    """
+
+    systems: list[FoundSystem]
+    unread: Pairs
+    encrypted: list[str]
+
+
 INSPECT_OS: Final = Procedure(number=480, name="inspect_os", args=NoArgs, result=STRING_LIST)
 INSPECT_GET_ROOTS: Final = Procedure(number=481, name="inspect_get_roots", args=NoArgs, result=STRING_LIST)
 INSPECT_GET_FORMAT: Final = Procedure(number=482, name="inspect_get_format", args=RootArgs, result=STRING)
@@ -104,3 +166,4 @@ INTERNAL_LIST_RPM_APPLICATIONS: Final = Procedure(
 )
 AUG_DEFVAR: Final = Procedure(number=17, name="aug_defvar", args=AugDefvarArgs, result=INT32)
 AUG_DEFNODE: Final = Procedure(number=18, name="aug_defnode", args=AugDefnodeArgs, result=codec_of(IntBool))
+FIND_SYSTEMS: Final = Procedure(number=10020, name="find_systems", args=NoArgs, result=codec_of(FoundSystems))

@@ -2,7 +2,8 @@
 
 from typing import Final, NamedTuple
 
-from rpc.codec import INT64, OPAQUE, VOID, FileName, GuestPath, Int64, UInt32, UInt64, codec_of
+from rpc.arguments import PathArgs
+from rpc.codec import BOOL, INT64, OPAQUE, VOID, FileName, GuestPath, Int64, UInt32, UInt64, codec_of
 from rpc.procedure import Procedure
 from rpc.types import Statns
 
@@ -132,3 +133,4 @@ CLOSE_KEPT: Final = Procedure(number=10015, name="close_kept", args=KeptArgs, re
 SYNC_FILE: Final = Procedure(number=10016, name="sync_file", args=SyncFileArgs, result=VOID)
 CHANGE_XATTR: Final = Procedure(number=10017, name="change_xattr", args=ChangeXattrArgs, result=VOID)
 OPEN_MAILBOX: Final = Procedure(number=10018, name="open_mailbox", args=OpenMailboxArgs, result=INT64)
+ANY_PROTECTED: Final = Procedure(number=10019, name="any_protected", args=PathArgs, result=BOOL)
