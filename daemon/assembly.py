@@ -6,18 +6,25 @@ lists anything else does, if there is a disk with a part of one.
 
 import fcntl
 import os
+import re
 import sys
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
-from daemon.command import run_status
+from daemon.command import run_status, wire_names
 from daemon.devices import disks, partitions
 
 IN_APPLIANCE: Final = __file__.startswith("/usr/lib/guestfsd/")
 """Anywhere else the disks are somebody's."""
 _DONE: Final = "/run/guestfsd.assembled"
+_SAID: Final = "/run/guestfsd.assembly"
+"""What the programs wrote to standard error."""
+_ACTIVATE: Final = ("lvm", "vgchange", "--activate", "ay")
 _COMMANDS: Final = (
+    ("modprobe", "md_mod", "start_ro=1"),  # nothing is repaired until somebody writes
     ("mdadm", "--assemble", "--scan", "--run", "--auto=yes"),
-    ("lvm", "vgchange", "--activate", "ay"),
+    _ACTIVATE,
 )
 _NOTHING_FOUND: Final = 1
 """How mdadm ends when no disk is part of an array."""
@@ -33,7 +40,7 @@ _is_done = not IN_APPLIANCE
 def assemble() -> bool:
     """Start all arrays and activate all volumes, unless that was done before by any process of the daemon.
 
-    What fails, such as half an array, is told to the console: the rest is there.
+    What fails, such as half an array, is told to the console and to who asks for it: the rest is there.
 
     Returns:
         whether it was done just now.
@@ -48,7 +55,9 @@ def assemble() -> bool:
             _is_done = True  # by another process, while we waited or before
             return True
         if any(is_member(device) for device in [*(f"/dev/{disk}" for disk in disks()), *partitions()]):
-            _run_commands()
+            for command in _COMMANDS:
+                _run(command)
+            activate_nested()
         os.write(marker, b"1")
         _is_done = True
     finally:
@@ -56,11 +65,64 @@ def assemble() -> bool:
     return True
 
 
-def _run_commands() -> None:
-    for command in _COMMANDS:
-        status, _, errors = run_status(command)
-        if status > _NOTHING_FOUND or (status and command[0] != "mdadm"):
-            sys.stderr.write(f"guestfsd: {command[0]}: {errors.decode(errors='replace')}")
+def forget() -> None:
+    """Have ``assemble`` look at the disks again, when others have come since."""
+    global _is_done
+    _is_done = not IN_APPLIANCE
+    for file in (_DONE, _SAID):
+        with suppress(FileNotFoundError):
+            os.truncate(file, 0)
+
+
+def activate_nested() -> None:
+    """Find the partitions inside volumes and decrypted devices, and the volumes on those."""
+    from daemon.nested import map_partitions
+
+    if any(is_member(device) for device in map_partitions()):
+        _run(_ACTIVATE)
+
+
+def _run(command: Sequence[str]) -> None:
+    status, _, errors = run_status(command)
+    if status > _NOTHING_FOUND or (status and command[0] != "mdadm"):
+        sys.stderr.write(f"guestfsd: {command[0]}: {errors.decode(errors='replace')}")
+    with open(_SAID, "ab") as said:
+        said.write(errors)
+
+
+def why_inactive(device: str) -> str:
+    """Return what mdadm said of an array that it could not start; empty if the device is none."""
+    try:
+        with open(f"/sys/class/block/{os.path.basename(os.path.realpath(device))}/md/array_state") as file:
+            return why_missing(device) if file.read().strip() in ("clear", "inactive") else ""
+    except OSError:
+        return ""
+
+
+def incomplete() -> list[tuple[str, str]]:
+    """Return the arrays and volumes that are not there, since they lack disks, and what was said of that."""
+    try:
+        with open(_SAID, errors="replace") as said:
+            volumes = re.findall(r"activation of partial LV ([\w.+-]+/[\w.+-]*\w)", said.read())
+    except FileNotFoundError:
+        return []
+    arrays = [f"/dev/{name}" for name in sorted(os.listdir("/sys/class/block")) if re.fullmatch(r"md\d+", name)]
+    missing = dict.fromkeys(f"/dev/{volume}" for volume in volumes)
+    found = [(device, why_inactive(device)) for device in arrays] + [(each, why_missing(each)) for each in missing]
+    return [(device, reason) for device, reason in found if reason]
+
+
+def why_missing(device: str) -> str:
+    """Return what the programs said of a volume or an array that is not there; empty if nothing."""
+    group = device.split("/")[2]
+    is_array = re.fullmatch(r"md\d*", group)  # whose name mdadm does not repeat in each line
+    mark = re.compile("^mdadm: (?!No arrays found)" if is_array else rf"(?<![\w-]){re.escape(group)}(?![\w-])")
+    try:
+        with open(_SAID, errors="replace") as said:
+            lines = [line.strip().removeprefix("WARNING: ") for line in said if mark.search(line)]
+    except FileNotFoundError:
+        return ""
+    return ", ".join(dict.fromkeys(wire_names(line.partition(".  Use")[0].rstrip(".")) for line in lines))
 
 
 def is_member(device: str) -> bool:

@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, NamedTuple
 
 from daemon.command import lines_of, option, run, text_of
 from daemon.devices import names_device, wire_name
@@ -57,11 +57,20 @@ def _mounted(mountable: str, *options: str) -> Iterator[bytes]:
         os.rmdir(place)
 
 
-def _listed(place: bytes) -> list[Subvolume]:
-    """Return what ``btrfs subvolume list`` prints: ``ID 256 gen 7 top level 5 path sv1``."""
-    text = text_of([b"btrfs", b"subvolume", b"list", place])
-    found = re.findall(r"^ID (\d+) gen \d+ top level (\d+) path (.+)$", text, re.MULTILINE)
-    return [Subvolume(int(number), int(above), path) for number, above, path in found]
+class Listed(NamedTuple):
+    """A subvolume: its number, that of the one that holds it, whether it is a snapshot of another one, its path."""
+
+    number: int
+    above: int
+    is_snapshot: bool
+    path: str
+
+
+def _listed(place: bytes) -> list[Listed]:
+    """Return what ``btrfs subvolume list -q`` prints: ``ID 256 gen 7 top level 5 parent_uuid - path sv1``."""
+    text = text_of([b"btrfs", b"subvolume", b"list", b"-q", place])
+    found = re.findall(r"^ID (\d+) gen \d+ top level (\d+) parent_uuid (\S+) +path (.+)$", text, re.MULTILINE)
+    return [Listed(int(number), int(above), parent != "-", path) for number, above, parent, path in found]
 
 
 def _default_id(place: bytes) -> int:
@@ -69,19 +78,19 @@ def _default_id(place: bytes) -> int:
     return int(text_of([b"btrfs", b"subvolume", b"get-default", place]).split()[1])
 
 
-def mountable_subvolumes(device: str) -> list[str]:
-    """Name the subvolumes of a device but for the one that is mounted when none is named."""
+def mountable_subvolumes(device: str) -> list[Listed]:
+    """Return the subvolumes of a device but for the one that is mounted when none is named."""
     with _mounted(device, "ro") as place:
         default = _default_id(place)
-        return [row.btrfssubvolume_path for row in _listed(place) if row.btrfssubvolume_id != default]
+        return [row for row in _listed(place) if row.number != default]
 
 
 def number_of(volume: Volume) -> int:
     """Return the number of a subvolume."""
     with _mounted(volume.device, "ro") as place:
         for row in _listed(place):
-            if row.btrfssubvolume_path == volume.subvolume:
-                return row.btrfssubvolume_id
+            if row.path == volume.subvolume:
+                return row.number
     raise CallError(f"{volume.subvolume}: there is no such subvolume")
 
 
@@ -89,7 +98,7 @@ def number_of(volume: Volume) -> int:
 def btrfs_subvolume_list(session: Session, args: BtrfsSubvolumeListArgs) -> list[Subvolume]:
     """Return the subvolumes of a filesystem."""
     with place_of(session, args.fs, "ro") as place:
-        return _listed(place)
+        return [Subvolume(row.number, row.above, row.path) for row in _listed(place)]
 
 
 @handles(procedures.BTRFS_SUBVOLUME_GET_DEFAULT)

@@ -33,11 +33,15 @@ def run(
 
 def failure(program: str, status: int, errors: bytes) -> CallError:
     """Return the error of a program that failed: its message, with the disks called what the caller calls them."""
+    text = " ".join(errors.decode("utf-8", "surrogateescape").split())
+    return CallError(wire_names(text) or f"{program} ended with status {status}")
+
+
+def wire_names(text: str) -> str:
+    """Return a message with the disks called what the caller calls them."""
     from daemon.devices import wire_name
 
-    text = " ".join(errors.decode("utf-8", "surrogateescape").split())
-    text = re.sub(r"/dev/[sv]d[a-z]+\d*\b", lambda match: wire_name(match[0]), text)
-    return CallError(text or f"{program} ended with status {status}")
+    return re.sub(r"/dev/[sv]d[a-z]+\d*\b", lambda match: wire_name(match[0]), text)
 
 
 def text_of(argv: Sequence[str | bytes], *, accept: Sequence[int] = (0,)) -> str:

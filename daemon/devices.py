@@ -166,7 +166,7 @@ def checked_device(device: str) -> str:
     try:
         descriptor = _opened(path)
     except OSError as exc:
-        raise OSError(exc.errno, exc.strerror, device) from exc
+        raise OSError(exc.errno, _reason(exc, device), device) from exc
     try:
         info = os.fstat(descriptor)
         if not modes.S_ISBLK(info.st_mode):
@@ -176,6 +176,17 @@ def checked_device(device: str) -> str:
     finally:
         os.close(descriptor)
     return path
+
+
+def _reason(error: OSError, device: str) -> str:
+    """Return why a device does not open, with what is known of one that should have been put together."""
+    text = error.strerror or str(error)
+    if error.errno != ENOENT or re.fullmatch(_DISK, device):
+        return text
+    from daemon.assembly import why_missing
+
+    why = why_missing(device)
+    return f"{text}: {why}" if why else text
 
 
 def names_device(name: bytes) -> bool:

@@ -5,13 +5,14 @@ import os
 import stat as modes
 import time
 from contextlib import suppress
-from errno import EINVAL, EIO, ESTALE
-from fcntl import F_SETFL, fcntl
+from errno import EINVAL, EIO, EPERM, ESTALE
+from fcntl import F_GETFL, F_SETFL, fcntl
 from functools import cache
 from typing import Final
 
 from daemon.devices import labelled_disks
 from daemon.kept import kept_path
+from daemon.namespace import group_of_new
 from daemon.registry import handles
 from daemon.session import CallError, Session
 from daemon.stat import PACKED, stat_fields
@@ -97,8 +98,9 @@ def _answer(change: Change, *, follow: bool, direct: bool) -> bytes:
     number = 0
     try:
         if change.wishes & Wish.REMOVE:
-            _check(change, os.lstat(change.path))
-            os.unlink(change.path)
+            info = os.lstat(change.path)
+            _check(change, info)
+            (os.rmdir if modes.S_ISDIR(info.st_mode) else os.unlink)(change.path)
             return encode_answer(0, 0, _NO_STAT)
         _make(change, done, follow=follow, direct=direct)
     except OSError as exc:
@@ -142,6 +144,8 @@ def _make(change: Change, done: _Done, *, follow: bool, direct: bool) -> None:
                 if direct and len(data) >= DIRECT_BYTES and not offset % PAGE_BYTES and not wishes & Wish.APPEND:
                     offset, data = _write_directly(descriptor, offset, memoryview(data), done)
                 _write(descriptor, offset, data, done)
+            if wishes & Wish.APPEND and fcntl(descriptor, F_GETFL) & os.O_APPEND:
+                change = change._replace(wishes=wishes & ~_TIMES)  # which nobody may set
             _set(descriptor, change, info, follow=True)
             done.info = os.fstat(descriptor)
         finally:
@@ -159,16 +163,30 @@ def _opened(change: Change, *, follow: bool) -> int:
     if change.wishes & Wish.CREATE:
         return os.open(change.path, _CREATE_FLAGS, change.mode)
     flags = _OPEN_FLAGS & ~os.O_NOFOLLOW if follow else _OPEN_FLAGS
-    return os.open(change.path, flags | os.O_APPEND if change.wishes & Wish.APPEND else flags)
+    try:
+        return os.open(change.path, flags)
+    except PermissionError:
+        if not change.wishes & Wish.APPEND:
+            raise
+    return _opened_at_end(change, flags | os.O_APPEND)
+
+
+def _opened_at_end(change: Change, flags: int) -> int:
+    """Open a file that may only be appended to, for what lies behind its end: all else would land there too."""
+    descriptor = os.open(change.path, flags)
+    try:
+        if [offset for offset, _ in change.writes] != [os.fstat(descriptor).st_size]:
+            raise PermissionError(EPERM, os.strerror(EPERM), change.path)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _for_new_file(change: Change, info: os.stat_result) -> Change:
-    """Return a change with what is left to be wished of a file that has just been made.
-
-    The daemon is root, so a group that is another one comes from the directory, which decides then.
-    """
+    """Return a change with what is left to be wished of a file that has just been made."""
     wishes = change.wishes & ~(Wish.MODE | _OWNER)
-    gid = change.gid if change.wishes & Wish.GID or info.st_gid == os.getegid() else info.st_gid
+    gid = change.gid if change.wishes & Wish.GID else group_of_new(change.path, info, change.gid)
     if (info.st_uid, info.st_gid) != (change.uid, gid):
         wishes |= _OWNER
         if change.mode & _SPECIAL_BITS:  # which chown(2) takes away

@@ -2,12 +2,13 @@
 
 import sys
 from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from daemon.assembly import assemble
 from daemon.command import NOT_RECOGNISED, run, text_of
 from daemon.devices import disks, partitions, partitions_of, wire_name
 from daemon.disk_writes import device_to_write
+from daemon.libblkid import probed
 from daemon.mountables import volume_of
 from daemon.registry import handles
 from daemon.session import CallError, Session
@@ -16,7 +17,11 @@ from rpc.arguments import DeviceArgs, MountableArgs, NoArgs
 from rpc.codec import Pairs
 from rpc.types import InternalMountable
 
-_HIDDEN: Final = frozenset(("crypto_LUKS", "BitLocker"))
+if TYPE_CHECKING:
+    from daemon.btrfs import Listed
+
+ENCRYPTED: Final = frozenset(("crypto_LUKS", "BitLocker"))
+"""Types of what holds a filesystem, once it is open."""
 _HIDDEN_MBR_TYPES: Final = frozenset(("0x5", "0xf", "0x85"))
 """Extended partitions."""
 _HIDDEN_GPT_TYPES: Final = frozenset(
@@ -30,8 +35,7 @@ _HIDDEN_GPT_TYPES: Final = frozenset(
 
 def tag(mountable: str, name: str) -> str:
     """Return what libblkid reads from a device, empty if it recognises nothing."""
-    device = volume_of(mountable).device
-    return text_of(["blkid", "-p", "-o", "value", "-s", name, device], accept=NOT_RECOGNISED)
+    return probed(volume_of(mountable).device).get(name, "")
 
 
 @handles(procedures.VFS_TYPE)
@@ -77,23 +81,43 @@ def blkid(_session: Session, args: DeviceArgs) -> Pairs:
     return _export(args.device)
 
 
-def _rows(device: str) -> Iterator[tuple[str, str]]:
-    """Yield a device and the type of its filesystem, and what else can be mounted of it; nothing if it holds none."""
-    known = dict(_export(device))
-    kind = known.get("TYPE", "")
-    if kind in _HIDDEN or kind.endswith("_member"):
+class Filesystem(NamedTuple):
+    """What may be mounted.
+
+    Attributes:
+        mountable: as named on the wire.
+        kind: its type, ``unknown`` if nothing is recognised.
+        tags: what libblkid tells of its device.
+        is_snapshot: it is the state of another subvolume at some time.
+    """
+
+    mountable: str
+    kind: str
+    tags: dict[str, str]
+    is_snapshot: bool = False
+
+
+def _found_on(device: str) -> Iterator[Filesystem]:
+    """Yield a device, and what else can be mounted of it; nothing if it is part of something else."""
+    try:
+        tags = probed(device)
+    except OSError as exc:  # one bad disk must not hide the others
+        sys.stderr.write(f"guestfsd: {device}: {exc.strerror}\n")
         return
-    scheme, part_type = known.get("PART_ENTRY_SCHEME"), known.get("PART_ENTRY_TYPE")
+    kind = tags.get("TYPE", "")
+    if kind.endswith("_member"):
+        return
+    scheme, part_type = tags.get("PART_ENTRY_SCHEME"), tags.get("PART_ENTRY_TYPE")
     if (scheme == "dos" and part_type in _HIDDEN_MBR_TYPES) or (scheme == "gpt" and part_type in _HIDDEN_GPT_TYPES):
         return
-    yield wire_name(device), kind or "unknown"
+    yield Filesystem(wire_name(device), kind or "unknown", tags)
     if kind == "btrfs":
         for subvolume in _subvolumes(device):
-            yield f"btrfsvol:{wire_name(device)}/{subvolume}", kind
+            yield Filesystem(f"btrfsvol:{wire_name(device)}/{subvolume.path}", kind, tags, subvolume.is_snapshot)
 
 
-def _subvolumes(device: str) -> list[str]:
-    """Name the subvolumes of a btrfs; none if it is damaged or incomplete, which must not hide the other devices."""
+def _subvolumes(device: str) -> "list[Listed]":
+    """Return the subvolumes of a btrfs; none if it is damaged or incomplete, which must not hide the other devices."""
     from daemon.btrfs import mountable_subvolumes
 
     try:
@@ -103,9 +127,8 @@ def _subvolumes(device: str) -> list[str]:
         return []
 
 
-@handles(procedures.LIST_FILESYSTEMS)
-def list_filesystems(_session: Session, _args: NoArgs) -> Pairs:
-    """Return everything that may be mounted and its type, in the order of guestfs-protocol 5.9."""
+def filesystems() -> list[Filesystem]:
+    """Return everything that may be mounted, and what is encrypted, in the order of guestfs-protocol 5.9."""
     from daemon.disks import arrays, has_volumes, mappings
     from daemon.lvm import logical_volumes
 
@@ -117,7 +140,13 @@ def list_filesystems(_session: Session, _args: NoArgs) -> Pairs:
     devices += [f"/dev/{array}" for array, parts in tables.items() if not parts]
     if has_volumes():  # to ask lvm costs half a second
         devices += logical_volumes("lv_active = active")
-    return [row for device in devices for row in _rows(device)]
+    return [filesystem for device in devices for filesystem in _found_on(device)]
+
+
+@handles(procedures.LIST_FILESYSTEMS)
+def list_filesystems(_session: Session, _args: NoArgs) -> Pairs:
+    """Return everything that may be mounted and its type."""
+    return [(found.mountable, found.kind) for found in filesystems() if found.kind not in ENCRYPTED]
 
 
 @handles(procedures.INTERNAL_PARSE_MOUNTABLE)

@@ -1,14 +1,22 @@
-"""A guest's fstab(5): what it mounts where, as far as the guest's disks hold it."""
+"""A guest's fstab(5): what it mounts where."""
 
 import os
+import posixpath
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final, NamedTuple
 
-from daemon.command import run_status
-from daemon.devices import wire_name
-
-_TAGS: Final = ("UUID", "LABEL", "PARTUUID", "PARTLABEL")
+_NETWORK: Final = frozenset(
+    ("nfs", "nfs4", "cifs", "smbfs", "smb3", "ceph", "glusterfs", "sshfs", "fuse.sshfs", "9p", "afs", "davfs")
+)
+_REMOVABLE: Final = r"/dev/(sr\d+|scd\d+|cdrom\d*|dvd\w*|cd\w+|acd\d+\w*|fd\d+\w*|floppy\w*|fuse)"
+"""What a medium may be put into."""
+_TAGS: Final = ("UUID", "LABEL", "PARTUUID", "PARTLABEL", "ID", "NAME")
+_OPENBSD_ID: Final = r"[0-9a-f]{16}\.[a-p]"
+_MOST: Final = 200
+"""Entries that are looked at: no machine has so many, and each is mounted."""
+_OPTIONAL: Final = frozenset(("noauto", "nofail"))
 
 
 class Entry(NamedTuple):
@@ -19,51 +27,56 @@ class Entry(NamedTuple):
     fstype: str
     options: list[str]
 
+    @property
+    def is_optional(self) -> bool:
+        """Tell whether the system starts without it."""
+        return bool(_OPTIONAL.intersection(self.options))
 
-def entries(text: str) -> Iterator[Entry]:
-    """Yield the lines that mount something below the guest's root."""
+    @property
+    def subvolume(self) -> str:
+        """Return the path of a subvolume of btrfs; empty if none is named."""
+        return next((word.partition("=")[2] for word in self.options if word.startswith("subvol=")), "").strip("/")
+
+    @property
+    def subvolume_number(self) -> int:
+        """Return the number of a subvolume of btrfs; 0 if none is given."""
+        number = next((word.partition("=")[2] for word in self.options if word.startswith("subvolid=")), "")
+        return int(number) if number.isdecimal() and number.isascii() and len(number) < 20 else 0
+
+
+def entries(text: str) -> list[Entry]:
+    """Return the lines that mount a disk's filesystem below the guest's root; of several on one place the first."""
+    return list(islice(_entries(text), _MOST))
+
+
+def _entries(text: str) -> Iterator[Entry]:
+    seen = set()
     for line in text.split("\n"):
         fields = [_unescaped(field) for field in line.split()]
         if "\0" in "".join(fields):
             continue  # no program could be told
-        if len(fields) >= 2 and not fields[0].startswith("#") and fields[1].startswith("/"):
-            fstype, options = [*fields[2:4], "", ""][:2]
-            yield Entry(fields[0], fields[1], fstype, options.split(","))
+        if len(fields) < 2 or fields[0].startswith("#") or not fields[1].startswith("/"):
+            continue
+        fstype, options = [*fields[2:4], "", ""][:2]
+        place = posixpath.normpath("/" + fields[1].lstrip("/"))
+        entry = Entry(fields[0].replace('"', ""), place, fstype, options.split(","))
+        if _is_of_a_disk(entry) and place not in seen:
+            seen.add(place)
+            yield entry
+
+
+def _is_of_a_disk(entry: Entry) -> bool:
+    """Tell whether an entry mounts a filesystem of a disk that stays in the machine."""
+    if entry.fstype in _NETWORK or entry.fstype == "swap" or {"bind", "rbind"}.intersection(entry.options):
+        return False
+    tag, equals, _ = entry.device.partition("=")
+    if equals and tag in _TAGS:
+        return True
+    if re.fullmatch(_OPENBSD_ID, entry.device) or entry.fstype == "zfs":
+        return True
+    return entry.device.startswith("/dev/") and not re.fullmatch(_REMOVABLE, entry.device)
 
 
 def _unescaped(field: str) -> str:
     data = re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8) & 0xFF]), os.fsencode(field))
     return os.fsdecode(data)
-
-
-def mountable_of(entry: Entry, known: list[str]) -> str | None:
-    """Return what an entry mounts, as named on the wire; None if that is not one of the ``known`` devices."""
-    device = _device_of(entry.device, known)
-    if device is None:
-        return None
-    subvolume = next((word.partition("=")[2] for word in entry.options if word.startswith("subvol=")), "").strip("/")
-    if entry.fstype == "btrfs" and subvolume:
-        return f"btrfsvol:{device}/{subvolume}"
-    return device
-
-
-def _device_of(spec: str, known: list[str]) -> str | None:
-    tag, equals, value = spec.partition("=")
-    if equals and tag in _TAGS:
-        status, output, _ = run_status(["findfs", f"{tag}={value.strip(chr(34))}"])
-        return wire_name(output.decode("utf-8", "surrogateescape").strip()) if not status else None
-    if not spec.startswith("/dev/"):
-        return None
-    by_uuid = re.fullmatch(r"/dev/disk/by-(uuid|label|partuuid|partlabel)/(.+)", spec)
-    if by_uuid:
-        return _device_of(f"{by_uuid[1].upper()}={by_uuid[2]}", known)
-    disk = re.fullmatch(r"/dev/(?:sd|hd|vd|xvd)([a-z]+\d*)", spec)
-    mapped = re.fullmatch(r"/dev/mapper/([^/]+)", spec)
-    if disk:
-        name = f"/dev/sd{disk[1]}"
-    elif mapped:
-        parts = mapped[1].replace("--", "\0").split("-", 1)
-        name = spec if spec in known else "/dev/" + "/".join(part.replace("\0", "-") for part in parts)
-    else:
-        name = spec
-    return name if name in known else None

@@ -1,193 +1,215 @@
 """Which operating systems the guest's disks hold; every process of the daemon knows what one of them found."""
 
-import json
 import sys
-from contextlib import suppress
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack, suppress
 from typing import Final, NamedTuple
 
 from daemon import mounts
-from daemon.assembly import IN_APPLIANCE
-from daemon.filesystems import list_filesystems
-from daemon.fstab import entries, mountable_of
+from daemon.assembly import IN_APPLIANCE, incomplete
+from daemon.filesystems import ENCRYPTED, Filesystem, filesystems
+from daemon.fstab import Entry, entries
+from daemon.guest_names import GuestNames, disk_of
+from daemon.guest_view import GuestView
 from daemon.mountables import checked_mountable, wire_mountable
 from daemon.registry import handles
 from daemon.session import CallError, Session
-from daemon.systems import UNKNOWN, System, read_text, system_of
+from daemon.systems import Looked, system_of
+from daemon.windows import Place
 from rpc import procedures
 from rpc.arguments import NoArgs
 from rpc.codec import Mountable, Pairs
-from rpc.procedures.inspection import RootArgs
+from rpc.procedures.inspection import FIND_SYSTEMS, FoundSystem, FoundSystems, RootArgs
 from rpc.procedures.mounting import MountArgs
+from rpc.xdr import Reader, Writer
 
 _STATE: Final = "/run/guestfsd.inspection"
-_NOT_MOUNTED: Final = frozenset(("swap", UNKNOWN, ""))
+_NOT_MOUNTED: Final = frozenset(("swap", "unknown", *ENCRYPTED))
+_SECTOR_BYTES: Final = 512
+
+_found: list[FoundSystem] = []
 
 
-class Root(NamedTuple):
-    """A root filesystem, as named on the wire, and what was found there."""
-
-    mountable: str
-    system: System
-    mountpoints: list[tuple[str, str]]
-    filesystems: list[str]
-
-
-_found: list[Root] = []
-
-
-def _remember(roots: list[Root]) -> None:
-    _found[:] = roots
+def _remember(found: FoundSystems) -> None:
+    _found[:] = found.systems
     if IN_APPLIANCE:
-        with open(_STATE, "w") as file:
-            json.dump(roots, file)
+        writer = Writer()
+        FIND_SYSTEMS.result.encode(writer, found)
+        with open(_STATE, "wb") as file:
+            file.write(writer.getvalue())
 
 
-def _known() -> list[Root]:
+def known_systems() -> list[FoundSystem]:
+    """Return what was found when somebody asked last."""
     if IN_APPLIANCE:
-        with suppress(FileNotFoundError), open(_STATE) as file:
-            return [
-                Root(mountable, System(*system), [(place, device) for place, device in pairs], names)
-                for mountable, system, pairs, names in json.load(file)
-            ]
+        with suppress(FileNotFoundError), open(_STATE, "rb") as file:
+            return FIND_SYSTEMS.result.decode(Reader(file.read())).systems
     return _found
 
 
-def _root(args: RootArgs) -> Root:
+def known_system(args: RootArgs) -> FoundSystem:
+    """Return the system with a root filesystem.
+
+    Raises:
+        CallError: none was found there.
+    """
     name = wire_mountable(args.root)
-    for root in _known():
-        if root.mountable == name:
-            return root
+    for found in known_systems():
+        if found.root == name:
+            return found
     raise CallError(f"{name}: not a root that inspect_os found")
 
 
-def _inspected(session: Session, mountable: str, known: list[str]) -> Root | None:
-    """Mount a filesystem for a moment; return what it is the root of.
+class _Search(NamedTuple):
+    """One look at all disks.
 
-    None if it is none, or if it cannot be mounted or read: that must not hide the systems on the other ones.
+    Attributes:
+        session: nothing is mounted in it.
+        candidates: all that may be mounted.
+        unread: what cannot be, and why.
     """
-    try:
-        mounts.mount_ro(session, MountArgs(Mountable(checked_mountable(mountable)), "/"))
-        return _looked_at(session, mountable, known)
-    except (CallError, OSError) as exc:
-        sys.stderr.write(f"guestfsd: {mountable} is not inspected: {exc}\n")
+
+    session: Session
+    candidates: Sequence[Filesystem]
+    unread: Pairs
+
+    def looked_at(self, candidate: Filesystem) -> FoundSystem | None:
+        """Mount a filesystem for a moment; return the system that it is the root of.
+
+        None if it is none, or if it cannot be mounted or read: that must not hide the systems on the other ones.
+        """
+        try:
+            self._mount(candidate.mountable, "/")
+            return self._found(candidate.mountable)
+        except (CallError, OSError) as exc:
+            sys.stderr.write(f"guestfsd: {candidate.mountable} is not inspected: {exc}\n")
+            self.unread.append((candidate.mountable, str(exc)))
+            return None
+        finally:
+            self._unmount()
+
+    def _unmount(self) -> None:
+        """Unmount everything without a write; XFS, though mounted read-only, would write to its log (xfs_log.c)."""
+        with ExitStack() as stack:
+            for mount in self.session.sysroot.mount_points():
+                with suppress(OSError):
+                    stack.enter_context(mounts.unwritten(mount.device))
+            mounts.umount_all(self.session, NoArgs())
+
+    def _mount(self, mountable: str, place: str) -> None:
+        mounts.mount_ro(self.session, MountArgs(Mountable(checked_mountable(mountable)), place))
+
+    def _found(self, root: str) -> FoundSystem | None:
+        view = GuestView(self.session)
+        table = entries(view.text(b"/etc/fstab"))
+        names = GuestNames(self.candidates, root, _opened(view), _arrays(view)) if table else None
+        mountpoints, absent = [("/", root)], []
+        for entry in table:
+            if entry.place == "/" or names is None:
+                continue
+            mountable = self._mountable(entry, names)
+            if mountable is not None:
+                mountpoints.append((entry.place, mountable))
+            elif not entry.is_optional:
+                absent.append((entry.device, entry.place))
+        apart = dict(mountpoints).get("/usr")
+        if apart is not None:  # it has the programs, and perhaps os-release
+            with suppress(CallError, OSError):
+                self._mount(apart, "/usr")
+        looked = system_of(view)
+        return self._whole(root, looked, mountpoints, absent) if looked is not None else None
+
+    def _mountable(self, entry: Entry, names: GuestNames) -> str | None:
+        """Return what an entry mounts, as named on the wire; None if it is on none of the disks."""
+        device = names.device(entry.device)
+        if device is None:
+            return None
+        subvolume = entry.subvolume
+        if entry.subvolume_number and not subvolume:
+            subvolume = _subvolume_called(device, entry.subvolume_number)
+        if not subvolume or not any(found.mountable == device and found.kind == "btrfs" for found in self.candidates):
+            return device
+        return f"btrfsvol:{device}/{subvolume}"
+
+    def _whole(self, root: str, looked: Looked, mountpoints: Pairs, absent: Pairs) -> FoundSystem:
+        drives = [(letter, self._drive(place, root)) for letter, place in sorted(looked.places.items())]
+        there = [(letter, device) for letter, device in drives if device is not None]
+        return FoundSystem(Mountable(root), looked.system, mountpoints, absent, there)
+
+    def _drive(self, place: Place, root: str) -> str | None:
+        """Return the device that is at a place; of clones, the one on the disk of the root."""
+        for found in sorted(self.candidates, key=lambda found: disk_of(found.mountable) != disk_of(root)):
+            tags = found.tags
+            scheme, uuid = tags.get("PART_ENTRY_SCHEME"), tags.get("PART_ENTRY_UUID", "").lower()
+            start_bytes = int(tags.get("PART_ENTRY_OFFSET", "0")) * _SECTOR_BYTES
+            if place.partition_uuid and scheme == "gpt" and uuid == place.partition_uuid:
+                return found.mountable
+            of_disk = place.disk_id and scheme == "dos" and uuid.partition("-")[0] == place.disk_id
+            if of_disk and start_bytes == place.start_bytes:
+                return found.mountable
         return None
-    finally:
-        mounts.umount_all(session, NoArgs())
 
 
-def _looked_at(session: Session, mountable: str, known: list[str]) -> Root | None:
-    """Return what the mounted filesystem is the root of, None if it is none."""
-    system = system_of(session)
-    if system is None:
-        return None
-    pairs = [("/", mountable)]
-    for entry in entries(read_text(session, b"/etc/fstab")):
-        device = mountable_of(entry, known)
-        if device is not None and entry.place not in dict(pairs):
-            pairs.append((entry.place, device))
-    return Root(mountable, system, pairs, [device for _, device in pairs])
+def _subvolume_called(device: str, number: int) -> str:
+    """Return the path of a subvolume with a number; empty for the one that is mounted when none is named."""
+    from daemon.btrfs import mountable_subvolumes
+
+    with suppress(CallError, OSError):
+        rows = mountable_subvolumes(checked_mountable(device))
+        return next((row.path for row in rows if row.number == number), "")
+    return ""
+
+
+def _opened(view: GuestView) -> dict[str, str]:
+    """Return what the guest calls its encrypted devices, and what they are on (crypttab(5))."""
+    rows = (line.split() for line in view.text(b"/etc/crypttab").splitlines())
+    return {row[0]: row[1] for row in rows if len(row) > 1 and not row[0].startswith("#")}
+
+
+def _arrays(view: GuestView) -> dict[str, str]:
+    """Return what the guest calls its arrays, and their UUIDs (mdadm.conf(5))."""
+    found = {}
+    for path in (b"/etc/mdadm/mdadm.conf", b"/etc/mdadm.conf"):
+        for line in view.text(path).splitlines():
+            words = line.split()
+            if len(words) > 2 and words[0].upper() == "ARRAY":
+                uuid = next((word[5:] for word in words if word.lower().startswith("uuid=")), "")
+                found[words[1]] = uuid.lower()
+    return found
+
+
+def _is_within(mountable: str, roots: Iterable[str]) -> bool:
+    """Tell whether a subvolume is shown within that of a system."""
+    return any(mountable.startswith(root + "/") for root in roots if root.startswith("btrfsvol:"))
+
+
+@handles(procedures.FIND_SYSTEMS)
+def find_systems(session: Session, args: NoArgs) -> FoundSystems:
+    """Unmount everything, look at every filesystem, and describe the systems.
+
+    A medium that one installs from counts only where nothing is installed. A subvolume within that of a system, and a
+    snapshot of another one, is a state that was, or a container's.
+    """
+    mounts.umount_all(session, args)
+    candidates = filesystems()  # which puts together what can be
+    search = _Search(session, candidates, incomplete())
+    systems: list[FoundSystem] = []
+    for candidate in search.candidates:
+        if candidate.kind in _NOT_MOUNTED or candidate.is_snapshot:
+            continue
+        if _is_within(candidate.mountable, (found.root for found in systems)):
+            continue
+        found = search.looked_at(candidate)
+        if found is not None:
+            systems.append(found)
+    installed = [found for found in systems if found.system.format == "installed"]
+    encrypted = [found.mountable for found in search.candidates if found.kind in ENCRYPTED]
+    answer = FoundSystems(installed or systems, search.unread, encrypted)
+    _remember(answer)
+    return answer
 
 
 @handles(procedures.INSPECT_OS)
 def inspect_os(session: Session, args: NoArgs) -> list[str]:
     """Unmount everything, look at every filesystem, and return the roots of operating systems."""
-    mounts.umount_all(session, args)
-    rows = list_filesystems(session, args)
-    devices = [name for name, _ in rows]
-    candidates = [name for name, kind in rows if kind not in _NOT_MOUNTED]
-    roots = [root for root in (_inspected(session, name, devices) for name in candidates) if root is not None]
-    _remember(roots)
-    return [root.mountable for root in roots]
-
-
-@handles(procedures.INSPECT_GET_ROOTS)
-def inspect_get_roots(_session: Session, _args: NoArgs) -> list[str]:
-    """Return what ``inspect_os`` found."""
-    return [root.mountable for root in _known()]
-
-
-@handles(procedures.INSPECT_GET_MOUNTPOINTS)
-def inspect_get_mountpoints(_session: Session, args: RootArgs) -> Pairs:
-    """Return mount point and device of all that a system mounts."""
-    return _root(args).mountpoints
-
-
-@handles(procedures.INSPECT_GET_FILESYSTEMS)
-def inspect_get_filesystems(_session: Session, args: RootArgs) -> list[str]:
-    """Return the devices of all that a system mounts."""
-    return _root(args).filesystems
-
-
-@handles(procedures.INSPECT_GET_DRIVE_MAPPINGS)
-def inspect_get_drive_mappings(_session: Session, args: RootArgs) -> Pairs:
-    """Return drive letter and device: nothing, for only Linux is found, which has none."""
-    _root(args)
-    return []
-
-
-@handles(procedures.INSPECT_GET_FORMAT)
-def inspect_get_format(_session: Session, args: RootArgs) -> str:
-    """Return how a system is there: installed, for installers are not looked for."""
-    _root(args)
-    return "installed"
-
-
-@handles(procedures.INSPECT_GET_TYPE)
-def inspect_get_type(_session: Session, args: RootArgs) -> str:
-    """Return the kind of a system: linux."""
-    return _root(args).system.kind
-
-
-@handles(procedures.INSPECT_GET_DISTRO)
-def inspect_get_distro(_session: Session, args: RootArgs) -> str:
-    """Return the distribution."""
-    return _root(args).system.distro
-
-
-@handles(procedures.INSPECT_GET_PRODUCT_NAME)
-def inspect_get_product_name(_session: Session, args: RootArgs) -> str:
-    """Return what a system calls itself."""
-    return _root(args).system.product_name
-
-
-@handles(procedures.INSPECT_GET_PRODUCT_VARIANT)
-def inspect_get_product_variant(_session: Session, args: RootArgs) -> str:
-    """Return the variant of a Windows system: unknown of others."""
-    _root(args)
-    return UNKNOWN
-
-
-@handles(procedures.INSPECT_GET_MAJOR_VERSION)
-def inspect_get_major_version(_session: Session, args: RootArgs) -> int:
-    """Return the first number of a system's version."""
-    return _root(args).system.major_version
-
-
-@handles(procedures.INSPECT_GET_MINOR_VERSION)
-def inspect_get_minor_version(_session: Session, args: RootArgs) -> int:
-    """Return the second number of a system's version."""
-    return _root(args).system.minor_version
-
-
-@handles(procedures.INSPECT_GET_PACKAGE_FORMAT)
-def inspect_get_package_format(_session: Session, args: RootArgs) -> str:
-    """Return the kind of packages of a system."""
-    return _root(args).system.package_format
-
-
-@handles(procedures.INSPECT_GET_PACKAGE_MANAGEMENT)
-def inspect_get_package_management(_session: Session, args: RootArgs) -> str:
-    """Return the program that installs packages."""
-    return _root(args).system.package_management
-
-
-@handles(procedures.INSPECT_GET_HOSTNAME)
-def inspect_get_hostname(_session: Session, args: RootArgs) -> str:
-    """Return the name of a system."""
-    return _root(args).system.hostname
-
-
-@handles(procedures.INSPECT_GET_ARCH)
-def inspect_get_arch(_session: Session, args: RootArgs) -> str:
-    """Return the architecture of a system."""
-    return _root(args).system.arch
+    return [str(found.root) for found in find_systems(session, args).systems]

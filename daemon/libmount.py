@@ -1,4 +1,4 @@
-"""mount(8) without a process of its own: its library, called from here; a new process costs more than a mount."""
+"""mount(8) and umount(8) without a process: their library, called from here; a process costs more than a mount."""
 
 import os
 from functools import cache
@@ -44,6 +44,22 @@ def mounted(device: str, target: bytes, options: str, vfstype: str) -> bool:
         library.mnt_free_context(context)
 
 
+def unmounted(target: bytes) -> bool:
+    """Unmount as umount(8) would, but for filesystems that need a helper; tell whether that succeeded."""
+    try:
+        library = _library()
+    except OSError:
+        return False
+    context = library.mnt_new_context()
+    if not context:
+        return False
+    try:
+        failed = library.mnt_context_disable_helpers(context, 1) or library.mnt_context_set_target(context, target)
+        return not failed and not library.mnt_context_umount(context)
+    finally:
+        library.mnt_free_context(context)
+
+
 @cache
 def _library() -> "ctypes.CDLL":
     """Return libmount (util-linux: libmount/src/libmount.h.in)."""
@@ -55,6 +71,6 @@ def _library() -> "ctypes.CDLL":
     library.mnt_context_disable_helpers.argtypes = [ctypes.c_void_p, ctypes.c_int]
     for name in ("source", "target", "options", "fstype"):
         getattr(library, f"mnt_context_set_{name}").argtypes = [ctypes.c_void_p, ctypes.c_char_p]
-    for name in ("mount", "get_status"):
+    for name in ("mount", "umount", "get_status"):
         getattr(library, f"mnt_context_{name}").argtypes = [ctypes.c_void_p]
     return library

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable
 
-from daemon.assembly import assemble
+from daemon.assembly import activate_nested, assemble
 from daemon.devices import real_name
 from daemon.lvm import FILTER, lvm, pvs, vgs
 from daemon.registry import handles
@@ -137,6 +137,7 @@ def lvm_scan(_session: Session, args: VgActivateAllArgs) -> None:
     lvm("pvscan")
     if args.activate:
         lvm("vgchange", "--activate", "ay")
+        activate_nested()
 
 
 @handles(procedures.LVCREATE)

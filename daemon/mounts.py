@@ -1,13 +1,17 @@
 """Mounting the guest's filesystems below the daemon's root."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fcntl import ioctl
 from struct import Struct
 from typing import Final
 
+from daemon.assembly import why_inactive
 from daemon.command import NOT_RECOGNISED, run
 from daemon.devices import disks, wire_name
-from daemon.libmount import mounted
+from daemon.kernel_log import kernel_words
+from daemon.libmount import mounted, unmounted
 from daemon.mountables import subvolume_option, volume_of, wire_mountable
 from daemon.registry import handles
 from daemon.session import CallError, Session
@@ -20,7 +24,16 @@ _BLKROSET: Final = 0x125D
 _BLKROGET: Final = 0x125E
 """Of Linux (linux/fs.h): whether a block device is read-only."""
 _INT: Final = Struct("=i")
-_XFS_MAGIC: Final = b"XFSB"
+_CARELESS: Final = (("xfs", 0, b"XFSB"), ("reiserfs", 65536 + 52, b"ReIsEr"))
+"""Filesystems that write to their disk though they are mounted read-only, where their magic number lies, and it."""
+_UFS: Final = ((8192, b"\x02\0\0\0", b"\x54\x19\x01\0", "44bsd"), (65536, b"", b"\x19\x01\x54\x19", "ufs2"))
+"""Where the superblock of each kind of UFS lies, its format of inodes, its magic number, Linux's name (ufs_fs.h)."""
+_ADVICE: Final = (" dmesg(1)", " NTFS is either inconsistent")
+"""How mount(8) and ntfs-3g(8) begin to tell what to do: nobody can do that in the appliance."""
+_ANYTHING: Final = "wrong fs type, bad option, bad superblock"
+"""What mount(8) says when it does not know."""
+_UFS_FORMAT_OFFSET: Final = 1324
+_UFS_MAGIC_OFFSET: Final = 1372
 
 
 def _mount(session: Session, mountable: str, mountpoint: str, options: str = "", vfstype: str = "") -> None:
@@ -33,44 +46,74 @@ def _mount(session: Session, mountable: str, mountpoint: str, options: str = "",
         raise CallError(f"{mountpoint}: a mount point must begin with /")
     volume = volume_of(mountable)
     target = session.sysroot.outside(os.fsencode(mountpoint))
-    words = ",".join(filter(None, [options, subvolume_option(volume), "nodev", "nosuid"]))
+    special = [subvolume_option(volume)]
+    if vfstype in ("", "ufs") and "ufstype=" not in options:
+        special.append(_ufs_option(volume.device))
+    words = ",".join(filter(None, [options, *special, "nodev", "nosuid"]))
     if _mounted_unwritten(volume.device, target, words, vfstype) or mounted(volume.device, target, words, vfstype):
         return
     argv: list[str | bytes] = ["mount", "-o", words]
     if vfstype:
         argv += ["-t", vfstype]
+    with kernel_words() as words_of_kernel:
+        try:
+            run_mount([*argv, "--", volume.device, target], volume.device)
+        except CallError as exc:
+            text = str(exc)
+            for advice in _ADVICE:
+                text = text.partition(advice)[0]
+            if why := why_inactive(volume.device) or words_of_kernel():
+                text = why if _ANYTHING in text else f"{text}: {why}"
+            raise CallError(f"{wire_mountable(mountable)} on {mountpoint}: {text}") from exc
+
+
+def _ufs_option(device: str) -> str:
+    """Return the option that says of which kind a UFS is, which Linux misreads otherwise; empty for what is none."""
     try:
-        run_mount([*argv, "--", volume.device, target], volume.device)
-    except CallError as exc:
-        text = str(exc).partition(" dmesg(1)")[0]  # nobody can run that in the appliance
-        raise CallError(f"{wire_mountable(mountable)} on {mountpoint}: {text}") from exc
+        with open(device, "rb", buffering=0) as file:
+            for place, inodes, magic, kind in _UFS:
+                data = os.pread(file.fileno(), _UFS_MAGIC_OFFSET + len(magic), place)
+                if data.endswith(magic) and data.startswith(inodes, _UFS_FORMAT_OFFSET):
+                    return f"ufstype={kind}"
+    except OSError:
+        pass  # mount(8) has the words
+    return ""
+
+
+@contextmanager
+def unwritten(device: str) -> Iterator[int]:
+    """Have a device refuse every write for as long as the block runs; yields a descriptor of it.
+
+    Raises:
+        OSError: it is no block device, or none that can be read.
+    """
+    descriptor = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        before = ioctl(descriptor, _BLKROGET, _INT.pack(0))
+        ioctl(descriptor, _BLKROSET, _INT.pack(1))
+        try:
+            yield descriptor
+        finally:
+            ioctl(descriptor, _BLKROSET, before)
+    finally:
+        os.close(descriptor)
 
 
 def _mounted_unwritten(device: str, target: bytes, options: str, vfstype: str) -> bool:
-    """Mount a clean XFS read-only without a write to its disk; tell whether that succeeded.
+    """Mount a clean filesystem read-only without a write to its disk; tell whether that succeeded.
 
     XFS stamps the free part of its log at each mount, unless the device is read-only (Linux: xlog_find_tail), and what
     was written to is no longer read from its image. If the log has to be replayed, such a mount fails.
     """
-    if vfstype not in ("", "xfs") or "ro" not in options.split(","):
+    if vfstype not in ("", "xfs", "reiserfs") or "ro" not in options.split(","):
         return False
     try:
-        descriptor = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        if os.pread(descriptor, len(_XFS_MAGIC), 0) != _XFS_MAGIC:
-            return False
-        before = ioctl(descriptor, _BLKROGET, _INT.pack(0))
-        ioctl(descriptor, _BLKROSET, _INT.pack(1))
-        try:
-            return mounted(device, target, options, "xfs")
-        finally:
-            ioctl(descriptor, _BLKROSET, before)
+        with unwritten(device) as descriptor:
+            kinds = (kind for kind, place, magic in _CARELESS if os.pread(descriptor, len(magic), place) == magic)
+            kind = next(kinds, "")
+            return bool(kind) and vfstype in ("", kind) and mounted(device, target, options, kind)
     except OSError:
         return False  # no block device, or none that can be read: mount(8) has the words
-    finally:
-        os.close(descriptor)
 
 
 def run_mount(command: list[str | bytes], device: str) -> None:
@@ -81,7 +124,12 @@ def run_mount(command: list[str | bytes], device: str) -> None:
         if run(["blkid", "-p", "-o", "value", "-s", "TYPE", device], accept=NOT_RECOGNISED).strip() != b"btrfs":
             raise
         run(["btrfs", "device", "scan"])
-        run(command)
+        try:
+            run(command)
+        except CallError as exc:
+            if b"missing" not in run(["btrfs", "filesystem", "show", "--", device], accept=(0, 1)):
+                raise
+            raise CallError("devices of this btrfs are missing: the option degraded may read it all the same") from exc
 
 
 @handles(procedures.MOUNT)
@@ -125,8 +173,11 @@ def umount_all(session: Session, _args: NoArgs) -> None:
     """Unmount everything, the last mount first; what is busy does not keep the rest from it."""
     busy = []
     for mount in reversed(session.sysroot.mount_points()):
+        place = session.sysroot.path + mount.guest_path
+        if unmounted(place):
+            continue
         try:
-            run(["umount", "--", session.sysroot.path + mount.guest_path])
+            run(["umount", "--", place])  # which has the words
         except CallError as exc:
             busy.append(str(exc))
     if busy:
@@ -158,7 +209,32 @@ def sync(_session: Session, _args: NoArgs) -> None:
 @handles(procedures.INTERNAL_AUTOSYNC)
 def internal_autosync(session: Session, args: NoArgs) -> None:
     """Unmount everything and write it out, before the appliance goes down; what is busy is written out as well."""
+    lost = _lost(session)
     try:
         umount_all(session, args)
     finally:
         sync(session, args)
+    if lost is not None:
+        raise lost
+
+
+def _lost(session: Session) -> OSError | None:
+    """Write all filesystems out; return the first error of one since it was mounted, of which neither sync(2) tells."""
+    import ctypes
+
+    library = ctypes.CDLL(None, use_errno=True)
+    lost = None
+    mounts = session.sysroot.mount_points()
+    with session.sysroot:
+        for mount in mounts:
+            try:
+                descriptor = os.open(mount.guest_path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            except OSError:
+                continue  # umount(8) will not find it either
+            try:
+                if library.syncfs(descriptor) and lost is None:
+                    number = ctypes.get_errno()
+                    lost = OSError(number, os.strerror(number), mount.guest_path)
+            finally:
+                os.close(descriptor)
+    return lost

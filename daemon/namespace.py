@@ -11,7 +11,9 @@ from daemon.kept import drop, keep
 from daemon.registry import handles
 from daemon.session import Session
 from daemon.stat import statns_of
+from daemon.statx import NAMES_AT_ONCE, statx_buffer
 from rpc import procedures
+from rpc.arguments import PathArgs
 from rpc.procedures.writing import (
     LinkFileArgs,
     Made,
@@ -29,6 +31,8 @@ _OPEN_FLAGS: Final = os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_WISHES: Final = os.O_ACCMODE | os.O_TRUNC | os.O_APPEND
 _SPECIAL_BITS: Final = modes.S_ISUID | modes.S_ISGID
 _AT_FDCWD: Final = -100
+_PROTECTED: Final = 0x30
+"""STATX_ATTR_IMMUTABLE and STATX_ATTR_APPEND (linux/stat.h)."""
 
 
 @handles(procedures.MAKE_FILE)
@@ -71,17 +75,21 @@ def _made(args: MakeFileArgs) -> Statns:
 
 
 def _give(target: int | bytes, info: os.stat_result, args: MakeFileArgs, *, follow: bool) -> bool:
-    """Give a new file to its owner; tell whether that changed anything.
-
-    The daemon is root, so a group that is another one comes from the directory, which decides then.
-    """
-    gid = args.gid if info.st_gid == os.getegid() else info.st_gid
+    """Give a new file to its owner; tell whether that changed anything."""
+    gid = group_of_new(args.path, info, args.gid)
     if (info.st_uid, info.st_gid) == (args.uid, gid):
         return False
     os.chown(target, args.uid, gid, follow_symlinks=follow)
     if info.st_mode & _SPECIAL_BITS and not modes.S_ISLNK(info.st_mode):  # which chown(2) has taken away
         os.chmod(target, modes.S_IMODE(info.st_mode))
     return True
+
+
+def group_of_new(path: bytes, info: os.stat_result, wanted: int) -> int:
+    """Return the group of a new file that somebody of the group ``wanted`` makes: a setgid directory decides."""
+    if info.st_gid == wanted or info.st_gid != os.getegid():  # another than the daemon's own is the directory's
+        return info.st_gid
+    return info.st_gid if os.lstat(os.path.dirname(path)).st_mode & modes.S_ISGID else wanted
 
 
 @handles(procedures.LINK_FILE)
@@ -107,6 +115,23 @@ def remove_name(session: Session, args: RemoveNameArgs) -> Removed:
                 drop(kept)
             raise
         return Removed(kept, _directory_of(args.path))
+
+
+@handles(procedures.ANY_PROTECTED)
+def any_protected(session: Session, args: PathArgs) -> bool:
+    """Tell whether a file in a directory may be immutable or append-only, so that it cannot be removed."""
+    statx = statx_buffer()
+    with session.sysroot:
+        os.chdir(args.path)
+        names = os.listdir(b".")
+        for start in range(0, len(names), NAMES_AT_ONCE):
+            part = names[start : start + NAMES_AT_ONCE]
+            statx.look(part)
+            if any(attributes & _PROTECTED for attributes in statx.attributes[: len(part)]):
+                return True
+            if any(~known & _PROTECTED for known in statx.known_attributes[: len(part)]):
+                return True
+    return False
 
 
 @handles(procedures.RENAME_FILE)

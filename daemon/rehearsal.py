@@ -8,15 +8,19 @@ import itertools
 import socket
 from typing import Any
 
+from daemon.assembly import forget
 from daemon.channel import Channel
 from daemon.devices import own_disk
+from daemon.guest_view import GuestView
 from daemon.handlers import handler_of
 from daemon.index import NUMBERS
+from daemon.libblkid import probed
 from daemon.libmount import mounted
 from daemon.resume import await_disks
 from daemon.server import Server
 from daemon.session import Session
 from daemon.sysroot import Sysroot
+from daemon.systems import system_of
 from rpc import constants, procedures
 from rpc.arguments import NoArgs, PathArgs
 from rpc.codec import FileName, GuestPath, UInt32
@@ -43,10 +47,13 @@ def rehearse() -> None:
         (procedures.READ_FILES, ReadFilesArgs(GuestPath(b"/"), [FileName(b"init")], UInt32(65536))),
         (procedures.MAP_FILES, MapFilesArgs([GuestPath(b"/")], b"init")),
         (procedures.DEVICE_MAP, PathArgs(GuestPath(b"/"))),
-        (procedures.UMOUNT_ALL, NoArgs()),
+        (procedures.FIND_SYSTEMS, NoArgs()),  # of the disks, which are none; it unmounts first
     ]
+    probed(root)
+    system_of(GuestView(Session(sysroot)))
     for procedure, args in calls:
         _call(Session(sysroot), procedure, args)
+    forget()  # the calls had no disks to assemble anything of; a restored machine has
     gc.collect()
     gc.freeze()
 

@@ -8,26 +8,19 @@ import fcntl
 import os
 import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
-from functools import cache
-from itertools import repeat
 from struct import Struct
 from time import monotonic
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 from daemon.registry import streams
 from daemon.session import CallError, Pieces, Session
+from daemon.statx import NAMES_AT_ONCE, STATX_BYTES, Statx, statx_buffer
 from rpc import procedures
 from rpc.procedures.extensions import WalkArgs, WalkState
 
 _HEAD: Final = Struct(">5I")
-_STATX_BYTES: Final = 256
-_NAMES_AT_ONCE: Final = 256
-_AT_FDCWD: Final = -100
-_AT_FLAGS: Final = 0x900
-"""AT_SYMLINK_NOFOLLOW and AT_NO_AUTOMOUNT (linux/fcntl.h)."""
-_STATX_BASIC_STATS: Final = 0x7FF
 _DIRECTORY_TYPE: Final = 0o4
 _LINK_TYPE: Final = 0o12
 _FIRST_PIECE_BYTES: Final = 8 << 10
@@ -44,48 +37,12 @@ _FIEMAP: Final = Struct("=QQIIIIQQQ32x")
 """struct fiemap with room for one extent, up to its fe_length (linux/fiemap.h)."""
 
 
-class _Statx(NamedTuple):
-    """The C library's statx(2) and where it writes.
-
-    Attributes:
-        call: as ``call(directory, name, flags, mask, slot)``; 0, or -1 for an error.
-        slots: where each name's ``struct statx`` goes.
-        data: all slots.
-        modes: of all slots, the stx_mode.
-        sizes, devices: of all slots, the stx_size and the stx_dev as one number.
-    """
-
-    call: Any
-    slots: Sequence[Any]
-    data: memoryview
-    modes: memoryview
-    sizes: memoryview
-    devices: memoryview
-
-
-@cache
-def _statx() -> _Statx:
-    import ctypes  # too slow to import at each boot
-
-    data = (ctypes.c_char * (_STATX_BYTES * _NAMES_AT_ONCE))()
-    view = memoryview(data).cast("B")
-    words = view.cast("Q")
-    return _Statx(
-        ctypes.CDLL(None).statx,
-        [ctypes.byref(data, _STATX_BYTES * index) for index in range(_NAMES_AT_ONCE)],
-        view,
-        view.cast("H")[0x1C // 2 :: _STATX_BYTES // 2],
-        words[0x28 // 8 :: _STATX_BYTES // 8],
-        words[0x88 // 8 :: _STATX_BYTES // 8],
-    )
-
-
 @streams(procedures.WALK)
 def walk(session: Session, args: WalkArgs) -> Pieces:
     """Stream the listings of directories and of what is below each, depth first, up to a number of entries."""
     if sys.byteorder != "little":
         raise CallError("the walk's attributes would be in big-endian order")
-    statx = _statx()
+    statx = statx_buffer()
     ahead = _ReadAhead(session)
     try:
         walker = _Walker(args, statx, ahead)
@@ -105,7 +62,7 @@ def walk(session: Session, args: WalkArgs) -> Pieces:
 class _Walker:
     """A walk under way; used in the guest's root only."""
 
-    def __init__(self, args: WalkArgs, statx: _Statx, ahead: "_ReadAhead") -> None:
+    def __init__(self, args: WalkArgs, statx: Statx, ahead: "_ReadAhead") -> None:
         self._queue: deque[bytes] = deque(args.paths)
         self._left: int = args.max_entries
         self._by_name = args.by_name
@@ -138,12 +95,12 @@ class _Walker:
                 self._ahead.around(path)
             self._left -= len(names) + 1
             below: list[bytes] = []
-            starts = range(0, len(names), _NAMES_AT_ONCE) or (0,)
+            starts = range(0, len(names), NAMES_AT_ONCE) or (0,)
             for start in starts:
                 if start:
                     os.chdir(path)  # a part has gone out meanwhile
                 is_last = start == starts[-1]
-                yield self._part(path, names[start : start + _NAMES_AT_ONCE], below, is_last=is_last)
+                yield self._part(path, names[start : start + NAMES_AT_ONCE], below, is_last=is_last)
             if self._by_name:
                 below.sort()
             self._queue.extendleft(reversed(below))
@@ -152,12 +109,7 @@ class _Walker:
         """Return up to 256 entries of the working directory, and note those that are directories of its filesystem."""
         statx = self._statx
         count = len(names)
-        call = statx.call
-        failed = list(map(call, repeat(_AT_FDCWD), names, repeat(_AT_FLAGS), repeat(_STATX_BASIC_STATS), statx.slots))
-        if any(failed):
-            for index, status in enumerate(failed):
-                if status:
-                    statx.data[index * _STATX_BYTES : (index + 1) * _STATX_BYTES] = bytes(_STATX_BYTES)
+        statx.look(names)
         types = [mode >> 12 for mode in statx.modes[:count].tolist()]
         targets = [_target(name) for name, kind in zip(names, types, strict=True) if kind == _LINK_TYPE]
         if _DIRECTORY_TYPE in types:
@@ -173,7 +125,7 @@ class _Walker:
         joined, links = b"\0".join(names), b"\0".join(targets)
         state = WalkState.COMPLETE if is_last else WalkState.CONTINUED
         head = _HEAD.pack(len(path), state, count, len(joined), len(links))
-        return [head, path, joined, links, bytes(statx.data[: count * _STATX_BYTES])]
+        return [head, path, joined, links, bytes(statx.data[: count * STATX_BYTES])]
 
 
 def _target(name: bytes) -> bytes:
