@@ -2,7 +2,6 @@
 
 import os
 import socket
-import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any, Final
@@ -13,10 +12,10 @@ from appliance.control import Control
 from appliance.drives import CheckedDrive
 from appliance.qemu_args import node_name
 from appliance.qmp import QmpError
+from appliance.sockets import bind_nameless
 from rpc.constants import MAILBOX_SERIAL
 from rpc.errors import ConnectionLost, DriveError
 
-_BACKLOG: Final = 16
 _MAILBOX_FDSET: Final = 1000
 MAILBOX_NODE: Final = {
     "driver": "raw",
@@ -110,7 +109,7 @@ class Blocks:
     async def _serve(self) -> int:
         """Give qemu a listening socket for its NBD server, and return the way to it."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener, ExitStack() as undo:
-            inode = _bind(listener)
+            inode = bind_nameless(listener)
             undo.callback(os.close, inode)
             await self._execute("getfd", {"fdname": "nbd"}, fd=listener.fileno())
             await self._execute("nbd-server-start", {"addr": {"type": "fd", "data": {"str": "nbd"}}})
@@ -124,22 +123,6 @@ class Blocks:
             if exc.hung_up:
                 raise ConnectionLost(f"the appliance went away: {exc}") from exc
             raise DriveError(str(exc)) from exc
-
-
-def _bind(listener: socket.socket) -> int:
-    """Bind a socket to a name in a private directory, take both away at once, and return the inode's descriptor.
-
-    The directory goes by its descriptor, because its own name may be longer than a socket's may be.
-    """
-    try:
-        with tempfile.TemporaryDirectory(prefix="guestmount-py-") as directory, ExitStack() as opened:
-            directory_fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            opened.callback(os.close, directory_fd)
-            listener.bind(f"/proc/self/fd/{directory_fd}/nbd")
-            listener.listen(_BACKLOG)
-            return os.open("nbd", os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=directory_fd)
-    except OSError as exc:
-        raise DriveError(f"cannot make a socket for qemu's export: {exc}: TMPDIR can name another place") from exc
 
 
 def _export(name: str) -> dict[str, Any]:

@@ -3,9 +3,9 @@
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from rpc.errors import UsageError
 
@@ -19,20 +19,50 @@ LUKS2_MEMORY_MIB: Final = 1536
 """Room for Argon2id, to which cryptsetup gives up to 1 GiB (cryptsetup: configure.ac), beside the appliance itself."""
 
 
+@dataclass(frozen=True, slots=True)
+class RemoteDisk:
+    """A disk that a server has.
+
+    Attributes:
+        uri: what to call it, without anything secret.
+        node: how qemu reaches it, a ``BlockdevOptions`` (qemu: qapi/block-core.json) without the password.
+        password: of the server, None if it asks for none, or not by qemu.
+    """
+
+    uri: str
+    node: Mapping[str, Any]
+    password: str | None = field(default=None, repr=False)
+
+    def __str__(self) -> str:
+        return self.uri
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drive:
     """One image to attach.
 
     Attributes:
+        path: where it is.
         writable: the guest writes to the image itself; otherwise the image is only read.
         format: what the user says it is; None means: find out, and trust nothing the image says of other files.
+            ``split`` is a raw image in parts, of which ``path`` is the first.
         blocksize_bytes: sector size shown to the guest, 512 or 4096; None for qemu's default.
+        snapshot: name or number of a qcow2 image's internal snapshot, which is shown in its place.
+        key: of an encrypted qcow2 image.
+        only_read: also where others are written to, as a CD is.
     """
 
-    path: Path
+    path: Path | RemoteDisk
     format: str | None = None
     blocksize_bytes: int | None = None
     writable: bool = False
+    snapshot: str | None = None
+    key: str | None = field(default=None, repr=False)
+    only_read: bool = False
+
+    def absolute(self) -> "Drive":
+        """Return the same with a name that is good in every working directory."""
+        return replace(self, path=self.path.absolute()) if isinstance(self.path, Path) else self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

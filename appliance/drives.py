@@ -7,22 +7,21 @@ import stat
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from appliance.config import Drive
+from appliance.config import Drive, RemoteDisk
+from appliance.image_format import FORMATS, guess_format, refers_elsewhere
 from appliance.image_state import ImageState, image_state
 from appliance.image_use import check_writable
 from appliance.process import ProgramFailed, run_program
-from appliance.qcow2 import DISK_MAX_BYTES, MAGIC, check_complete, empty_image, read_header
+from appliance.qcow2 import DISK_MAX_BYTES, Qcow2Header, check_complete, empty_image, read_header
+from appliance.source import DiskSource
 from rpc.errors import DriveError
 
-FORMATS: Final = ("raw", "qcow2", "qcow", "qed", "vmdk", "vdi", "vhdx", "vpc", "parallels", "dmg", "cloop", "bochs")
-_SECTOR_BYTES: Final = 512
-_PROBED_BYTES: Final = 64 * 1024
-_MAGICS: Final = ((0, MAGIC, "qcow2"), (0, b"KDMV", "vmdk"), (0, b"COWD", "vmdk"), (0, b"vhdxfile", "vhdx"))
-_MORE_MAGICS: Final = ((0x40, b"\x7f\x10\xda\xbe", "vdi"), (0, b"conectix", "vpc"), (0, b"# Disk Descriptor", "vmdk"))
+SPLIT: Final = "split"
+_OLD_ENCRYPTION: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +35,13 @@ class CheckedDrive:
         writable: the guest writes to it.
         files: as they were before qemu opened them: the image, its backing files in order, and whatever else holds data
             of one of them. None at all if one of them is not a file that can be watched.
+        key: of an encrypted qcow2 image.
+        snapshot: the one that is shown in its place.
+        text: what qemu reads in place of the file, and finds the files by.
+        source: how to get at it, if it is no plain file; set for the launch.
     """
 
-    path: Path
+    path: Path | RemoteDisk
     format: str
     may_chain: bool
     size_bytes: int
@@ -46,6 +49,30 @@ class CheckedDrive:
     is_block_device: bool = False
     writable: bool = False
     files: tuple[ImageState, ...] = ()
+    key: str | None = field(default=None, repr=False)
+    snapshot: str | None = None
+    text: str | None = None
+    source: DiskSource | None = None
+
+    @property
+    def needs_source(self) -> bool:
+        """Tell whether more than its file is needed to open it."""
+        return self.is_vouched_for or self.text is not None or self.key is not None
+
+    @property
+    def inherited_fds(self) -> tuple[int, ...]:
+        """Return the descriptors that qemu must inherit to open it."""
+        if self.source is None:
+            return ()
+        return (*self.source.descriptors, *(descriptor for _, descriptor in self.source.secrets))
+
+    @property
+    def is_vouched_for(self) -> bool:
+        """Tell whether it is read without being watched.
+
+        Who names a server says that nobody writes to its disk, and nobody writes to a snapshot.
+        """
+        return isinstance(self.path, RemoteDisk) or self.snapshot is not None
 
 
 async def check_drive(drive: Drive) -> CheckedDrive:
@@ -55,38 +82,96 @@ async def check_drive(drive: Drive) -> CheckedDrive:
         DriveError: missing, unreadable, empty, damaged, of no known format, or naming other files though its format was
             only guessed; or claiming a disk larger than qemu has overlays for.
     """
+    if drive.format is not None and drive.format not in (*FORMATS, SPLIT):
+        raise DriveError(f"{drive.path}: unknown format {drive.format}: known are {', '.join(FORMATS)}, {SPLIT}")
+    if drive.writable and (drive.snapshot or drive.format == SPLIT or isinstance(drive.path, RemoteDisk)):
+        raise DriveError(f"{drive.path}: snapshots, split images and disks of servers are only read: use --ro")
+    if isinstance(drive.path, RemoteDisk):
+        from appliance.remote import check_remote
+
+        return check_size(await check_remote(drive, drive.path))
     path = drive.path.absolute()
     if not os.fsencode(path).decode("utf-8", "ignore") == str(path):
         raise DriveError(f"{path}: qemu takes only UTF-8 names: give the image a symlink with such a name")
-    _check_readable(path)
+    check_readable(path)
     if drive.writable:
         check_writable(path)
-    if drive.format is not None and drive.format not in FORMATS:
-        raise DriveError(f"{drive.path}: unknown format {drive.format}: known are {', '.join(FORMATS)}")
+    if drive.format == SPLIT:
+        from appliance.split import check_split
+
+        return check_size(check_split(drive, path))
+    return check_size(await _check_file(drive, path))
+
+
+async def _check_file(drive: Drive, path: Path) -> CheckedDrive:
     state = image_state(path)
-    kind = drive.format or _guess(path)
+    kind = drive.format or guess_format(path)
     if kind == "qcow2":
         header = read_header(path)
         if header.refers_elsewhere and drive.format is None:
-            raise _refers_elsewhere(drive.path, kind)
+            raise refers_elsewhere(str(drive.path), kind)
         check_complete(path, header)
+        check_key(drive, header)
     images = await _images(path, kind, chained=drive.format is not None)
-    size_bytes = int(images[0]["virtual-size"])
-    if size_bytes > DISK_MAX_BYTES:
-        raise DriveError(f"{path}: claims a disk of {size_bytes} bytes, which qemu has no overlay for: is it damaged?")
+    if drive.snapshot is not None:
+        check_snapshot(path, drive.snapshot, images[0])
     return CheckedDrive(
         path,
         kind,
         drive.format is not None,
-        size_bytes,
+        int(images[0]["virtual-size"]),
         drive.blocksize_bytes,
         is_block_device=path.is_block_device(),
         writable=drive.writable,
         files=_files(state, images),
+        key=drive.key,
+        snapshot=drive.snapshot,
     )
 
 
-def _check_readable(path: Path) -> None:
+def check_size(drive: CheckedDrive) -> CheckedDrive:
+    """Return a drive, if there is an overlay for so large a one.
+
+    Raises:
+        DriveError: there is none.
+    """
+    if drive.size_bytes > DISK_MAX_BYTES:
+        raise DriveError(
+            f"{drive.path}: claims a disk of {drive.size_bytes} bytes, which qemu has no overlay for: is it damaged?"
+        )
+    return drive
+
+
+def check_key(drive: Drive, header: Qcow2Header) -> None:
+    """Insist on a key where there must be one.
+
+    Raises:
+        DriveError: there is none, or qemu knows no such encryption any more.
+    """
+    if header.encryption == _OLD_ENCRYPTION:
+        raise DriveError(f"{drive.path}: qcow2's old encryption, which only qemu-img reads: 'qemu-img convert' it")
+    if header.is_encrypted and drive.key is None:
+        raise DriveError(f"{drive.path}: is encrypted: give its key with --key, without --overlay")
+
+
+def check_snapshot(path: Path, wanted: str, info: dict[str, Any]) -> None:
+    """Insist that an image has a snapshot.
+
+    Raises:
+        DriveError: it has not.
+    """
+    snapshots = info.get("snapshots", [])
+    if wanted not in [each[key] for each in snapshots for key in ("name", "id")]:
+        names = ", ".join(each["name"] for each in snapshots) or "none"
+        raise DriveError(f"{path}: no internal snapshot {wanted}: there are: {names}")
+
+
+def check_readable(path: Path) -> None:
+    """Insist on a file or block device that can be read.
+
+    Raises:
+        DriveError: it is none.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError as exc:
@@ -105,52 +190,6 @@ def _check_readable(path: Path) -> None:
             raise DriveError(f"{path}: is empty, not a disk image")
     finally:
         os.close(descriptor)
-
-
-def _guess(path: Path) -> str:
-    """Return the format by its magic number; anything else is raw, if it can be a disk at all."""
-    with path.open("rb") as file:
-        start = file.read(_PROBED_BYTES)
-        size_bytes = file.seek(0, os.SEEK_END)
-    for offset, magic, kind in (*_MAGICS, *_MORE_MAGICS):
-        if start[offset : offset + len(magic)] == magic:
-            if kind == "vmdk" and not _is_single_vmdk(path, start):
-                raise _refers_elsewhere(path, kind)
-            return kind
-    with path.open("rb") as file:
-        file.seek(max(0, size_bytes - _SECTOR_BYTES))
-        if file.read(8) == b"conectix":
-            return "vpc"
-    if size_bytes % _SECTOR_BYTES:
-        raise DriveError(
-            f"{path}: not a disk image: no known format, and {size_bytes} bytes are no whole number of sectors: "
-            "pass --format=raw if it is a disk all the same"
-        )
-    return "raw"
-
-
-def _is_single_vmdk(path: Path, start: bytes) -> bool:
-    """Tell whether a VMDK is one file without a parent or extents elsewhere (VMware: Virtual Disk Format 1.1).
-
-    qemu's own reading is what counts: without a capacity the descriptor's extents are opened, whatever its type; the
-    parent's name is looked for in 20 sectors from sector 1, wherever the descriptor is (block/vmdk.c).
-    """
-    if not start.startswith(b"KDMV") or not any(start[12:20]):
-        return False
-    sector, sectors = (int.from_bytes(start[at : at + 8], "little") for at in (28, 36))
-    with path.open("rb") as file:
-        file.seek(min(sector, 1 << 40) * _SECTOR_BYTES)
-        descriptor = file.read(min(sectors, 2048) * _SECTOR_BYTES).lower()
-    single = b'createtype="monolithicsparse"' in descriptor or b'createtype="streamoptimized"' in descriptor
-    has_parent = b"parentfilenamehint" in descriptor + start[_SECTOR_BYTES : 21 * _SECTOR_BYTES].lower()
-    return single and not has_parent and b"parentcid=ffffffff" in descriptor.replace(b" ", b"")
-
-
-def _refers_elsewhere(path: Path, kind: str) -> DriveError:
-    return DriveError(
-        f"{path}: this {kind} image names other files (such as a backing file), and a guest could have written that: "
-        f"pass --format={kind} if you trust it"
-    )
 
 
 async def _images(path: Path, kind: str, *, chained: bool) -> list[dict[str, Any]]:

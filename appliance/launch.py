@@ -10,7 +10,7 @@ import trio
 
 from appliance.accelerator import choose_accelerator
 from appliance.config import ApplianceConfig, ApplianceFiles
-from appliance.drives import check_drive, make_overlay
+from appliance.drives import CheckedDrive, check_drive, make_overlay
 from appliance.locate import find_appliance
 from appliance.packages import Log
 from appliance.patience import lone_leaf, patience
@@ -72,7 +72,8 @@ async def _brought_up(
     config: ApplianceConfig, files: ApplianceFiles | None, log: Log, console: ConsoleSink, stack: AsyncExitStack
 ) -> Appliance:
     """Return an appliance whose daemon answers and sees the drives; the stack then owns it."""
-    drives = [await check_drive(drive) for drive in config.drives]
+    checked = [await check_drive(drive) for drive in config.drives]
+    drives = [await _opened(drive, index, stack) for index, drive in enumerate(checked)]
     files = files or await find_appliance(log)
     accelerator = await choose_accelerator(config, files, log)
     deadline = trio.current_time() + config.launch_timeout_s
@@ -91,6 +92,15 @@ async def _brought_up(
     appliance = await _await_daemon(started, config, log, stack, deadline)
     attempt.blame()
     return appliance
+
+
+async def _opened(drive: CheckedDrive, index: int, stack: AsyncExitStack) -> CheckedDrive:
+    """Return a drive with what it needs beside its file, which the stack then owns."""
+    if not drive.needs_source:
+        return drive
+    from appliance.opened_sources import opened_source
+
+    return await stack.enter_async_context(opened_source(drive, index))
 
 
 class _Attempt:

@@ -30,11 +30,17 @@ class Qcow2Header:
     """It names a backing file or an external data file."""
     has_data_file: bool
     """Its clusters are in another file."""
-    is_encrypted: bool
+    encryption: int
+    """0 for none, 1 for AES, 2 for LUKS."""
     cluster_bits: int
     refcount_table_offset: int
     refcount_table_bytes: int
     refcount_bits: int
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Tell whether its clusters are."""
+        return self.encryption != 0
 
 
 def empty_image(size_bytes: int) -> tuple[bytes, int]:
@@ -79,7 +85,7 @@ def read_header(path: Path) -> Qcow2Header:
     return Qcow2Header(
         refers_elsewhere=backing_offset != 0 or bool(incompatible & _DATA_FILE_BIT),
         has_data_file=bool(incompatible & _DATA_FILE_BIT),
-        is_encrypted=fields[6] != 0,
+        encryption=fields[6],
         cluster_bits=cluster_bits,
         refcount_table_offset=table_offset,
         refcount_table_bytes=table_clusters << cluster_bits,

@@ -1,11 +1,13 @@
 """The qemu command line, as a pure function of what is to be launched."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from appliance.config import ApplianceConfig, ApplianceFiles
 from appliance.drives import CheckedDrive
+from appliance.image_format import CHAINED
+from appliance.secrets import key_name, secret_object
 from rpc import constants
 
 _KERNEL_WORDS: Final = (
@@ -77,6 +79,8 @@ def qemu_arguments(
         *("-device", "virtio-scsi-pci,id=scsi"),
     ]
     for index, (drive, overlay_fd) in enumerate(drives):
+        for name, descriptor in () if drive.source is None else drive.source.secrets:
+            arguments += ["-object", secret_object(name, descriptor)]
         if overlay_fd is not None:
             arguments += ["-add-fd", f"fd={overlay_fd},set={_FIRST_FDSET + index}"]
         if not restored:
@@ -128,14 +132,7 @@ def drive_node(drive: CheckedDrive, index: int) -> dict[str, Any]:
     """
     if drive.writable:
         return _written_node(drive, index)
-    base: dict[str, Any] = {
-        "driver": drive.format,
-        "read-only": True,
-        "force-share": True,
-        "file": _protocol_node(drive),
-    }
-    if drive.format in ("qcow2", "qcow", "qed", "vmdk") and not drive.may_chain:
-        base["backing"] = None
+    base = _format_node(drive, index, _protocol_node(drive), {"read-only": True, "force-share": True})
     return {
         "driver": "qcow2",
         "node-name": node_name(index),
@@ -146,18 +143,24 @@ def drive_node(drive: CheckedDrive, index: int) -> dict[str, Any]:
 
 
 def _written_node(drive: CheckedDrive, index: int) -> dict[str, Any]:
-    node: dict[str, Any] = {
-        "driver": drive.format,
-        "node-name": node_name(index),
-        "file": {**_protocol_node(drive), "locking": "on"},
-        "discard": "unmap",
-    }
-    if drive.format in ("qcow2", "qcow", "qed", "vmdk") and not drive.may_chain:
+    protocol = {**_protocol_node(drive), "locking": "on"}
+    return _format_node(drive, index, protocol, {"node-name": node_name(index)}) | {"discard": "unmap"}
+
+
+def _format_node(
+    drive: CheckedDrive, index: int, protocol: Mapping[str, Any], options: Mapping[str, Any]
+) -> dict[str, Any]:
+    node: dict[str, Any] = {"driver": drive.format, **options, "file": protocol}
+    if drive.format in CHAINED and not drive.may_chain:
         node["backing"] = None
+    if drive.key is not None:
+        node["encrypt"] = {"format": "luks", "key-secret": key_name(index)}
     return node
 
 
-def _protocol_node(drive: CheckedDrive) -> dict[str, Any]:
+def _protocol_node(drive: CheckedDrive) -> Mapping[str, Any]:
+    if drive.source is not None and drive.source.node is not None:
+        return drive.source.node
     driver = "host_device" if drive.is_block_device else "file"
     return {"driver": driver, "filename": str(drive.path), "locking": "off"}
 

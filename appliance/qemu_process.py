@@ -22,7 +22,13 @@ class QemuProcess:
     (PR_SET_PDEATHSIG follows the thread that spawned; trio's worker threads end after ten idle seconds).
     """
 
-    def __init__(self, argv: Sequence[str], inherited_fds: Sequence[int], console_fd: int) -> None:
+    def __init__(
+        self,
+        argv: Sequence[str],
+        inherited_fds: Sequence[int],
+        console_fd: int,
+        stdin_fd: int = subprocess.DEVNULL,
+    ) -> None:
         program = shutil.which(argv[0])
         if program is None:
             raise LaunchError(f"{argv[0]} is not installed: install the package qemu-system-x86")
@@ -31,7 +37,7 @@ class QemuProcess:
         try:
             self._process: Final = subprocess.Popen(
                 [*prefix, program, *argv[1:]],
-                stdin=subprocess.DEVNULL,
+                stdin=stdin_fd,
                 stdout=console_fd,
                 stderr=console_fd,
                 pass_fds=tuple(inherited_fds),

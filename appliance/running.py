@@ -161,6 +161,7 @@ async def start_qemu(
             template=fds,
         )
         descriptors = [*channel_fds, control_fd, *(overlay for _, overlay in job.drives if overlay is not None)]
+        descriptors += [number for drive, _ in job.drives for number in drive.inherited_fds]
         descriptors += [number for number in fds or () if number is not None]
         output, console_write = os.pipe2(os.O_CLOEXEC)
         inherited.callback(os.close, console_write)

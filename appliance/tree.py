@@ -14,9 +14,11 @@ from rpc.errors import ImageError
 
 _REMOVED: Final = (
     "usr/include",
-    "usr/lib/x86_64-linux-gnu/gconv",
     *(f"usr/share/{name}" for name in ("bash-completion", "bug", "doc", "i18n", "info", "lintian", "locale", "man")),
 )
+_CONVERSIONS: Final = "usr/lib/x86_64-linux-gnu/gconv"
+_KEPT_CONVERSIONS: Final = frozenset({"gconv-modules", "ISO8859-1.so", "UTF-16.so"})
+"""What libhivex converts Windows' names with."""
 _KEPT_DRIVERS: Final = frozenset({"block", "cdrom", "char", "dax", "md", "mtd", "nvdimm", "scsi", "virtio"})
 _REMOVED_MODULES: Final = ("sound", "net")
 _MOUNT_POINTS: Final = ("dev", "proc", "root", "run", "sys", "sysroot", "tmp")
@@ -51,6 +53,10 @@ async def make_tree(packages: PackageList, cache: PackageCache, tree: Path, log:
 def _prune(tree: Path) -> None:
     for name in _REMOVED:
         shutil.rmtree(tree / name, ignore_errors=True)
+    shutil.rmtree(tree / _CONVERSIONS / "gconv-modules.d", ignore_errors=True)
+    for path in (tree / _CONVERSIONS).iterdir():
+        if path.name not in _KEPT_CONVERSIONS:
+            path.unlink()
     kernel = modules_directory(tree) / "kernel"
     for name in _REMOVED_MODULES:
         shutil.rmtree(kernel / name, ignore_errors=True)
