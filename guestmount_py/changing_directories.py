@@ -23,6 +23,7 @@ class ChangingDirectories(DirectoryCache):
 
     def __init__(self, guest: GuestFiles, budget: CacheBudget) -> None:
         super().__init__(guest, budget)
+        self.plainly = True  # it tells what can be removed for sure
         self._changed_meanwhile: set[Inode] = set()
 
     async def _fetch(self, inode: Inode, path: bytes) -> Listing:

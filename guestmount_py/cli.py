@@ -4,16 +4,18 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Final
 
-from appliance.config import Drive
 from guestmount_py import VERSION
-from guestmount_py.config import BLOCKSIZES, DEFAULT_CACHE_MIB, MIN_CACHE_MIB, PLANES, GuestMount, MountConfig
+from guestmount_py.config import DEFAULT_CACHE_MIB, MIN_CACHE_MIB, PLANES, GuestMount, MountConfig
+from guestmount_py.drive_options import Parser, add_drive_options, selected_keys
+from guestmount_py.keys import hide_keys
 from rpc.errors import GuestmountError, UsageError
 
 _EPILOG: Final = """\
 The mount is read-only unless --rw is given. The program returns when the mount is ready; 'guestunmount-py DIRECTORY'
-ends it. 'guestmount-py overlay --help' tells what can be done with an overlay.
+ends it. 'guestmount-py list --help' tells how to see what is on a disk, 'guestmount-py overlay --help' what can be done
+with an overlay.
 
 Exit status: 0 the mount is ready (with --no-fork: it was unmounted), 1 something failed, 2 the command line was wrong.
 Every failure is one line on standard error: what failed, on what, what to do.
@@ -26,38 +28,10 @@ _FUSE_HELP: Final = """\
 -o OPTION                any other option of mount.fuse3(8)
 """
 _LATER: Final = {
-    "--connect": "remote libvirt",
-    "--domain": "libvirt domains",
-    "--inspector": "inspection",
-    "--key": "encrypted disks",
-    "--keys-from-stdin": "encrypted disks",
-    "--echo-keys": "encrypted disks",
     "--live": "live access",
 }
 _OVERLAY_WORDS: Final = ("diff", "commit", "discard", "-h", "--help")
 """What follows the word overlay, unless that is the name of a directory to mount on."""
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}: see 'guestmount-py --help'")
-
-
-class _AddDrive(argparse.Action):
-    """Take the format and block size in force where ``-a`` stands."""
-
-    def __call__(self, _parser: object, namespace: argparse.Namespace, value: Any, _option: str | None = None) -> None:
-        drive = Drive(path=_image_path(value), format=namespace.format, blocksize_bytes=namespace.blocksize)
-        namespace.drives = (*namespace.drives, drive)
-
-
-def _image_path(name: str) -> Path:
-    scheme, separator, rest = name.partition("://")
-    if not separator or not scheme.isalnum():
-        return Path(name)
-    if scheme != "file":
-        raise UsageError(f"-a {name}: {scheme} images are not supported yet: give a local file")
-    return Path(rest)
 
 
 class _Later(argparse.Action):
@@ -68,9 +42,9 @@ class _Later(argparse.Action):
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of guestmount-py's options."""
-    parser = _Parser(
+    parser = Parser(
         prog="guestmount-py",
-        usage="%(prog)s -a IMAGE [-a IMAGE ...] -m DEVICE[:MOUNTPOINT[:OPTIONS[:FSTYPE]]] [-m ...] [options] DIRECTORY",
+        usage="%(prog)s -a IMAGE [-a ...] -i | -m DEVICE[:MOUNTPOINT[:OPTIONS[:FSTYPE]]] [-m ...] [options] DIRECTORY",
         description="Mount the filesystems inside a virtual machine's disk on a local directory.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -78,10 +52,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("directory", metavar="DIRECTORY", type=Path, nargs="?", help="where to mount")
-    add("-a", "--add", metavar="IMAGE", action=_AddDrive, help="add a disk image or file: URI; the first is /dev/sda")
-    add("--format", metavar="FORMAT", nargs="?", default=None, help="format of the images that follow; = alone: detect")
-    add("--blocksize", metavar="512|4096", nargs="?", type=int, choices=BLOCKSIZES, help="sector size of what follows")
+    add_drive_options(parser)
     add("-m", "--mount", metavar="DEV", action="append", default=[], help="mount DEV[:MOUNTPOINT[:OPTIONS[:FSTYPE]]]")
+    add("-i", "--inspector", action="store_true", help="find an operating system, and mount what it mounts")
+    add("--root", metavar="first|single|N|DEVICE", help="which operating system, if there are several")
+    add("--all", action="store_true", help="mount all operating systems and all filesystems, a directory for each")
     add("--overlay", metavar="FILE", action="append", type=Path, default=[], help="write to this qcow2 overlay instead")
     add("-r", "--ro", action="store_true", help="mount read-only (the default)")
     add("-w", "--rw", action="store_true", help="mount for writing, to the images themselves or to overlays")
@@ -111,13 +86,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("-x", "--trace", action="store_true", help="log every call to the daemon")
     add("-V", "--version", action="version", version=f"%(prog)s {VERSION}")
     add("--fuse-help", action="store_true", help="list the FUSE options and exit")
-    add("-c", "--connect", action=_Later, metavar="URI", help="not supported yet")
-    add("-d", "--domain", action=_Later, metavar="NAME", help="not supported yet")
-    add("-i", "--inspector", action=_Later, nargs=0, help="not supported yet")
-    add("--key", action=_Later, metavar="SELECTOR", help="not supported yet")
-    for name in ("--keys-from-stdin", "--echo-keys", "--live"):
-        add(name, action=_Later, nargs=0, help="not supported yet")
-    parser.set_defaults(drives=())
+    add("--live", action=_Later, nargs=0, help="not supported yet")
     return parser
 
 
@@ -132,9 +101,13 @@ def parse(arguments: Sequence[str]) -> MountConfig:
         sys.stdout.write(_FUSE_HELP)
         raise SystemExit(0)
     if not options.drives:
-        raise UsageError("no disk image: give one with -a")
-    if not options.mount:
-        raise UsageError("nothing to mount: give a device with -m, such as -m /dev/sda1")
+        raise UsageError("no disk image: give one with -a, or a libvirt domain with -d")
+    if not (options.mount or options.inspector or options.all):
+        raise UsageError("nothing to mount: give -i, or a device with -m, such as -m /dev/sda1")
+    if options.all and (options.mount or options.inspector):
+        raise UsageError("--all mounts everything: leave -m and -i out")
+    if options.root is not None and not options.inspector:
+        raise UsageError("--root chooses what -i mounts: give -i as well")
     if options.directory is None:
         raise UsageError("no directory to mount on: give one as the last argument")
     if options.cache_mib < MIN_CACHE_MIB:
@@ -143,6 +116,8 @@ def parse(arguments: Sequence[str]) -> MountConfig:
         raise UsageError("--overlay: give one for each -a, in the same order")
     if options.rw and options.ro:
         raise UsageError("--ro and --rw: give one of them")
+    for domain in options.domains:
+        domain.check(writable=options.rw)
     fuse_options = tuple(word for text in options.option for word in text.split(",") if word)
     for word in fuse_options:
         if not word.isascii():
@@ -167,6 +142,12 @@ def parse(arguments: Sequence[str]) -> MountConfig:
         cache_mib=options.cache_mib,
         writable=options.rw,
         overlays=tuple(options.overlay),
+        inspect=options.inspector,
+        root=options.root,
+        everything=options.all,
+        keys=selected_keys(options),
+        keys_from_stdin=options.keys_from_stdin,
+        echo_keys=options.echo_keys,
     )
 
 
@@ -177,6 +158,12 @@ def main() -> int:
             from guestmount_py import overlay_cli
 
             return overlay_cli.main(sys.argv[2:])
+        if sys.argv[1:2] == ["list"] and len(sys.argv) > 2:
+            from guestmount_py import list_cli
+
+            return list_cli.main(sys.argv[2:])
+        if any(":key:" in word or "://" in word for word in sys.argv):
+            hide_keys()
         config = parse(sys.argv[1:])
         from guestmount_py.daemonize import run_mount
 

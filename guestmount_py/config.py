@@ -1,16 +1,20 @@
 """What a mount is asked to be, checked."""
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from appliance.config import Drive
+from guestmount_py.keys import KeySelector
 from rpc.errors import UsageError
 
 BLOCKSIZES: Final = (512, 4096)
 DEFAULT_CACHE_MIB: Final = 256
 MIN_CACHE_MIB: Final = 16
 """Two segments of a file that is read in order, and a little of everything else."""
+_DISK: Final = re.compile(r"/dev/(sd|hd|vd|xvd)[a-z]+[0-9]*")
+"""What disks and their partitions are called, see guestfs-protocol 4.1; /dev/vdata/root is a volume."""
 Plane: TypeAlias = Literal["auto", "qemu", "guest"]
 PLANES: Final[tuple[Plane, ...]] = ("auto", "qemu", "guest")
 """Where files' bytes come from: the image if possible; qemu, which holds the image; or the guest's daemon."""
@@ -18,12 +22,13 @@ PLANES: Final[tuple[Plane, ...]] = ("auto", "qemu", "guest")
 
 @dataclass(frozen=True, slots=True)
 class GuestMount:
-    """One ``-m DEV[:MOUNTPOINT[:OPTIONS[:FSTYPE]]]``."""
+    """One ``-m DEV[:MOUNTPOINT[:OPTIONS[:FSTYPE]]]``; an optional one may fail, and nothing else does then."""
 
     device: str
     mountpoint: bytes = b"/"
     options: str = ""
     fstype: str = ""
+    is_optional: bool = False
 
     @classmethod
     def parse(cls, text: str) -> "GuestMount":
@@ -39,6 +44,15 @@ class GuestMount:
         if not mountpoint.startswith("/"):
             raise UsageError(f"-m {text}: the mount point {mountpoint} in the guest must begin with /")
         return cls(device, mountpoint.encode("utf-8", "surrogateescape"), options, fstype)
+
+    def below(self, directory: bytes) -> "GuestMount":
+        """Return the same in a directory, where it need not succeed: it is one of many."""
+        return replace(self, mountpoint=(directory + self.mountpoint).rstrip(b"/"), is_optional=True)
+
+    @property
+    def is_on_disk(self) -> bool:
+        """Tell whether it is a disk or a partition of one: there from the start, or never."""
+        return _DISK.fullmatch(self.device) is not None
 
     @property
     def writing_options(self) -> str:
@@ -69,6 +83,12 @@ class MountConfig:
         cache_mib: what listings, maps and contents may take together.
         writable: the guest's filesystems can be written to.
         overlays: of the drives, one each or none at all: what is written goes there.
+        inspect: mount what an operating system on the disks mounts, before ``mounts``.
+        root: which of several.
+        everything: mount all systems and all filesystems, each in a directory of its own.
+        keys: ``--key``, of encrypted devices.
+        keys_from_stdin: other keys are lines of standard input.
+        echo_keys: what is typed is shown.
     """
 
     drives: tuple[Drive, ...]
@@ -86,3 +106,9 @@ class MountConfig:
     cache_mib: int = DEFAULT_CACHE_MIB
     writable: bool = False
     overlays: tuple[Path, ...] = ()
+    inspect: bool = False
+    root: str | None = None
+    everything: bool = False
+    keys: tuple[KeySelector, ...] = ()
+    keys_from_stdin: bool = False
+    echo_keys: bool = False

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,13 +12,17 @@ from typing import Final
 import trio
 
 from guestmount_py.config import MountConfig
+from guestmount_py.keys import Ask
 from guestmount_py.log import log_path, logger, open_log
 from guestmount_py.mount import serve_mount
+from guestmount_py.prompt import asking
 from rpc.errors import GuestmountError, UsageError
 
 _LINE: Final = b"L"
 _READY: Final = b"R"
-_EXIT: Final = b"X"
+_ASK: Final = b"A"
+_KEY: Final = b"K"
+_NO_KEY: Final = b"N"
 
 
 def run_mount(config: MountConfig) -> int:
@@ -25,25 +30,30 @@ def run_mount(config: MountConfig) -> int:
 
     The child is forked before trio and qemu start: qemu's life is bound to the thread that starts it.
     """
+    asker = asking(from_stdin=config.keys_from_stdin, echo=config.echo_keys)
     if config.foreground:
-        return _run(config, echo=True, report=_write_line, ready=lambda: None)
-    read_end, write_end = os.pipe2(os.O_CLOEXEC)
+        return _run(config, echo=True, report=_write_line, ready=lambda: None, ask=asker)
+    ours, theirs = socket.socketpair()
     child = os.fork()
     if child == 0:
-        os.close(read_end)
-        os._exit(_child(config, write_end))
-    os.close(write_end)
-    with os.fdopen(read_end, "rb") as messages:
-        return _parent(child, messages.readline)
+        ours.close()
+        os._exit(_child(config, theirs.detach()))
+    theirs.close()
+    with ours, ours.makefile("rb") as messages:
+        return _parent(child, messages.readline, lambda answer: ours.sendall(answer), asker)
 
 
-def _parent(child: int, next_message: Callable[[], bytes]) -> int:
-    """Pass the child's lines on until it is ready or has ended."""
+def _parent(child: int, next_message: Callable[[], bytes], answer: Callable[[bytes], None], ask: Ask) -> int:
+    """Pass the child's lines on until it is ready or has ended, and its questions: it has no terminal."""
     try:
         while message := next_message():
             if message[:1] == _READY:
                 return 0
-            _write_line(message[1:].decode("utf-8", "surrogateescape").rstrip("\n"))
+            text = _printable(message[1:].decode("utf-8", "surrogateescape").rstrip("\n"))
+            if message[:1] == _ASK:
+                answer(_answered(ask, text))
+            else:
+                _write_line(text)
     except KeyboardInterrupt:
         with suppress(ProcessLookupError):
             os.kill(child, signal.SIGTERM)
@@ -55,18 +65,39 @@ def _parent(child: int, next_message: Callable[[], bytes]) -> int:
     return code if code > 0 else 1
 
 
+def _answered(ask: Ask, prompt: str) -> bytes:
+    """Return what the child is told: a key, or why there is none."""
+    try:
+        kind, text = _KEY, ask(prompt)
+    except GuestmountError as exc:
+        kind, text = _NO_KEY, str(exc)
+    return kind + os.fsencode(text) + b"\n"
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in text)  # part of it may be the guest's
+
+
 def _write_line(text: str) -> None:
-    printable = "".join(letter if letter.isprintable() else "?" for letter in text)  # part of it may be the guest's
-    sys.stderr.write(f"guestmount-py: {printable}\n")
+    sys.stderr.write(f"guestmount-py: {_printable(text)}\n")
     sys.stderr.flush()
 
 
-def _child(config: MountConfig, write_end: int) -> int:
-    """Serve the mount, detached; until it is ready what it has to say goes to the parent."""
+def _child(config: MountConfig, parent: int) -> int:
+    """Serve the mount, detached; until it is ready what it has to say goes to the parent, and what it has to ask."""
 
     def tell(kind: bytes, text: str = "") -> None:
         with suppress(BrokenPipeError):
-            os.write(write_end, kind + " ".join(text.split()).encode("utf-8", "surrogateescape") + b"\n")
+            os.write(parent, kind + " ".join(text.split()).encode("utf-8", "surrogateescape") + b"\n")
+
+    def ask(prompt: str) -> str:
+        tell(_ASK, prompt)
+        with os.fdopen(os.dup(parent), "rb") as answers:
+            answer = answers.readline()
+        text = os.fsdecode(answer[1:].removesuffix(b"\n"))
+        if answer[:1] != _KEY:
+            raise GuestmountError(text or "nobody answers")
+        return text
 
     def ready() -> None:
         null = os.open(os.devnull, os.O_RDWR)
@@ -74,12 +105,12 @@ def _child(config: MountConfig, write_end: int) -> int:
             os.dup2(null, descriptor)
         os.close(null)
         tell(_READY)
-        os.close(write_end)
+        os.close(parent)
 
     os.setsid()
     config = _absolute(config)
     os.chdir("/")
-    return _run(config, echo=False, report=lambda text: tell(_LINE, text), ready=ready)
+    return _run(config, echo=False, report=lambda text: tell(_LINE, text), ready=ready, ask=ask)
 
 
 def _absolute(config: MountConfig) -> MountConfig:
@@ -87,7 +118,7 @@ def _absolute(config: MountConfig) -> MountConfig:
 
     return replace(
         config,
-        drives=tuple(replace(drive, path=drive.path.absolute()) for drive in config.drives),
+        drives=tuple(drive.absolute() for drive in config.drives),
         overlays=tuple(path.absolute() for path in config.overlays),
         mountpoint=config.mountpoint.absolute(),
         pid_file=config.pid_file.absolute() if config.pid_file else None,
@@ -95,7 +126,7 @@ def _absolute(config: MountConfig) -> MountConfig:
     )
 
 
-def _run(config: MountConfig, *, echo: bool, report: Callable[[str], None], ready: Callable[[], None]) -> int:
+def _run(config: MountConfig, *, echo: bool, report: Callable[[str], None], ready: Callable[[], None], ask: Ask) -> int:
     """Serve the mount and turn what goes wrong into one line and an exit status."""
     log_file: Path | None = None
     is_ready = False
@@ -120,7 +151,7 @@ def _run(config: MountConfig, *, echo: bool, report: Callable[[str], None], read
         open_log(log_file, verbose=config.verbose, trace=config.trace, echo=echo and config.verbose)
         if config.verbose:
             report(f"the log of this mount is {log_file}")
-        trio.run(_serve, config, log_file, tell, on_ready)
+        trio.run(_serve, config, log_file, tell, on_ready, ask)
     except GuestmountError as exc:
         logger.error("%s", exc)
         if not is_ready:
@@ -155,6 +186,6 @@ def _check_outputs(config: MountConfig) -> None:
 
 
 async def _serve(
-    config: MountConfig, log_file: Path, tell: Callable[[str], None], on_ready: Callable[[], None]
+    config: MountConfig, log_file: Path, tell: Callable[[str], None], on_ready: Callable[[], None], ask: Ask
 ) -> None:
-    await serve_mount(config, log_file=log_file, report=tell, ready=on_ready)
+    await serve_mount(config, log_file=log_file, report=tell, ready=on_ready, ask=ask)

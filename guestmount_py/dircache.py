@@ -71,6 +71,7 @@ class DirectoryCache:
     Attributes:
         share_bytes: what listings always may take.
         by_name: whoever walks takes the directories within one by name, not as listed; the walk ahead finds out.
+        plainly: list without extended attributes.
     """
 
     def __init__(self, guest: GuestFiles, budget: CacheBudget) -> None:
@@ -78,6 +79,7 @@ class DirectoryCache:
         self._cache = budget.open_cache("listings", self._drop)
         self.share_bytes: Final = self._cache.share_bytes
         self.by_name = False
+        self.plainly = False
         self._listings: OrderedDict[Inode, Listing] = OrderedDict()
         self._underway: dict[Inode, trio.Event] = {}
         self._expected: Inode | None = None
@@ -133,7 +135,8 @@ class DirectoryCache:
         event = self._underway[inode] = trio.Event()
         self._cache.misses += 1
         try:
-            return self.keep(inode, await self._guest.list_directory(path))
+            listed = self._guest.list_plainly(path) if self.plainly else self._guest.list_directory(path)
+            return self.keep(inode, await listed)
         finally:
             del self._underway[inode]
             event.set()

@@ -1,5 +1,6 @@
 """What a file is still to become: changes that were promised and that the guest has not made yet."""
 
+import time
 from collections import deque
 from dataclasses import dataclass, field
 from stat import S_ISGID, S_ISUID
@@ -10,6 +11,11 @@ from rpc.changes import Change, Wish
 
 _TIMES: Final = Wish.ATIME | Wish.MTIME
 _NS: Final = 1_000_000_000
+_CLOCK: Final = 5
+"""CLOCK_REALTIME_COARSE (linux/time.h), by which kernels date files."""
+STEP_MAX_BYTES: Final = 4 << 20
+_RUN_BYTES: Final = 64
+"""More than stands before each run on the way to the guest."""
 
 
 @dataclass(slots=True)
@@ -21,12 +27,13 @@ class Run:
     size_bytes: int
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Draft:
     """Changes of one file that can be made in one step, in the order of ``rpc.changes``.
 
     Attributes:
         place: the directory and the name that comes or goes by it.
+        written_ns: when the last data were promised, by the clock of the host's kernel, as touch(1) has it.
         is_void: nobody can see the file any more, so what becomes of the step does not matter.
     """
 
@@ -38,6 +45,7 @@ class Draft:
     mtime_ns: int = 0
     runs: list[Run] = field(default_factory=list)
     size_bytes: int = 0
+    written_ns: int = 0
     is_void: bool = False
     place: tuple[Inode, bytes] | None = None
 
@@ -62,12 +70,31 @@ class Draft:
         """Tell whether the file's name is removed by it."""
         return bool(self.wishes & Wish.REMOVE)
 
+    @property
+    def weight_bytes(self) -> int:
+        """Return about what it takes on the way to the guest."""
+        return self.size_bytes + _RUN_BYTES * len(self.runs)
+
+    @property
+    def _only_writes(self) -> bool:
+        return not self.wishes or (self.wishes == Wish.MTIME and self.mtime_ns == self.written_ns)
+
+    def goes_beside(self, other: "Draft") -> bool:
+        """Tell whether it does not matter which of the two the guest does first: all they do is write, elsewhere."""
+        if not (self._only_writes and other._only_writes) or len(self.runs) != 1 or len(other.runs) != 1:
+            return False
+        own, its = self.runs[0], other.runs[0]
+        return own.offset >= its.offset + its.size_bytes or its.offset >= own.offset + own.size_bytes
+
     def write(self, offset: int, data: bytes, *, append: bool) -> bool:
-        """Add data; False if that must be another step, for writing moves the times."""
+        """Add data; False if that must be another step: it is full, or writing would move the times that it sets."""
         if self.wishes & _TIMES or (bool(self.wishes & Wish.APPEND) is not append and self.runs):
+            return False
+        if self.weight_bytes + len(data) > STEP_MAX_BYTES:
             return False
         if append:
             self.wishes |= Wish.APPEND
+        self.written_ns = time.clock_gettime_ns(_CLOCK)
         last = self.runs[-1] if self.runs else None
         if last is not None and last.offset + last.size_bytes == offset:
             last.pieces.append(data)
@@ -103,6 +130,11 @@ class Draft:
             self.wishes |= Wish.MTIME
             self.mtime_ns = mtime_ns
 
+    def seal(self) -> None:
+        """Have data that are not dated get the moment of the last: nothing is added any more."""
+        if self.runs and not self.wishes & Wish.MTIME:
+            self.date(None, self.written_ns)
+
     def as_change(self, change: Change) -> Change:
         """Return it for the wire, for the file that ``change`` names."""
         return change._replace(
@@ -122,18 +154,25 @@ class Drafts:
     """All that one file is still to become, first step first.
 
     Attributes:
-        under_way: the guest has the first step.
-        since: trio's clock when the first step began.
+        under_way: so many of the first steps the guest has.
+        since: trio's clock when the first step began that is not under way.
     """
 
     steps: deque[Draft] = field(default_factory=deque)
-    under_way: bool = False
+    under_way: int = 0
     since: float = 0.0
 
     @property
-    def size_bytes(self) -> int:
-        """Return how much data the steps have that are not under way."""
-        return sum(step.size_bytes for step in self.steps)
+    def is_ready(self) -> bool:
+        """Tell whether the next step can be begun: two at once where that comes to the same."""
+        if self.under_way == len(self.steps):
+            return False
+        return not self.under_way or (self.under_way == 1 and self.next.goes_beside(self.steps[0]))
+
+    @property
+    def next(self) -> Draft:
+        """Return the first step that is not under way, which there must be."""
+        return self.steps[self.under_way]
 
     @property
     def is_plain(self) -> bool:
@@ -144,7 +183,7 @@ class Drafts:
         """Return the step that further changes may go into."""
         if not self.steps:
             self.since = now
-        if not self.steps or (self.under_way and len(self.steps) == 1):
+        if self.under_way == len(self.steps):
             self.steps.append(Draft())
         return self.steps[-1]
 

@@ -18,6 +18,7 @@ _FILE_TYPES: Final = frozenset(
 )
 _NS: Final = 1_000_000_000
 _INTEGER: Final = struct.Struct(">q")
+_SPARE_AT: Final = 16
 _UNREADABLE: Final = hot.STATNS.pack(0, -1, *([0] * 20))
 NO_POSITION: Final = 0xFFFFFF
 """Also of what stands behind so many others."""
@@ -59,6 +60,11 @@ class Entry:
         """Tell whether it is one: st_mode is the third of the attributes."""
         (mode,) = _INTEGER.unpack_from(self.data, self.offset + 16)
         return modes.S_ISDIR(mode)
+
+    @property
+    def is_unprotected(self) -> bool:
+        """Tell whether the file is known to be neither immutable nor append-only, as a walk tells of it."""
+        return _INTEGER.unpack_from(self.data, self.offset + 8 * _SPARE_AT) == (1,)
 
     def copy(self) -> "Entry":
         """Return the same without the piece of the listing it came with: who keeps it shall not keep that alive."""

@@ -96,6 +96,8 @@ class FileData:
         Nobody reads meanwhile.
         """
         self._segments.forget(inode)
+        if inode is not None:  # a directory's own path is not used while it moves, but a name in it may be
+            self._small.forget(inode)
 
     def read_now(self, inode: Inode, offset: int, count: int) -> bytes | memoryview | None:
         """Return part of a file if that takes no waiting, otherwise None; it lasts until this is called again.

@@ -6,6 +6,7 @@ answers to the kernel (docs/decisions/0010).
 """
 
 import errno
+import math
 import os
 import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -65,8 +66,10 @@ class FuseChannel:
 
     async def serve(self) -> None:
         """Answer until the filesystem is unmounted."""
+        send, receive = trio.open_memory_channel[bytes](math.inf)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._pass_answers)
+            nursery.start_soon(self._pass_answers, send)
+            nursery.start_soon(self._notify, receive)
             await self._take_requests(nursery)
             nursery.cancel_scope.cancel()
 
@@ -143,14 +146,23 @@ class FuseChannel:
             else:
                 return
 
-    async def _pass_answers(self) -> None:
+    async def _notify(self, notifications: trio.MemoryReceiveChannel[bytes]) -> None:
+        """Pass on what forgets names; the kernel first waits for whoever waits for us with the directory locked."""
+        async for notification in notifications:
+            await trio.to_thread.run_sync(self._write, (notification,), abandon_on_cancel=True)
+
+    async def _pass_answers(self, notifications: trio.MemorySendChannel[bytes]) -> None:
         buffer = bytearray(_SOCKET_BYTES)
         view = memoryview(buffer)
         while True:
             await trio.lowlevel.wait_readable(self._pyfuse3)
             with suppress(BlockingIOError):
                 while size_bytes := self._pyfuse3.recv_into(buffer):  # all: pyfuse3 waits for room with all else halted
-                    if self._init is not None and REPLY_HEAD.unpack_from(buffer)[1:] == (0, self._init[0]):
+                    _, number, unique = REPLY_HEAD.unpack_from(buffer)
+                    if not unique:
+                        notifications.send_nowait(bytes(view[:size_bytes]))
+                        continue
+                    if self._init is not None and (number, unique) == (0, self._init[0]):
                         add_wishes(buffer, self._init[1])
                         self._init = None
                     self._write((view[:size_bytes],))

@@ -3,24 +3,22 @@
 import os
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Final
 
 import pyfuse3
 import trio
 
-from guestmount_py.fuse_channel import opened_channel
+from guestmount_py.fuse_channel import Handler, opened_channel
 from guestmount_py.hot_operations import HotOperations
+from guestmount_py.hot_writing import HotWriting
 from guestmount_py.operations import ReadOnlyOperations
 from guestmount_py.serving import find_mount
 from guestmount_py.tree import Tree
+from guestmount_py.writing import WritingOperations
 from rpc.errors import GuestmountError
-
-_TASKS_MAX: Final = 32
 
 
 def mount_words(options: Sequence[str], source: str, *, writable: bool = False) -> set[str]:
@@ -70,9 +68,28 @@ async def fuse_mounted(
     Raises:
         GuestmountError: the kernel or fusermount3 refused.
     """
+    operations, handlers = ReadOnlyOperations(tree), HotOperations(tree).handlers
+    async with _served(operations, handlers, mountpoint, mount_words(options, source)) as nursery:
+        yield nursery
+
+
+@asynccontextmanager
+async def fuse_mounted_writable(
+    operations: WritingOperations, mountpoint: Path, options: Sequence[str], source: str
+) -> AsyncIterator[trio.Nursery]:
+    """Own a mount that can be written to; else as ``fuse_mounted``."""
+    words = mount_words(options, source, writable=True)
+    async with _served(operations, HotWriting(operations).handlers, mountpoint, words) as nursery:
+        yield nursery
+
+
+@asynccontextmanager
+async def _served(
+    operations: pyfuse3.Operations, handlers: Mapping[int, Handler], mountpoint: Path, words: set[str]
+) -> AsyncIterator[trio.Nursery]:
     with (
-        _mounted(ReadOnlyOperations(tree), mountpoint, mount_words(options, source)) as mounted,
-        opened_channel(mounted.descriptor, HotOperations(tree).handlers) as channel,
+        _mounted(operations, mountpoint, words) as mounted,
+        opened_channel(mounted.descriptor, handlers) as channel,
     ):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_serve, channel.serve, nursery)
@@ -81,17 +98,6 @@ async def fuse_mounted(
                 yield nursery
             finally:
                 mounted.is_aborted = channel.is_aborted
-
-
-@asynccontextmanager
-async def fuse_mounted_writable(
-    operations: pyfuse3.Operations, mountpoint: Path, options: Sequence[str], source: str
-) -> AsyncIterator[trio.Nursery]:
-    """Own a mount that can be written to, all of whose requests pyfuse3 answers; else as ``fuse_mounted``."""
-    with _mounted(operations, mountpoint, mount_words(options, source, writable=True)):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_serve, partial(pyfuse3.main, 2, _TASKS_MAX), nursery)
-            yield nursery
 
 
 @dataclass

@@ -3,24 +3,36 @@
 Only those that are answered without pyfuse3. All numbers are in the byte order of the machine.
 """
 
+import errno
 import sys
 from collections.abc import Callable
 from struct import Struct
 from typing import Final, NamedTuple
 
+import pyfuse3
+
 from guestmount_py.attributes import FOREVER_S, UNKNOWN_INODE
 from guestmount_py.entries import Entry
 from guestmount_py.inodes import Inode
 
+LOOKUP: Final = 1
 FORGET: Final = 2
+GETATTR: Final = 3
+SETATTR: Final = 4
 READLINK: Final = 5
+UNLINK: Final = 10
+RMDIR: Final = 11
 OPEN: Final = 14
 READ: Final = 15
+WRITE: Final = 16
+RELEASE: Final = 18
 GETXATTR: Final = 22
 LISTXATTR: Final = 23
+FLUSH: Final = 25
 INIT: Final = 26
 OPENDIR: Final = 27
 READDIR: Final = 28
+CREATE: Final = 35
 INTERRUPT: Final = 36
 BATCH_FORGET: Final = 42
 READDIRPLUS: Final = 44
@@ -39,6 +51,25 @@ XATTR_IN: Final = Struct("=I4x")
 """struct fuse_getxattr_in, of GETXATTR and LISTXATTR: the size of the buffer; 0 asks how long the answer is."""
 XATTR_OUT: Final = Struct("=I4x")
 FORGET_IN: Final = Struct("=Q")
+SETATTR_IN: Final = Struct("=I28xqq8xII4xI4xII4x")
+"""struct fuse_setattr_in: valid, atime, mtime, their nanoseconds, mode, uid, gid."""
+SETATTR_MODE: Final = 1 << 0
+SETATTR_UID: Final = 1 << 1
+SETATTR_GID: Final = 1 << 2
+SETATTR_ATIME: Final = 1 << 4
+SETATTR_MTIME: Final = 1 << 5
+_SETATTR_HANDLE: Final = 1 << 6
+SETATTR_PLAIN: Final = SETATTR_MODE | SETATTR_UID | SETATTR_GID | SETATTR_ATIME | SETATTR_MTIME | _SETATTR_HANDLE
+"""Neither the size, nor times that are "now"."""
+WRITE_IN: Final = Struct("=QQI20x")
+"""struct fuse_write_in: fh, offset, size, and what concerns locks."""
+WRITE_OUT: Final = Struct("=I4x")
+CREATE_IN: Final = Struct("=II8x")
+"""struct fuse_create_in: flags, mode, from which the kernel has taken the umask."""
+OPEN_OUT: Final = Struct("=QI4x")
+"""struct fuse_open_out: fh, flags."""
+HANDLE_IN: Final = Struct("=Q")
+"""What FLUSH and RELEASE begin with."""
 _BATCH_HEAD: Final = Struct("=I4x")
 _FORGET_ONE: Final = Struct("=QQ")
 _INIT_IN_FLAGS: Final = Struct("=12xI")
@@ -47,6 +78,8 @@ INIT_OUT_FLAGS: Final = Struct("=12xI")
 ABORT_ERROR: Final = 1 << 21
 CACHE_SYMLINKS: Final = 1 << 23
 _ATTR: Final = "QQQqqqIIIIIIIIII"
+_ENTRY_OUT: Final = Struct("=QQQQII" + _ATTR)
+_ATTR_OUT: Final = Struct("=QI4x" + _ATTR)
 _PLUS: Final = Struct("=QQQQII" + _ATTR + "QQII")
 """struct fuse_direntplus: fuse_entry_out with its fuse_attr, then fuse_dirent without its name."""
 _DIRENT: Final = Struct("=QQII")
@@ -61,18 +94,27 @@ class Request(NamedTuple):
     Attributes:
         opcode, unique, nodeid: of its header.
         body: what follows the header; the next request overwrites it.
+        uid, gid, pid: who makes it.
     """
 
     opcode: int
     unique: int
     nodeid: int
     body: memoryview
+    uid: int = 0
+    gid: int = 0
+    pid: int = 0
 
 
 def request_of(data: memoryview) -> Request:
     """Take a request apart."""
-    _, opcode, unique, nodeid, *_ = REQUEST_HEAD.unpack_from(data)
-    return Request(opcode, unique, nodeid, data[REQUEST_HEAD.size :])
+    _, opcode, unique, nodeid, uid, gid, pid, _, _ = REQUEST_HEAD.unpack_from(data)
+    return Request(opcode, unique, nodeid, data[REQUEST_HEAD.size :], uid, gid, pid)
+
+
+def name_of(body: memoryview) -> bytes:
+    """Return a name up to the NUL behind it."""
+    return bytes(body).partition(b"\0")[0]
 
 
 def forgotten(request: Request) -> list[tuple[int, int]]:
@@ -139,6 +181,39 @@ class DirectoryReply:
             self.parts.append(_DIRENT.pack(inode, next_offset, length, entry.fields[2] >> 12))
         self.parts.extend((name, padding))
         return True
+
+
+def xattr_answer(data: bytes, limit_bytes: int) -> tuple[bytes, ...]:
+    """Return the answer to GETXATTR or LISTXATTR: the data, or how long they are if no room is offered for them.
+
+    Raises:
+        FUSEError: there is too little room, with ERANGE.
+    """
+    if not limit_bytes:
+        return (XATTR_OUT.pack(len(data)),)
+    if len(data) > limit_bytes:
+        raise pyfuse3.FUSEError(errno.ERANGE)
+    return (data,)
+
+
+def _attributes(fields: tuple[int, ...], inode: int) -> tuple[int, ...]:
+    """Return struct fuse_attr of packed attributes."""
+    _, _, mode, nlink, uid, gid, rdev, size, blksize, blocks, a_s, a_ns, m_s, m_ns, c_s, c_ns = fields[:16]
+    return inode, size, blocks, a_s, m_s, c_s, a_ns, m_ns, c_ns, mode, nlink, uid, gid, rdev & 0xFFFFFFFF, blksize, 0
+
+
+def entry_reply(fields: tuple[int, ...], inode: int, generation: int, name_s: int, attributes_s: int) -> bytes:
+    """Return struct fuse_entry_out, with the seconds for which the name and the attributes hold."""
+    return _ENTRY_OUT.pack(inode, generation, name_s, attributes_s, 0, 0, *_attributes(fields, inode))
+
+
+ABSENT_REPLY: Final = _ENTRY_OUT.pack(0, 0, int(FOREVER_S), *(0,) * 19)
+"""There is no such name, for ever."""
+
+
+def attributes_reply(fields: tuple[int, ...], inode: int, attributes_s: int) -> bytes:
+    """Return struct fuse_attr_out."""
+    return _ATTR_OUT.pack(attributes_s, 0, *_attributes(fields, inode))
 
 
 def _plus(

@@ -55,6 +55,10 @@ class GuestFiles:
         """Return the type of the filesystem on a device, empty if nothing is recognised."""
         return await self._pool.call(procedures.VFS_TYPE, MountableArgs(Mountable(device)))
 
+    async def vfs_uuid(self, device: str) -> str:
+        """Return the UUID of what is on a device, empty if it has none."""
+        return await self._pool.call(procedures.VFS_UUID, MountableArgs(Mountable(device)))
+
     async def lstat(self, path: bytes, name: bytes) -> Entry:
         """Return one file without its link target and extended attributes."""
         stat = await self._pool.call(procedures.LSTATNS, PathArgs(GuestPath(path)))
@@ -135,6 +139,14 @@ class GuestFiles:
         if not entries or entries[0].name != b".":
             raise RemoteProtocolError("a listing that does not begin with the directory itself")
         return checked_entries(entries[1:])
+
+    async def list_plainly(self, path: bytes) -> list[Entry]:
+        """Return the same, in a fifth of the time, without extended attributes but with what nothing protects."""
+        listed: list[Entry] | None = None
+        if self.extended:
+            async with self.walk([path], 1) as listings:
+                listed = await anext((entries async for found, entries in listings if found == path), None)
+        return await self.list_directory(path) if listed is None else listed  # which says why it cannot be listed
 
     @asynccontextmanager
     async def walk(

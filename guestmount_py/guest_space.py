@@ -21,7 +21,12 @@ class _Space:
         self.taken_bytes = 0
         self.free_files = 0
         self.taken_files = 0
-        self.asked_s = 0.0
+        self.asked_s = -_ASK_AGAIN_S
+
+    @property
+    def is_much_taken(self) -> bool:
+        """Tell whether so much was promised since that it is time to ask again."""
+        return self.taken_bytes > _ASK_AGAIN_BYTES or self.taken_files > _ASK_AGAIN_FILES
 
     def has(self, needed_bytes: int, files: int) -> bool:
         """Tell whether so much is left, and files beside those wanted."""
@@ -46,18 +51,23 @@ class GuestSpace:
             count: bytes to be written.
             files: files to be made.
         """
+        if self.is_plenty_now(device, pending_bytes, count, files):
+            return True
         space = self._spaces.get(device)
         if space is None:
             space = self._spaces[device] = _Space()
+        if space.is_much_taken or time.monotonic() - space.asked_s > _ASK_AGAIN_S:
             await self._ask(space, path)
+        return self.is_plenty_now(device, pending_bytes, count, files)
+
+    def is_plenty_now(self, device: int, pending_bytes: int, count: int, files: int = 0) -> bool:
+        """Tell whether ``is_plenty`` without asking the guest, and count on it; False if that is not known."""
+        space = self._spaces.get(device)
+        if space is None or space.is_much_taken or not space.has(2 * (pending_bytes + count) + _MARGIN_BYTES, files):
+            return False
         space.taken_bytes += count
         space.taken_files += files
-        needed = 2 * (pending_bytes + count) + _MARGIN_BYTES
-        is_old = time.monotonic() - space.asked_s > _ASK_AGAIN_S
-        is_much = space.taken_bytes > _ASK_AGAIN_BYTES or space.taken_files > _ASK_AGAIN_FILES
-        if is_much or (is_old and not space.has(needed, files)):
-            await self._ask(space, path)
-        return space.has(needed, files)
+        return True
 
     async def _ask(self, space: _Space, path: bytes) -> None:
         found = await self._guest.statvfs(path)

@@ -8,6 +8,7 @@ from typing import Final
 from guestmount_py.entries import Entry, checked_fields, entry_of
 from guestmount_py.mailbox import Mailbox
 from rpc import hot, procedures
+from rpc.arguments import PathArgs
 from rpc.changes import Answer, Change, Wish, decode_answers, encode_changes
 from rpc.codec import FileName, GuestPath, UInt32, UInt64
 from rpc.errors import ProcedureError, RemoteProtocolError
@@ -47,13 +48,14 @@ class GuestWriting:
 
     async def change(self, changes: Sequence[Change]) -> list[Answer]:
         """Make changes, each for itself, and return what became of each; the attributes are checked."""
-        data = encode_changes(changes)
-        if self._mailbox is None or len(data) <= _INLINE_BYTES:
-            args = ChangeFilesArgs(data, UInt64(0), UInt32(0))
+        parts = encode_changes(changes)
+        size_bytes = sum(map(len, parts))
+        if self._mailbox is None or size_bytes <= _INLINE_BYTES:
+            args = ChangeFilesArgs(b"".join(parts), UInt64(0), UInt32(0))
             answered = await self._pool.call(procedures.CHANGE_FILES, args)
         else:
-            async with self._mailbox.delivered(data) as place:
-                args = ChangeFilesArgs(b"", UInt64(place), UInt32(len(data)))
+            async with self._mailbox.delivered(parts) as place:
+                args = ChangeFilesArgs(b"", UInt64(place), UInt32(size_bytes))
                 answered = await self._pool.call(procedures.CHANGE_FILES, args)
         answers = decode_answers(answered, len(changes))
         for change, answer in zip(changes, answers, strict=True):
@@ -80,13 +82,13 @@ class GuestWriting:
         """Make a file of any type; return it, and the attributes of its directory."""
         args = MakeFileArgs(GuestPath(path), UInt32(mode), UInt64(rdev), UInt32(owner[0]), UInt32(owner[1]), target)
         made = await self._pool.call(procedures.MAKE_FILE, args)
-        return _entry(name, made.file), _directory(made.directory)
+        return _entry(name, made.file), packed_directory(made.directory)
 
     async def link(self, path: bytes, linkname: bytes, name: bytes) -> tuple[Entry, bytes]:
         """Give a file one name more; return it under that name, and the attributes of that name's directory."""
         args = LinkFileArgs(GuestPath(path), GuestPath(linkname))
         made = await self._pool.call(procedures.LINK_FILE, args)
-        return _entry(name, made.file), _directory(made.directory)
+        return _entry(name, made.file), packed_directory(made.directory)
 
     async def remove(self, path: bytes, *, directory: bool, keep: bool) -> tuple[int, bytes]:
         """Remove a name.
@@ -97,7 +99,11 @@ class GuestWriting:
         args = RemoveNameArgs(GuestPath(path), directory, keep)
         call = self._pool.call_first if keep else self._pool.call
         removed = await call(procedures.REMOVE_NAME, args)
-        return _kept(removed.kept, wanted=keep), _directory(removed.directory)
+        return _kept(removed.kept, wanted=keep), packed_directory(removed.directory)
+
+    async def any_protected(self, path: bytes) -> bool:
+        """Tell whether a file in a directory may be immutable or append-only."""
+        return await self._pool.call(procedures.ANY_PROTECTED, PathArgs(GuestPath(path)))
 
     async def rename(self, path: bytes, newpath: bytes, flags: int, *, keep: bool) -> tuple[int, bytes, bytes]:
         """Rename.
@@ -109,7 +115,11 @@ class GuestWriting:
         args = RenameFileArgs(GuestPath(path), GuestPath(newpath), UInt32(flags), keep)
         call = self._pool.call_first if keep else self._pool.call
         renamed = await call(procedures.RENAME_FILE, args)
-        return _kept(renamed.kept, wanted=keep), _directory(renamed.directory), _directory(renamed.newdirectory)
+        return (
+            _kept(renamed.kept, wanted=keep),
+            packed_directory(renamed.directory),
+            packed_directory(renamed.newdirectory),
+        )
 
     async def open(self, path: bytes, name: bytes, flags: int) -> Entry:
         """Ask whether a file can be opened like that, which may cut it; return it."""
@@ -154,8 +164,12 @@ def _entry(name: bytes, stat: Statns) -> Entry:
     return entry
 
 
-def _directory(stat: Statns) -> bytes:
-    """Return the attributes of a directory, packed."""
+def packed_directory(stat: Statns) -> bytes:
+    """Return the attributes of a directory, packed.
+
+    Raises:
+        RemoteProtocolError: it is none.
+    """
     checked_fields(stat)
     if not S_ISDIR(stat.st_mode):
         raise RemoteProtocolError(f"a directory with the mode {stat.st_mode:o}")

@@ -11,7 +11,7 @@ from typing import Any, Final, Self, TypeVar, Unpack
 
 import trio
 
-from appliance.config import ApplianceConfig, Drive, config_from_environment
+from appliance.config import ApplianceConfig, Drive, RemoteDisk, config_from_environment
 from appliance.patience import lone_leaf
 from appliance.state import State, StateMachine
 from guestmount_py.config import Plane
@@ -28,7 +28,7 @@ from guestmount_py.statistics import Statistics
 from guestmount_py.transfers import Download, LocalPath, Source, opened
 from rpc import procedures
 from rpc.arguments import NoArgs
-from rpc.errors import GuestmountError, LaunchError, LocalProtocolError, StateError, UsageError
+from rpc.errors import GuestmountError, LocalProtocolError, StateError, UsageError
 from rpc.procedure import Procedure, Transfer
 
 ArgsT = TypeVar("ArgsT")
@@ -123,14 +123,13 @@ class Guest(Conveniences):
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[GuestWriting]:
-        """Own verbs that change the guest's files, good for this launch, in READY.
-
-        Raises:
-            LaunchError: the daemon has not our extensions.
-        """
+        """Own verbs that change the guest's files, good for this launch, in READY."""
         session = self._ready("writing")
         if not session.appliance.extended:
-            raise LaunchError("writing: the appliance in LIBGUESTFS_PATH cannot do it: unset that variable")
+            from guestmount_py.standard_writing import standard_writing
+
+            yield await standard_writing(session.pool)
+            return
         async with opened_mailbox(session.appliance, session.pool) as mailbox:
             yield GuestWriting(session.pool, mailbox)
 
@@ -150,26 +149,37 @@ class Guest(Conveniences):
 
     def add_drive(
         self,
-        path: LocalPath,
+        path: LocalPath | RemoteDisk,
         *,
         format: str | None = None,  # noqa: A002  # libguestfs's name for it
         blocksize_bytes: int | None = None,
         writable: bool = False,
+        snapshot: str | None = None,
+        key: str | None = None,
     ) -> None:
         """Add a disk image, the next of /dev/sda, /dev/sdb, …; it is looked at by ``launch``.
 
         Args:
-            path: a file or block device.
+            path: a file or block device; or a server's disk, see ``guestmount_py.uri.parse_image``.
             format: such as ``raw`` or ``qcow2``; None: find out, and open no other file that the image names.
             blocksize_bytes: sector size that the guest sees, 512 or 4096; None for qemu's default.
             writable: let the guest write to the image, which nobody else may use meanwhile.
+            snapshot: show this internal snapshot of a qcow2 image.
+            key: of an encrypted qcow2 image.
 
         Raises:
             StateError: not in CONFIG.
             UsageError: there are as many as can be, or no disk has such sectors.
         """
         self._must_be(State.CONFIG, "add_drive")
-        drive = Drive(path=Path(path), format=format, blocksize_bytes=blocksize_bytes, writable=writable)
+        drive = Drive(
+            path=path if isinstance(path, RemoteDisk) else Path(path),
+            format=format,
+            blocksize_bytes=blocksize_bytes,
+            writable=writable,
+            snapshot=snapshot,
+            key=key,
+        )
         self._config = with_drive(self._config, drive)
 
     def forget_drives(self) -> None:

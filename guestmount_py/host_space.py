@@ -46,7 +46,7 @@ class HostSpace:
 
     def __init__(self, images: Iterable[Path], flush: Callable[[], Awaitable[None]]) -> None:
         self._places: Final = tuple(
-            {path.parent.stat().st_dev: path.parent for path in images if can_grow(path)}.values()
+            {path.stat().st_dev: path.resolve().parent for path in images if can_grow(path)}.values()
         )
         self._flush: Final = flush
         self._given_bytes = 0
@@ -61,10 +61,8 @@ class HostSpace:
         Raises:
             FUSEError: it has not, with ENOSPC.
         """
-        if not self._places:
-            return
-        wanted = -(-(count or 1) // _CLUSTER_BYTES) * _CLUSTER_BYTES
-        while self._free_bytes() - self._given_bytes - wanted < MARGIN_BYTES:
+        wanted = _clusters_bytes(count)
+        while not self.take_now(count):
             if self._free_bytes() - wanted < MARGIN_BYTES or not self._given_bytes:
                 raise pyfuse3.FUSEError(errno.ENOSPC)
             given = self._given_bytes
@@ -72,11 +70,24 @@ class HostSpace:
                 if self._given_bytes >= given:  # nobody else did meanwhile
                     await self._flush()
                     self._given_bytes = max(0, self._given_bytes - given)
+
+    def take_now(self, count: int) -> bool:
+        """Do what ``take`` does, if the guest need not write anything out for that; tell whether it was done."""
+        if not self._places:
+            return True
+        wanted = _clusters_bytes(count)
+        if self._free_bytes() - self._given_bytes - wanted < MARGIN_BYTES:
+            return False
         self._given_bytes += wanted
+        return True
 
     def _free_bytes(self) -> int:
         found = [os.statvfs(place) for place in self._places]
         return min(each.f_bavail * each.f_frsize for each in found)
+
+
+def _clusters_bytes(count: int) -> int:
+    return -(-(count or 1) // _CLUSTER_BYTES) * _CLUSTER_BYTES
 
 
 def can_grow(image: Path) -> bool:

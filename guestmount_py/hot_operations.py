@@ -89,10 +89,10 @@ class HotOperations:
         found = self._tree.xattrs.known(request.nodeid)
         if found is None:
             return self._xattrs_later(request.nodeid, choose, limit_bytes)
-        return _xattr_answer(choose(found), limit_bytes)
+        return wire.xattr_answer(choose(found), limit_bytes)
 
     async def _xattrs_later(self, inode: int, choose: Callable[[Xattrs], bytes], limit_bytes: int) -> Answer:
-        return _xattr_answer(choose(await self._tree.xattrs.get(inode)), limit_bytes)
+        return wire.xattr_answer(choose(await self._tree.xattrs.get(inode)), limit_bytes)
 
     def _forget(self, request: wire.Request) -> Answer:
         for inode, count in wire.forgotten(request):
@@ -160,11 +160,3 @@ def _value_of(name: bytes, xattrs: Xattrs) -> bytes:
         if key == name:
             return value
     raise pyfuse3.FUSEError(errno.ENODATA)
-
-
-def _xattr_answer(data: bytes, limit_bytes: int) -> Answer:
-    if not limit_bytes:
-        return (wire.XATTR_OUT.pack(len(data)),)
-    if len(data) > limit_bytes:
-        raise pyfuse3.FUSEError(errno.ERANGE)
-    return (data,)

@@ -31,9 +31,11 @@ async def image_chain(drive: CheckedDrive) -> list[Layer]:
         DriveError: one is of another format than raw and qcow2, is encrypted, keeps its data in another file, or is no
             plain file.
     """
+    if not isinstance(drive.path, Path) or drive.needs_source:
+        raise DriveError(f"{drive.path}: more than its file is needed to read it")
     layers = [Layer(drive.path, drive.format)]
     if drive.format == "qcow2" and drive.may_chain:
-        layers += [_layer(each) for each in (await _chain_info(drive))[1:]]
+        layers += [_layer(each) for each in (await _chain_info(drive.path, drive.format))[1:]]
     if len(layers) > _LAYERS_MAX:
         raise DriveError(f"{drive.path}: has {len(layers)} layers")
     for layer in layers:
@@ -41,23 +43,14 @@ async def image_chain(drive: CheckedDrive) -> list[Layer]:
     return layers
 
 
-async def _chain_info(drive: CheckedDrive) -> list[Any]:
-    argv: list[str | Path] = [
-        "qemu-img",
-        "info",
-        "-U",
-        "--output=json",
-        "--backing-chain",
-        "-f",
-        drive.format,
-        drive.path,
-    ]
+async def _chain_info(path: Path, kind: str) -> list[Any]:
+    argv: list[str | Path] = ["qemu-img", "info", "-U", "--output=json", "--backing-chain", "-f", kind, path]
     try:
         chain = json.loads(await run_program(argv, timeout_s=_INFO_S))
     except (ProgramFailed, ValueError) as exc:
-        raise DriveError(f"{drive.path}: its chain cannot be read: {exc}") from exc
+        raise DriveError(f"{path}: its chain cannot be read: {exc}") from exc
     if not isinstance(chain, list):
-        raise DriveError(f"{drive.path}: its chain cannot be read")
+        raise DriveError(f"{path}: its chain cannot be read")
     return chain
 
 

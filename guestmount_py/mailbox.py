@@ -1,7 +1,7 @@
 """The mailbox: a disk in the host's memory by which long data reach the guest, for a port takes 4 KiB at a time."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -15,7 +15,9 @@ from rpc.errors import DriveError, ProcedureError
 from rpc.pool import ChannelPool
 from rpc.procedures.writing import OpenMailboxArgs
 
-_SLOTS: Final = 8
+_SLOTS: Final = 4
+_PARTS_AT_ONCE: Final = 1024
+"""IOV_MAX of Linux."""
 MAILBOX_BYTES: Final = _SLOTS * MAILBOX_SLOT_BYTES
 
 
@@ -32,15 +34,18 @@ class Mailbox:
         self._left = trio.lowlevel.ParkingLot()
 
     @asynccontextmanager
-    async def delivered(self, data: bytes) -> AsyncIterator[int]:
-        """Put data into the mailbox for as long as the block runs; yields their place in bytes."""
+    async def delivered(self, parts: Sequence[bytes | memoryview]) -> AsyncIterator[int]:
+        """Put data, one slot of them at most, into the mailbox for as long as the block runs; yields their place."""
+        if sum(map(len, parts)) > MAILBOX_SLOT_BYTES:
+            raise ValueError("more than a slot of the mailbox holds")
         while not self._free:
             await self._left.park()
         slot = self._free.pop()
         try:
             place = slot * MAILBOX_SLOT_BYTES
-            os.pwrite(self._descriptor, data, place)
-            yield place
+            for start in range(0, len(parts), _PARTS_AT_ONCE):
+                place += os.pwritev(self._descriptor, parts[start : start + _PARTS_AT_ONCE], place)
+            yield slot * MAILBOX_SLOT_BYTES
         finally:
             self._free.append(slot)
             self._left.unpark()

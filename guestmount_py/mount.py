@@ -4,9 +4,9 @@ import json
 import math
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from logging import ERROR, WARNING
@@ -15,25 +15,29 @@ from typing import Final
 
 import trio
 
+from appliance.config import Drive
 from appliance.patience import lone_leaf
 from appliance.state import State
-from guestmount_py.config import MountConfig
+from guestmount_py.config import GuestMount, MountConfig
 from guestmount_py.events import CallEnded, CallStarted, ConsoleOutput, LogMessage, SubprocessQuit
 from guestmount_py.guest_root import GuestRoot, mount_in_guest
 from guestmount_py.handle import Guest
+from guestmount_py.image_keys import with_image_keys
 from guestmount_py.inodes import InodeTable
+from guestmount_py.keys import Ask, Keys
 from guestmount_py.log import console_sink, logger
 from guestmount_py.preconditions import check_fuse
 from guestmount_py.serving import serving_record
 from guestmount_py.statistics import Statistics
 from rpc.errors import GuestmountError
 
+_KEY_ATTEMPTS: Final = 3
 _WRITTEN_BACK_S: Final = 30.0
 """How long a signal waits for what programs have changed in mapped files."""
 
 
 async def serve_mount(
-    config: MountConfig, *, log_file: Path, report: Callable[[str], None], ready: Callable[[], None]
+    config: MountConfig, *, log_file: Path, report: Callable[[str], None], ready: Callable[[], None], ask: Ask
 ) -> None:
     """Mount, say when it is ready, and return when it is unmounted and the appliance has gone.
 
@@ -49,7 +53,8 @@ async def serve_mount(
         from guestmount_py.overlay import overlaid
 
         config = await overlaid(config)
-    guest = _configured_guest(config, report)
+    drives = await with_image_keys(config.drives, Keys(config.keys, ask, 1))
+    guest = _configured_guest(config, drives, report)
     statistics = Statistics()
     guest.subscribe(CallEnded, statistics.note_call)
     async with AsyncExitStack() as stack:
@@ -57,7 +62,13 @@ async def serve_mount(
         await stack.enter_async_context(guest)
         await _launch(guest)
         logger.info("appliance is ready, qemu is process %d", guest.pid)
-        root = await mount_in_guest(guest, config, report)
+        await _unlock(guest, config, ask)
+        if config.inspect or config.everything:
+            config = await _inspected(guest, config, report, ask)
+        root, mounts = await mount_in_guest(guest, config, report)
+        config = replace(config, mounts=mounts)
+        if config.everything:
+            root = await _with_shelves(guest, root, mounts)
         ending = _Ending()
         try:
             async with _serving(guest, root, statistics, config, mountpoint, ending) as serving:
@@ -111,20 +122,34 @@ async def _serving(
     from guestmount_py.tree import Tree
 
     async with guest.images(statistics, config.plane) as images, trio.open_nursery() as nursery:
-        tree = Tree(guest.files, InodeTable(*root), nursery, statistics, images, config.cache_mib)
+        tree = Tree(
+            guest.files,
+            InodeTable(root.root, root.devices, root.unnumbered),
+            nursery,
+            statistics,
+            images,
+            config.cache_mib,
+        )
         async with fuse_mounted(tree, *where) as serving:
             yield serving
         nursery.cancel_scope.cancel()
 
 
-def _configured_guest(config: MountConfig, report: Callable[[str], None]) -> Guest:
+def _configured_guest(config: MountConfig, drives: Sequence[Drive], report: Callable[[str], None]) -> Guest:
     guest = Guest()
     guest.configure(verbose=config.verbose)
     if not config.template:
         guest.configure(template=False)
-    for drive in config.drives:
+    if config.keys or config.keys_from_stdin:
+        guest.configure(encrypted=True)
+    for drive in drives:
         guest.add_drive(
-            drive.path, format=drive.format, blocksize_bytes=drive.blocksize_bytes, writable=config.writable
+            drive.path,
+            format=drive.format,
+            blocksize_bytes=drive.blocksize_bytes,
+            writable=config.writable and not drive.only_read,
+            snapshot=drive.snapshot,
+            key=drive.key,
         )
     sink = console_sink()
     guest.subscribe(ConsoleOutput, lambda event: sink(event.data))
@@ -143,6 +168,60 @@ async def _launch(guest: Guest) -> None:
             await guest.launch()
     except BaseExceptionGroup as group:
         raise lone_leaf(group) from None
+
+
+async def _unlock(guest: Guest, config: MountConfig, ask: Ask) -> None:
+    """Open the encrypted devices that something to be mounted may be on."""
+    wanted = [mount.device for mount in config.mounts if not mount.is_on_disk]
+    if wanted:
+        for closed in await _open_encrypted(guest, config, ask, wanted):
+            logger.warning("%s", closed)
+
+
+async def _open_encrypted(guest: Guest, config: MountConfig, ask: Ask, wanted: Sequence[str] | None) -> list[str]:
+    from guestmount_py.unlocking import unlock
+
+    attempts = 1 if config.keys_from_stdin else _KEY_ATTEMPTS
+    return await unlock(guest, Keys(config.keys, ask, attempts), wanted, writable=config.writable)
+
+
+async def _inspected(guest: Guest, config: MountConfig, report: Callable[[str], None], ask: Ask) -> MountConfig:
+    """Add what an operating system on the disks mounts, or everything, to what is to be mounted."""
+    from guestmount_py.inspection import chosen_system, find_systems
+
+    found = await find_systems(guest)
+    closed: list[str] = []
+    if found.encrypted:
+        closed = await _open_encrypted(guest, config, ask, None)
+        found = await find_systems(guest)
+    if config.everything:
+        from guestmount_py.everything import shelves
+
+        mounts = tuple(await shelves(guest, found.systems, report))
+        shown = {mount.device for mount in mounts}  # of those it will be said why they are left out
+        for line in (*closed, *(line for device, line in found.unread.items() if device not in shown)):
+            report(f"warning: {line}")
+        return replace(config, mounts=mounts)
+    hidden = [*closed, *found.unread.values()]
+    system = await chosen_system(guest, found.systems, config.root, hidden)
+    for line in hidden:
+        report(f"warning: {line}")
+    logger.info("the operating system is %s on %s", system.title, system.root)
+    for device, place in system.absent:
+        report(f"warning: {place} is left out: {device} is on none of the disks")
+    return replace(config, mounts=(*system.mounts(), *config.mounts))
+
+
+async def _with_shelves(guest: Guest, root: GuestRoot, mounts: Sequence[GuestMount]) -> GuestRoot:
+    """Finish the directories that everything is mounted on.
+
+    Files get their inode numbers by the names of those directories, not by the order of the mounts, so another disk
+    changes none of them.
+    """
+    from guestmount_py.everything import label_shelves
+
+    await label_shelves(guest, mounts)
+    return root._replace(devices=())
 
 
 async def _shut_down(guest: Guest, ending: _Ending, *, writable: bool) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from appliance.config import Drive
-from appliance.drives import CheckedDrive, check_drive
+from appliance.drives import SPLIT, check_drive
 from appliance.image_use import READ, RESIZE, WRITE, denied
 from appliance.process import ProgramFailed, run_program
 from appliance.qcow2 import MAGIC
@@ -25,6 +25,8 @@ from rpc.errors import DriveError
 
 _STAMP: Final = "user.guestmount-py.base"
 """The attribute of an overlay that tells what its base was like: over one that was written to since it is garbage."""
+_COMMIT: Final = "user.guestmount-py.commit"
+"""The attribute of an overlay that tells that a commit of it was begun, and what it was called then."""
 _TOOL_S: Final = 60.0
 
 
@@ -84,8 +86,10 @@ async def overlay_drive(image: Drive, path: Path, *, create: bool) -> Drive:
     Raises:
         DriveError: the image or the overlay is bad, the overlay is another image's, or the image was written to since.
     """
+    if not isinstance(image.path, Path) or image.snapshot is not None or image.format == SPLIT:
+        raise DriveError(f"{image.path}: --overlay goes with local images only, not with snapshots or split ones")
     if create and not os.path.lexists(path):
-        await _create(await check_drive(image), path.absolute())
+        await _create(image.path.absolute(), (await check_drive(image)).format, path.absolute())
     overlay = await read_overlay(path)
     if not image.path.exists() or not overlay.base.exists() or not overlay.base.samefile(image.path):
         raise DriveError(f"{path}: is an overlay of {overlay.base}, not of {image.path}: give it another name")
@@ -108,21 +112,27 @@ async def overlaid(config: MountConfig) -> MountConfig:
     return replace(config, drives=tuple(drives))
 
 
-async def _create(base: CheckedDrive, path: Path) -> None:
+async def _create(base: Path, kind: str, path: Path) -> None:
     """Make an overlay, which gets its name when it is whole."""
     if os.fsencode(path).decode("utf-8", "ignore") != str(path):
         raise DriveError(f"{path}: qemu takes only UTF-8 names")
-    bitmaps = bitmaps_of(await image_info(base.path, base.format)) if base.format == "qcow2" else ()
-    with denied(base.path, WRITE, RESIZE), _unnamed(path, base.path.stat().st_mode) as file:
+    journal = path.with_name(f"{path.name}.commit")
+    if journal.exists():
+        raise DriveError(
+            f"{journal}: is of an overlay that had this name when a commit of it was interrupted: "
+            "give that its name back and end the commit, or give another name"
+        )
+    bitmaps = bitmaps_of(await image_info(base, kind)) if kind == "qcow2" else ()
+    with denied(base, WRITE, RESIZE), _unnamed(path, base.stat().st_mode) as file:
         try:
-            await _tool("create", "-q", "-f", "qcow2", "-b", base.path, "-F", base.format, file)
+            await _tool("create", "-q", "-f", "qcow2", "-b", base, "-F", kind, file)
             for bitmap in bitmaps:
                 if bitmap.is_valid:
                     granularity = str(bitmap.granularity_bytes)
                     await _tool("bitmap", "--add", "-g", granularity, "-f", "qcow2", file, bitmap.name)
         except ProgramFailed as exc:
-            raise DriveError(f"{path}: cannot be made as an overlay of {base.path}: {exc}") from exc
-        stamp(file, base.path)
+            raise DriveError(f"{path}: cannot be made as an overlay of {base}: {exc}") from exc
+        stamp(file, base)
 
 
 async def _tool(*arguments: str | Path) -> None:
@@ -139,9 +149,8 @@ def _unnamed(path: Path, mode: int) -> Iterator[Path]:
             os.fchmod(descriptor, (stat.S_IMODE(mode) & 0o644) | 0o600)
             yield file
             os.fsync(descriptor)
-            path.with_name(f"{path.name}.commit").unlink(missing_ok=True)  # of one that had this name and is gone
             os.link(file, path)
-            sync_directory(path.parent)
+            sync(path.parent)
         finally:
             os.close(descriptor)
             file.unlink(missing_ok=True)  # qemu-img removes what it cannot make
@@ -174,7 +183,7 @@ def check_base(overlay: Overlay) -> None:
             f"{overlay.path}: its base {overlay.base}: {exc.strerror}: "
             "put it back, or name its new place with 'qemu-img rebase -u -b'"
         ) from exc
-    if noted and now and noted != now and not overlay.journal.exists():
+    if noted and now and noted != now and not (overlay.journal.exists() or _begun(overlay)):
         raise DriveError(
             f"{overlay.path}: its base {overlay.base} was written to since, so that the overlay fits it no more: "
             f"discard it, or if you know better, 'setfattr -x {_STAMP} {overlay.path}'"
@@ -204,11 +213,44 @@ def check_no_commit(overlay: Overlay) -> None:
     Raises:
         DriveError: one was.
     """
+    check_journal(overlay)
     if overlay.journal.exists():
         raise DriveError(
             f"{overlay.path}: a commit of it was interrupted, and its base holds part of it: "
             f"end it with 'guestmount-py overlay commit {overlay.path}'"
         )
+
+
+def check_journal(overlay: Overlay) -> None:
+    """Insist that an overlay of which a commit was begun has its journal beside it.
+
+    Raises:
+        DriveError: it was renamed since.
+    """
+    former = _begun(overlay)
+    if former and not overlay.journal.exists():
+        raise DriveError(
+            f"{overlay.path}: a commit of it was interrupted when it was called {former}, and its base holds part of "
+            f"it: rename {Path(former).name}.commit to {overlay.journal}, and run 'guestmount-py overlay commit'"
+        )
+
+
+def _begun(overlay: Overlay) -> str:
+    """Return what an overlay was called when a commit of it was begun; empty if none was."""
+    try:
+        return os.fsdecode(os.getxattr(overlay.path, _COMMIT))
+    except OSError:
+        return ""
+
+
+def note_commit(overlay: Overlay, *, begun: bool) -> None:
+    """Note in an overlay that a commit of it was begun, or has ended, where the filesystem can."""
+    with suppress(OSError):
+        if begun:
+            os.setxattr(overlay.path, _COMMIT, os.fsencode(overlay.path))
+        else:
+            os.removexattr(overlay.path, _COMMIT)
+    sync(overlay.path)
 
 
 def remove(overlay: Overlay) -> None:
@@ -220,14 +262,14 @@ def remove(overlay: Overlay) -> None:
     try:
         overlay.journal_part.unlink(missing_ok=True)
         overlay.path.unlink()
-        sync_directory(overlay.path.parent)
+        sync(overlay.path.parent)
     except OSError as exc:
         raise DriveError(f"{overlay.path}: cannot be removed: {exc.strerror}") from exc
 
 
-def sync_directory(path: Path) -> None:
-    """Make what names a directory has durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def sync(path: Path) -> None:
+    """Make a file, or what names a directory has, durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:

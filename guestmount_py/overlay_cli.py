@@ -2,17 +2,17 @@
 
 import argparse
 import os
-import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
 import trio
 
-from appliance.patience import lone_leaf
 from guestmount_py.config import BLOCKSIZES, GuestMount
+from guestmount_py.drive_options import Parser
+from guestmount_py.interruption import interruptible
 from guestmount_py.overlay import discard_overlay
 from guestmount_py.overlay_commit import commit_overlay
 from guestmount_py.overlay_diff import compare_overlay
@@ -20,7 +20,6 @@ from guestmount_py.tree_diff import Change
 from rpc.errors import GuestmountError, UsageError
 
 ACTIONS: Final = ("diff", "commit", "discard")
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _EPILOG: Final = """\
 diff prints a line for each file: added, removed, changed or unreadable; its type, or what changed (type, content,
 target, device, mode, owner, times, xattrs); and its path, behind the device unless -m was given. Tabs are between them.
@@ -30,13 +29,8 @@ Exit status: 0 done, 1 something failed, 2 the command line was wrong, 130 inter
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}: see 'guestmount-py overlay --help'")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="guestmount-py overlay",
         usage="%(prog)s diff [-m DEVICE[:MOUNTPOINT[:OPTIONS[:FSTYPE]]] ...] [-0] FILE\n"
         "       %(prog)s commit FILE\n"
@@ -70,42 +64,14 @@ def _run(arguments: Sequence[str]) -> int:
         if options.action == "diff":
             return _print_changes(partial(compare_overlay, options.file, mounts, options.blocksize), options.null)
         if options.action == "commit":
-            trio.run(_interruptible, partial(commit_overlay, options.file, _progress(sys.stderr.isatty())))
+            trio.run(interruptible, partial(commit_overlay, options.file, _progress(sys.stderr.isatty())))
         else:
-            trio.run(_interruptible, partial(discard_overlay, options.file))
+            trio.run(interruptible, partial(discard_overlay, options.file))
     except KeyboardInterrupt:
         advice = ": run the commit again, and until it has ended use no image below it"
         _say(f"{options.file}: interrupted{advice if options.action == 'commit' else ''}")
         raise
     return 0
-
-
-async def _interruptible(work: Callable[[], Awaitable[None]]) -> None:
-    """Do something that a signal cancels, unless that signal is ignored, as nohup(1) makes it.
-
-    Raises:
-        KeyboardInterrupt: it was cancelled.
-    """
-    heeded = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-    try:
-        async with trio.open_nursery() as nursery:
-            if heeded:
-                await nursery.start(_cancel_on_signal, heeded, nursery.cancel_scope)
-            await work()
-            nursery.cancel_scope.cancel()
-            return
-    except BaseExceptionGroup as group:
-        raise lone_leaf(group) from None
-    raise KeyboardInterrupt
-
-
-async def _cancel_on_signal(
-    numbers: Sequence[int], scope: trio.CancelScope, task_status: "trio.TaskStatus[None]"
-) -> None:
-    with trio.open_signal_receiver(*numbers) as received:
-        task_status.started()
-        await anext(received)
-        scope.cancel()
 
 
 def _print_changes(compare: Callable[..., Awaitable[None]], null: bool) -> int:
@@ -118,7 +84,7 @@ def _print_changes(compare: Callable[..., Awaitable[None]], null: bool) -> int:
         sys.stdout.buffer.write(line_of(device, change, null=null))
 
     try:
-        trio.run(_interruptible, partial(compare, tell=tell, log=_say))
+        trio.run(interruptible, partial(compare, tell=tell, log=_say))
         sys.stdout.buffer.flush()
     except BrokenPipeError:  # head has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

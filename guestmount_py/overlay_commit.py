@@ -21,7 +21,7 @@ from appliance.image_use import RESIZE, WRITE, check_unused, denied
 from appliance.process import ProgramFailed, run_program
 from appliance.qcow2 import empty_image
 from guestmount_py.bitmaps import add_bitmap, check_saved, image_info, merge_bitmap, node_bitmaps, restore_bitmaps
-from guestmount_py.overlay import Overlay, check_base, read_overlay, remove, stamp, sync_directory
+from guestmount_py.overlay import Overlay, check_base, check_journal, note_commit, read_overlay, remove, stamp, sync
 from guestmount_py.storage_daemon import StorageDaemon, storage_daemon
 from rpc.errors import DriveError
 
@@ -45,6 +45,7 @@ async def commit_overlay(path: Path, report: Callable[[int, int], None] = lambda
     overlay = await read_overlay(path)
     with denied(overlay.path, WRITE, RESIZE, alone=True):
         overlay = await read_overlay(path)  # as it is now that nobody writes to it
+        check_journal(overlay)
         check_base(overlay)
         check_unused(overlay.base)
         if not os.access(overlay.base, os.W_OK):
@@ -83,6 +84,7 @@ async def _merge(
     await _add_file(daemon, "journal", overlay.journal, read_only=True)
     await _add_file(daemon, "overlay", overlay.path, read_only=True, backing="base")
     kept = await node_bitmaps(daemon, "journal")
+    note_commit(overlay, begun=True)
     await daemon.execute("blockdev-reopen", options=[{**base, "read-only": False}])
     await restore_bitmaps(daemon, "journal", "base")  # not recording: what is copied shall not count as written
     known = {bitmap.name for bitmap in overlay.bitmaps if bitmap.is_valid}
@@ -141,9 +143,9 @@ async def _make_journal(daemon: StorageDaemon, overlay: Overlay) -> None:
         for node in ("journal", "journal-file"):
             await daemon.execute("blockdev-del", node_name=node)  # saved now
         await check_saved(part, wanted)
-        _sync(part)
+        sync(part)
         part.rename(overlay.journal)
-        sync_directory(part.parent)
+        sync(part.parent)
     except OSError as exc:
         raise DriveError(f"{part}: {exc.strerror}: nothing was merged yet") from exc
 
@@ -187,18 +189,11 @@ async def _free_leaks(base: Path) -> None:
 def _finish(overlay: Overlay) -> None:
     """Remove what is not needed any more, once the base is on disk."""
     try:
-        _sync(overlay.base)
+        sync(overlay.base)
         stamp(overlay.path, overlay.base)  # between the two removals it may be asked whether it fits
+        note_commit(overlay, begun=False)
         overlay.journal.unlink()
-        sync_directory(overlay.journal.parent)
+        sync(overlay.journal.parent)
     except OSError as exc:
         raise DriveError(f"{overlay.path}: the commit cannot be ended: {exc.strerror}: run it again") from exc
     remove(overlay)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

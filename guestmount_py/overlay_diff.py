@@ -12,7 +12,6 @@ from typing import Final
 
 import trio
 
-from appliance.config import Drive
 from appliance.image_use import RESIZE, WRITE, denied
 from appliance.patience import lone_leaf
 from guestmount_py.config import GuestMount
@@ -103,15 +102,15 @@ async def _two_guests(
 ) -> AsyncIterator[tuple[Guest, Guest]]:
     """Own a guest that sees the base alone and one that sees the overlay, launched side by side."""
     drives = (
-        Drive(path=overlay.base, format=overlay.base_format, blocksize_bytes=blocksize_bytes),
-        Drive(path=overlay.path, format="qcow2", blocksize_bytes=blocksize_bytes),
+        (overlay.base, overlay.base_format),
+        (overlay.path, "qcow2"),
     )
     async with AsyncExitStack() as stack:
         old, new = [await stack.enter_async_context(Guest()) for _ in drives]
         try:
             async with trio.open_nursery() as nursery:
-                for guest, drive in zip((old, new), drives, strict=True):
-                    guest.add_drive(drive.path, format=drive.format, blocksize_bytes=drive.blocksize_bytes)
+                for guest, (path, kind) in zip((old, new), drives, strict=True):
+                    guest.add_drive(path, format=kind, blocksize_bytes=blocksize_bytes)
                     guest.subscribe(LogMessage, lambda event: log(event.text))
                     nursery.start_soon(guest.launch)
         except BaseExceptionGroup as group:

@@ -15,10 +15,15 @@ class PathLock:
         self._want_alone = 0
         self._changed = trio.lowlevel.ParkingLot()
 
+    @property
+    def is_free(self) -> bool:
+        """Tell whether paths can be used at once, and stay what they are until the next await."""
+        return not self._alone and not self._want_alone
+
     @asynccontextmanager
     async def shared(self) -> AsyncIterator[None]:
         """Use paths. Whoever waits for another's use of paths in the block waits for ever."""
-        while self._alone or self._want_alone:
+        while not self.is_free:
             await self._changed.park()
         self._sharing += 1
         try:

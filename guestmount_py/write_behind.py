@@ -15,22 +15,24 @@ from typing import Final
 
 import trio
 
-from guestmount_py.drafts import Draft, Drafts
+from guestmount_py.drafts import STEP_MAX_BYTES, Draft, Drafts
 from guestmount_py.guest_writing import GuestWriting
 from guestmount_py.inode_numbers import Inode
 from guestmount_py.log import logger
 from guestmount_py.node_table import Node, NodeTable
 from guestmount_py.path_lock import PathLock
-from rpc.changes import Answer, Change
+from rpc.changes import Answer, Change, Wish
 from rpc.errors import ConnectionLost, GuestmountError, ProcedureError
 
 PENDING_MAX_BYTES: Final = 32 << 20
 _PENDING_MAX_FILES: Final = 512
-STEP_MAX_BYTES: Final = 1 << 20
 _BATCH_MAX_BYTES: Final = 1 << 20
 _BATCH_MAX_FILES: Final = 64
-_ENOUGH_BYTES: Final = 512 * 1024
+_ENOUGH_BYTES: Final = STEP_MAX_BYTES
+_FEW_BYTES: Final = 1 << 20
 _ENOUGH_FILES: Final = 48
+_FEW_FILES: Final = 12
+"""Enough for a guest that has nothing to do; for one that has, a call costs more than waiting for more."""
 _GATHER_S: Final = 0.2
 """How long changes wait for company: a call costs the guest more than the changes of a small file."""
 _SENDERS: Final = 2
@@ -42,16 +44,15 @@ class _File:
 
     Attributes:
         wanted: somebody waits until nothing is pending.
+        is_mixed: two steps were under way at once, so that neither answer tells what the file is after both.
+        mtime_ns: what its time shall be after all that the guest has; None if the guest decides.
     """
 
     node: Node
     drafts: Drafts = field(default_factory=Drafts)
     wanted: bool = False
-
-    @property
-    def is_ready(self) -> bool:
-        """Tell whether its first step can be begun."""
-        return bool(self.drafts.steps) and not self.drafts.under_way
+    is_mixed: bool = False
+    mtime_ns: int | None = None
 
 
 class WriteBehind:
@@ -90,12 +91,18 @@ class WriteBehind:
         self._files: OrderedDict[Inode, _File] = OrderedDict()
         self._errors: dict[Inode, tuple[int, int]] = {}
         self._untold: set[Inode] = set()
+        self._unmade: set[Inode] = set()
+        self._lost = 0
+        self._name_errors: dict[Inode, int] = {}
+        """By directory: why a name in it could not come or go; fsync is still to tell."""
         self._paused: dict[Inode, int] = {}
         self._names: dict[Inode, dict[bytes, Inode]] = {}
         """By directory the names that come or go, and whose they are."""
         self.is_lost = False
         self._pending_bytes = 0
-        self._wanted = 0
+        self._sent_bytes = 0
+        self._sent_files = 0
+        self._calls = 0
         self._work = trio.lowlevel.ParkingLot()
         self._settled = trio.lowlevel.ParkingLot()
 
@@ -107,7 +114,7 @@ class WriteBehind:
     @property
     def unreported(self) -> int:
         """Return the number of files with an error that nobody was told of."""
-        return len(self._untold)
+        return len(self._untold) + self._lost
 
     def is_pending(self, inode: Inode) -> bool:
         """Tell whether something of a file is still to be made."""
@@ -127,9 +134,14 @@ class WriteBehind:
         names = self._names.get(directory)
         return names is not None and (name is None or name in names)
 
+    @property
+    def has_room(self) -> bool:
+        """Tell whether not too much is pending for more."""
+        return len(self._files) <= _PENDING_MAX_FILES and self._pending_bytes <= PENDING_MAX_BYTES
+
     async def room(self) -> None:
-        """Wait until not too many files are pending."""
-        while len(self._files) > _PENDING_MAX_FILES:
+        """Wait until there is."""
+        while not self.has_room:
             await self._settled.park()
 
     def create(self, node: Node, mode: int, uid: int, gid: int) -> None:
@@ -149,8 +161,7 @@ class WriteBehind:
         if self._is_enough():
             self._work.unpark_all()
 
-    async def settle_names(self, directory: Inode) -> None:
-        """Wait until no name is still to come or go in a directory."""
+    async def _settle_names(self, directory: Inode) -> None:
         while names := self._names.get(directory):
             for inode in list(names.values()):
                 self._want(self._files[inode])
@@ -171,12 +182,10 @@ class WriteBehind:
         file = self._files.get(node.inode)
         return self.draft(node) if file is None else file.drafts.another()
 
-    async def write(self, node: Node, offset: int, data: bytes, *, append: bool) -> None:
-        """Have data written, when there is room for them."""
-        while self._pending_bytes > PENDING_MAX_BYTES:
-            await self._settled.park()
+    def write(self, node: Node, offset: int, data: bytes, *, append: bool) -> None:
+        """Have data written, for which there should be room."""
         draft = self.draft(node)
-        if draft.size_bytes + len(data) > STEP_MAX_BYTES or not draft.write(offset, data, append=append):
+        if not draft.write(offset, data, append=append):
             self.next_draft(node).write(offset, data, append=append)
         self._pending_bytes += len(data)
         if self._is_enough():
@@ -186,15 +195,18 @@ class WriteBehind:
         """Drop what is pending of a file that nobody can see any more, but for what is under way."""
         file = self._files.get(inode)
         self._errors.pop(inode, None)
+        self._name_errors.pop(inode, None)
+        self._lost += inode in self._unmade and inode in self._untold  # it has not gone: it never came
+        self._unmade.discard(inode)
         self._untold.discard(inode)
         if file is None:
             return
         steps = file.drafts.steps
-        while len(steps) > (1 if file.drafts.under_way else 0):
+        while len(steps) > file.drafts.under_way:
             self._pending_bytes -= steps.pop().size_bytes
-        if steps:
-            steps[0].is_void = True
-        else:
+        for step in steps:
+            step.is_void = True
+        if not steps:
             self._finish(file)
 
     async def pause(self, inode: Inode) -> None:
@@ -213,6 +225,12 @@ class WriteBehind:
         if not self._paused[inode]:
             del self._paused[inode]
             self._work.unpark_all()
+            self._settled.unpark_all()
+
+    async def resumed(self, inode: Inode) -> None:
+        """Wait while a name of a file is about to change."""
+        while inode in self._paused:
+            await self._settled.park()
 
     def errors_told(self, inode: Inode) -> int:
         """Return how many errors of a file are no news to whoever opens it now: all, unless nobody was told."""
@@ -224,8 +242,13 @@ class WriteBehind:
         self._untold.discard(inode)
         return self._errors.get(inode, (0, 0))
 
+    def name_error(self, directory: Inode) -> int:
+        """Return once why a name could not come to a directory or go from it, an errno; 0 if all could."""
+        return self._name_errors.pop(directory, 0)
+
     async def settle(self, inode: Inode) -> None:
-        """Wait until nothing of a file is pending."""
+        """Wait until nothing of a file is pending, and no name in it if it is a directory."""
+        await self._settle_names(inode)
         file = self._files.get(inode)
         if file is None:
             return
@@ -241,9 +264,7 @@ class WriteBehind:
             await self.settle(inode)
 
     def _want(self, file: _File) -> None:
-        if not file.wanted:
-            file.wanted = True
-            self._wanted += 1
+        file.wanted = True
         self._work.unpark_all()
 
     async def run(self) -> None:
@@ -254,7 +275,7 @@ class WriteBehind:
 
     async def _send(self) -> None:
         while True:
-            ready = [file for inode, file in self._files.items() if file.is_ready and inode not in self._paused]
+            ready = [file for inode, file in self._files.items() if file.drafts.is_ready and not self._must_wait(inode)]
             batch = self._batch(ready)
             if batch:
                 await self._make(batch)
@@ -263,27 +284,42 @@ class WriteBehind:
                 with trio.move_on_at(due):
                     await self._work.park()
 
+    def _must_wait(self, inode: Inode) -> bool:
+        """Tell whether nothing of a file is to be begun: what is made in a directory would move its times."""
+        return inode in self._paused or inode in self._names
+
     def _is_enough(self) -> bool:
-        return self._pending_bytes >= _ENOUGH_BYTES or len(self._files) >= _ENOUGH_FILES
+        enough_files, enough_bytes = (_ENOUGH_FILES, _ENOUGH_BYTES) if self._calls else (_FEW_FILES, _FEW_BYTES)
+        waiting_files, waiting_bytes = len(self._files) - self._sent_files, self._pending_bytes - self._sent_bytes
+        return waiting_bytes >= enough_bytes or waiting_files >= enough_files
 
     def _batch(self, ready: list[_File]) -> list[_File]:
         """Return the files whose first steps shall be made now: if somebody waits for some, those alone."""
         chosen = [file for file in ready if file.wanted]
         if not chosen:
             is_due = bool(ready) and ready[0].drafts.since + _GATHER_S <= trio.current_time()
-            chosen = ready if is_due or self._is_enough() else []
-        size_bytes = 0
+            chosen = ready if is_due else _whole(ready) if self._is_enough() else []
+        weight_bytes = 0
         for count, file in enumerate(chosen):
-            size_bytes += file.drafts.steps[0].size_bytes
-            if count and (size_bytes > _BATCH_MAX_BYTES or count == _BATCH_MAX_FILES):
+            weight_bytes += file.drafts.next.weight_bytes
+            if count and (weight_bytes > _BATCH_MAX_BYTES or count == _BATCH_MAX_FILES):
                 return chosen[:count]
         return chosen
 
     async def _make(self, batch: list[_File]) -> None:
-        steps = [file.drafts.steps[0] for file in batch]
-        for file in batch:
-            file.drafts.under_way = True
+        steps = [file.drafts.next for file in batch]
+        for file, step in zip(batch, steps, strict=True):
+            file.is_mixed |= file.drafts.under_way > 0
+            file.drafts.under_way += 1
+            self._sent_bytes += step.size_bytes
+            step.seal()
+            if step.wishes & Wish.MTIME:
+                file.mtime_ns = step.mtime_ns
+            file.drafts.since = trio.current_time()
+            self._files.move_to_end(file.node.inode)  # whatever else is written to it, others have their turn first
         answers: list[Answer] | None = None
+        self._calls += 1
+        self._sent_files += len(batch)
         problem = errno.EIO
         try:
             async with self._paths.shared():
@@ -297,6 +333,8 @@ class WriteBehind:
         except GuestmountError as exc:
             logger.error("changes of %d files: %s", len(batch), exc)
         finally:
+            self._calls -= 1
+            self._sent_files -= len(batch)
             for index, (file, step) in enumerate(zip(batch, steps, strict=True)):
                 self._made(file, step, answers[index] if answers else Answer(problem, 0, b""))
             self._settled.unpark_all()
@@ -304,8 +342,9 @@ class WriteBehind:
 
     def _made(self, file: _File, step: Draft, answer: Answer) -> None:
         drafts = file.drafts
-        drafts.under_way = False
-        drafts.steps.popleft()
+        drafts.under_way -= 1
+        drafts.steps.remove(step)
+        self._sent_bytes -= step.size_bytes
         self._pending_bytes -= step.size_bytes
         if step.place is not None:
             self._note_named(file, step, step.place, answer)
@@ -318,7 +357,11 @@ class WriteBehind:
                 self._inodes.path(file.node.inode),
                 os.strerror(answer.errno),
             )
-        if not drafts.steps:
+        if not drafts.steps and file.is_mixed and any(answer.stat) and not step.is_void:
+            file.is_mixed = False
+            last = drafts.another()  # which tells what there is now
+            last.date(None, file.mtime_ns)
+        elif not drafts.steps:
             if any(answer.stat) and not step.is_void:
                 self._adopt(file.node, answer.stat)
             self._finish(file)
@@ -330,12 +373,19 @@ class WriteBehind:
         del names[name]
         if not names:
             del self._names[directory]
+        if answer.errno:
+            self._name_errors[directory] = answer.errno
+            self._unmade |= {file.node.inode} if step.creates else set()
         self._named(file.node, step, place, answer)
         while step.creates and not any(answer.stat) and steps:
             self._pending_bytes -= steps.pop().size_bytes
 
     def _finish(self, file: _File) -> None:
         del self._files[file.node.inode]
-        self._wanted -= file.wanted
         self._release(file.node)
         self._settled.unpark_all()
+
+
+def _whole(files: list[_File]) -> list[_File]:
+    """Leave the last file out, to which more will be added soon, unless that is much already."""
+    return files if files and files[-1].drafts.next.size_bytes >= _FEW_BYTES else files[:-1]

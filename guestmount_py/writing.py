@@ -3,23 +3,31 @@
 import os
 import stat as modes
 from contextlib import suppress
+from errno import ENOENT
 from typing import Final, cast
 
 import pyfuse3
+import trio
 
 from guestmount_py.attributes import statvfs_data
 from guestmount_py.errno_boundary import answers_errno
 from guestmount_py.guest_writing import change_of
 from guestmount_py.node_table import Node
+from guestmount_py.wanted_attributes import WantedAttributes, stripped
 from guestmount_py.writing_base import CAPABILITY
-from guestmount_py.writing_names import NamingOperations
+from guestmount_py.writing_names import Caller, NamingOperations
 from guestmount_py.written_files import OpenFile
-from rpc.changes import Change, Wish
+from rpc.changes import Wish
 from rpc.errors import GuestmountError, ProcedureError
 
 _NS: Final = 1_000_000_000
 _MODE_AT: Final = 2
 _SIZE_AT: Final = 7
+_PROMISING: Final = (modes.S_IFREG, modes.S_IFDIR)
+_BLKSIZE_AT: Final = 8
+_SIZE_LIMIT: Final = (2 << 30) - 1
+_SIZE_LIMITS: Final = {1024: 16 << 30, 2048: 256 << 30, 4096: (2 << 40) - 4096}
+"""By size of block (Documentation/filesystems/ext2.rst)."""
 _OPEN_FLAGS: Final = os.O_ACCMODE | os.O_TRUNC | os.O_APPEND
 
 
@@ -28,13 +36,17 @@ class WritingOperations(NamingOperations):
 
     # ── open files ──
 
-    def _opened(self, node: Node, flags: int, ctx: pyfuse3.RequestContext) -> pyfuse3.FileInfo:
+    def opened(self, node: Node, flags: int, caller: Caller) -> int:
+        """Return the handle of a file that is open from now on."""
         handle = self._next_handle
         self._next_handle += 1
         told = self.behind.errors_told(node.inode)
-        self._handles[handle] = OpenFile(node, bool(flags & os.O_APPEND), ctx.uid == 0, told)
+        self._handles[handle] = OpenFile(node, bool(flags & os.O_APPEND), caller.uid == 0, told)
         self._written.get(node.inode).opened += 1
-        return pyfuse3.FileInfo(fh=pyfuse3.FileHandleT(handle), keep_cache=True)
+        return handle
+
+    def _opened(self, node: Node, flags: int, ctx: pyfuse3.RequestContext) -> pyfuse3.FileInfo:
+        return pyfuse3.FileInfo(fh=pyfuse3.FileHandleT(self.opened(node, flags, ctx)), keep_cache=True)
 
     @answers_errno
     async def create(
@@ -53,26 +65,40 @@ class WritingOperations(NamingOperations):
     async def open(self, inode: pyfuse3.InodeT, flags: pyfuse3.FlagT, ctx: pyfuse3.RequestContext) -> pyfuse3.FileInfo:
         """Open a file; the guest is asked only whether it may be written to."""
         node = self._inodes.get(inode)
+        await self.behind.resumed(node.inode)
+        written = self._written.get(node.inode)
+        if written.is_gone and not written.kept:
+            raise pyfuse3.FUSEError(ENOENT)  # all names by which the kernel can have come to it have gone
+        file = self._opened(node, flags, ctx)  # so that the file is kept if it loses its name meanwhile
+        try:
+            await self._ask_to_open(node, flags, by_root=ctx.uid == 0)
+        except BaseException:
+            with trio.CancelScope(shield=True):
+                await self._close(file.fh)
+            raise
+        return file
+
+    async def _ask_to_open(self, node: Node, flags: int, *, by_root: bool) -> None:
         written = self._written.get(node.inode)
         cuts = bool(flags & os.O_TRUNC)
-        if cuts or (flags & os.O_ACCMODE != os.O_RDONLY and not written.is_fresh and not written.kept):
-            await self.behind.settle(node.inode)
-            async with self._paths.shared():
-                path, kept = self._where(node)
-                if kept:
-                    change = change_of(node.entry, path, kept)._replace(wishes=Wish.SIZE)
-                    stat = (await self._writing.change_one(change)).stat
-                else:
-                    stat = (await self._writing.open(path, node.entry.name, flags & _OPEN_FLAGS)).data
-                self._adopt(node, stat)
-            if cuts:
-                written.is_dirty = True
-                await self._strip(node, by_root=ctx.uid == 0)
-        return self._opened(node, flags, ctx)
+        if not cuts and (flags & os.O_ACCMODE == os.O_RDONLY or written.is_fresh or written.kept):
+            return
+        await self.behind.settle(node.inode)
+        async with self._paths.shared():
+            path, kept = self._where(node)
+            if kept:
+                change = change_of(node.entry, path, kept)._replace(wishes=Wish.SIZE)
+                stat = (await self._writing.change_one(change)).stat
+            else:
+                stat = (await self._writing.open(path, node.entry.name, flags & _OPEN_FLAGS)).data
+            self._adopt(node, stat)
+        if cuts:
+            written.is_dirty = True
+            await self._strip(node, by_root=by_root)
 
     async def _strip(self, node: Node, *, by_root: bool) -> None:
         """Take the setuid bits away that a change of data takes away."""
-        mode = _stripped(node.entry.fields[_MODE_AT])
+        mode = stripped(node.entry.fields[_MODE_AT])
         if mode is not None and not by_root:
             async with self._paths.shared():
                 change = change_of(node.entry, *self._where(node))
@@ -102,27 +128,52 @@ class WritingOperations(NamingOperations):
         node = file.node
         self._raise_error(file)
         await self.space.take(len(buf))
+        is_long = off + len(buf) > self._size_limit(node)
+        if is_long or not await self._is_plenty(self._inodes.get(node.parent), len(buf)):
+            return await self._write_through(file, off, buf)
+        await self.behind.room()
+        self._promise_data(file, off, buf)
+        return len(buf)
+
+    def write_now(self, fh: int, offset: int, data: memoryview) -> bool:
+        """Promise to write, if there is room without asking anybody; tell whether it was done."""
+        file = self._handles[fh]
+        self._raise_error(file)
+        count = len(data)
+        if offset + count > self._size_limit(file.node) or not self.behind.has_room:
+            return False
+        if not self._is_plenty_now(self._inodes.get(file.node.parent), count) or not self.space.take_now(count):
+            return False
+        self._capability_asked = None
+        self._promise_data(file, offset, bytes(data))
+        return True
+
+    def _promise_data(self, file: OpenFile, offset: int, data: bytes) -> None:
+        node = file.node
+        fields, end = node.entry.fields, offset + len(data)
         self._written.get(node.inode).is_dirty = True
-        fields = node.entry.fields
-        if not await self._has_room(node, len(buf)):
-            return await self._write_now(file, off, buf)
-        await self.behind.write(node, off, buf, append=file.appends)
-        if off + len(buf) > fields[_SIZE_AT]:
-            self._estimate(node, st_size=max(off + len(buf), node.entry.fields[_SIZE_AT]))
-        mode = None if file.by_root else _stripped(fields[_MODE_AT])
+        self.behind.write(node, offset, data, append=file.appends)
+        if end > fields[_SIZE_AT]:
+            self._estimate(node, st_size=end)
+        mode = None if file.by_root else stripped(fields[_MODE_AT])
         if mode is not None:
             self.behind.draft(node).permit(mode)
             self._estimate(node, st_mode=modes.S_IFREG | mode)
         if node.entry.xattrs:  # capabilities are taken away from what is written to
             self._forget_xattrs(node)
-        return len(buf)
 
-    async def _has_room(self, node: Node, count: int) -> bool:
-        return await self._is_plenty(self._inodes.get(node.parent), count)
+    def _size_limit(self, node: Node) -> int:
+        """Return how long a file can be on any filesystem of its kind, in bytes: what ext3 and vfat can do."""
+        return (
+            _SIZE_LIMITS.get(node.entry.fields[_BLKSIZE_AT], _SIZE_LIMIT)
+            if self._has_exact_names(node)
+            else _SIZE_LIMIT
+        )
 
-    async def _write_now(self, file: OpenFile, offset: int, data: bytes) -> int:
+    async def _write_through(self, file: OpenFile, offset: int, data: bytes) -> int:
         """Write where space is short, so that whoever writes is told; return how much could be written."""
         node = file.node
+        self._written.get(node.inode).is_dirty = True
         await self.behind.settle(node.inode)
         self._raise_error(file)
         async with self._paths.shared():
@@ -144,6 +195,10 @@ class WritingOperations(NamingOperations):
     @answers_errno
     async def flush(self, fh: pyfuse3.FileHandleT) -> None:
         """Tell whoever closes a file what failed since; fsync will too, for that may be a child nobody listens to."""
+        self.flush_now(fh)
+
+    def flush_now(self, fh: int) -> None:
+        """Do what ``flush`` does, which waits for nobody."""
         self._capability_asked = None
         self._raise_error(self._handles[fh], once=False)
 
@@ -160,7 +215,10 @@ class WritingOperations(NamingOperations):
     async def fsyncdir(self, fh: pyfuse3.FileHandleT, datasync: bool) -> None:
         """Return when a directory is on the disk."""
         inode, _ = self._listings[fh]
-        await self.behind.settle_names(inode)
+        await self.behind.settle(inode)
+        number = self.behind.name_error(inode)
+        if number:
+            raise pyfuse3.FUSEError(number)
         written = self._written.find(inode)
         if written is None or not written.is_gone:
             await self._sync(self._inodes.get(inode), datasync=datasync)
@@ -172,8 +230,11 @@ class WritingOperations(NamingOperations):
     @answers_errno
     async def release(self, fh: pyfuse3.FileHandleT) -> None:
         """Close a file; one that has no name any more goes with its last user."""
-        file = self._handles.pop(fh)
-        inode = file.node.inode
+        if not self.release_now(fh):
+            await self._close(fh)
+
+    async def _close(self, fh: pyfuse3.FileHandleT) -> None:
+        inode = self._handles.pop(fh).node.inode
         written = self._written.get(inode)
         written.opened -= 1
         if written.kept and not written.opened:
@@ -183,6 +244,17 @@ class WritingOperations(NamingOperations):
         kept = self._pruned(inode)
         if kept:
             await self._writing.close_kept(kept)
+
+    def release_now(self, fh: int) -> bool:
+        """Close a file that the guest does not keep for us; tell whether it was one."""
+        inode = self._handles[fh].node.inode
+        written = self._written.get(inode)
+        if written.kept:
+            return False
+        del self._handles[fh]
+        written.opened -= 1
+        self._prune(inode)
+        return True
 
     # ── attributes ──
 
@@ -199,14 +271,13 @@ class WritingOperations(NamingOperations):
         node = self._inodes.get(inode)
         written = self._written.get(node.inode)
         self._capability_asked = None
-        if written.is_fresh and not fields.update_size and modes.S_ISREG(node.entry.fields[_MODE_AT]):
-            self._promise(node, attr, fields)
+        wanted = WantedAttributes.of(attr, fields)
+        if self.setattr_now(inode, wanted) is not None:
             return self._attributes(node)
         await self.behind.settle(node.inode)
-        await self.behind.settle_names(node.inode)
         async with self._paths.shared():
-            change = _wanted(change_of(node.entry, *self._where(node)), attr, fields)
-            mode = _stripped(node.entry.fields[_MODE_AT])
+            change = wanted.as_change(change_of(node.entry, *self._where(node)))
+            mode = stripped(node.entry.fields[_MODE_AT])
             if fields.update_size:
                 written.is_dirty = True
                 if fh is None:
@@ -220,12 +291,17 @@ class WritingOperations(NamingOperations):
             self._forget_xattrs(node)  # an ACL follows the mode, capabilities go
         return self._attributes(node)
 
-    def _promise(self, node: Node, attr: pyfuse3.EntryAttributes, fields: pyfuse3.SetattrFields) -> None:
-        if node.entry.xattrs and (fields.update_mode or fields.update_uid or fields.update_gid):
+    def setattr_now(self, inode: int, wanted: WantedAttributes) -> Node | None:
+        """Promise to change attributes but the size, of a file or directory that this mount has made; else None."""
+        node = self._inodes.get(inode)
+        written, kind = self._written.find(node.inode), modes.S_IFMT(node.entry.fields[_MODE_AT])
+        mode, uid, gid, atime_ns, mtime_ns, size_bytes = wanted
+        if written is None or not written.is_fresh or kind not in _PROMISING or size_bytes is not None:
+            return None
+        self._capability_asked = None
+        if node.entry.xattrs and not mode is uid is gid is None:
             self._forget_xattrs(node)  # an ACL follows the mode
         draft = self.behind.draft(node)
-        uid = attr.st_uid if fields.update_uid else None
-        gid = attr.st_gid if fields.update_gid else None
         estimate: dict[str, int] = {}
         if uid is not None or gid is not None:
             if not draft.own(uid, gid):
@@ -233,17 +309,16 @@ class WritingOperations(NamingOperations):
                 draft.own(uid, gid)
             estimate |= {"st_uid": uid} if uid is not None else {}
             estimate |= {"st_gid": gid} if gid is not None else {}
-        if fields.update_mode:
-            draft.permit(modes.S_IMODE(attr.st_mode))
-            estimate["st_mode"] = modes.S_IFREG | modes.S_IMODE(attr.st_mode)
-        atime_ns = attr.st_atime_ns if fields.update_atime else None
-        mtime_ns = attr.st_mtime_ns if fields.update_mtime else None
+        if mode is not None:
+            draft.permit(mode)
+            estimate["st_mode"] = kind | mode
         draft.date(atime_ns, mtime_ns)
         if atime_ns is not None:
             estimate["st_atime_sec"], estimate["st_atime_nsec"] = divmod(atime_ns, _NS)
         if mtime_ns is not None:
             estimate["st_mtime_sec"], estimate["st_mtime_nsec"] = divmod(mtime_ns, _NS)
         self._estimate(node, **estimate)
+        return node
 
     @answers_errno
     async def statfs(self, ctx: pyfuse3.RequestContext) -> pyfuse3.StatvfsData:
@@ -259,7 +334,7 @@ class WritingOperations(NamingOperations):
         """Set an extended attribute."""
         node = self._inodes.get(inode)
         await self.space.take(len(value))
-        await self._settle_made(node)
+        await self.behind.settle(node.inode)  # an ACL is the mode too, and is inherited
         async with self._paths.shared():
             path, kept = self._where(node)
             await self._writing.set_xattr(path, kept, bytes(name), bytes(value))
@@ -273,7 +348,7 @@ class WritingOperations(NamingOperations):
     async def removexattr(self, inode: pyfuse3.InodeT, name: pyfuse3.XAttrNameT, ctx: pyfuse3.RequestContext) -> None:
         """Remove an extended attribute."""
         node = self._inodes.get(inode)
-        await self._settle_made(node)
+        await self.behind.settle(node.inode)  # an ACL is the mode too, and is inherited
         async with self._paths.shared():
             path, kept = self._where(node)
             await self._writing.remove_xattr(path, kept, bytes(name))
@@ -281,12 +356,6 @@ class WritingOperations(NamingOperations):
             self._changed_xattrs(node)
             if kept:
                 node.entry.xattrs = tuple(pair for pair in known if pair[0] != name)
-
-    async def _settle_made(self, node: Node) -> None:
-        """See to it that a file is there, and what was promised to be made in it, which may inherit."""
-        if self.behind.is_unmade(node.inode):
-            await self.behind.settle(node.inode)
-        await self.behind.settle_names(node.inode)
 
     def _changed_xattrs(self, node: Node) -> None:
         self._note_stale(node.inode)
@@ -322,35 +391,3 @@ class WritingOperations(NamingOperations):
                 await self._writing.close_kept(kept)
         if self.behind.unreported:
             raise GuestmountError(f"{self.behind.unreported} files could not be written as promised")
-
-
-def _stripped(mode: int) -> int | None:
-    """Return the permissions that are left when data are changed by who is not root; None if that is all of them."""
-    bits = modes.S_IMODE(mode)
-    left = bits & ~modes.S_ISUID
-    if bits & modes.S_IXGRP:
-        left &= ~modes.S_ISGID
-    return left if left != bits else None
-
-
-def _wanted(change: Change, attr: pyfuse3.EntryAttributes, fields: pyfuse3.SetattrFields) -> Change:
-    """Return a change that does what setattr was asked for."""
-    wishes = 0
-    for wanted, wish in (
-        (fields.update_mode, Wish.MODE),
-        (fields.update_uid, Wish.UID),
-        (fields.update_gid, Wish.GID),
-        (fields.update_size, Wish.SIZE),
-        (fields.update_atime, Wish.ATIME),
-        (fields.update_mtime, Wish.MTIME),
-    ):
-        wishes |= wish if wanted else 0
-    return change._replace(
-        wishes=wishes,
-        mode=modes.S_IMODE(attr.st_mode),
-        uid=attr.st_uid & 0xFFFFFFFF,
-        gid=attr.st_gid & 0xFFFFFFFF,
-        atime=divmod(attr.st_atime_ns, _NS),
-        mtime=divmod(attr.st_mtime_ns, _NS),
-        size=attr.st_size,
-    )

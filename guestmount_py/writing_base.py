@@ -2,7 +2,7 @@
 
 import os
 import stat as modes
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from errno import ENAMETOOLONG, ENOENT, ESTALE
 from typing import Final
@@ -10,7 +10,7 @@ from typing import Final
 import pyfuse3
 import trio
 
-from guestmount_py.attributes import entry_attributes
+from guestmount_py.attributes import FOREVER_S, entry_attributes
 from guestmount_py.caches import CacheBudget
 from guestmount_py.changing_directories import ChangingDirectories
 from guestmount_py.config import DEFAULT_CACHE_MIB
@@ -36,9 +36,11 @@ from rpc.types import Statns
 CAPABILITY: Final = b"security.capability"
 _MODE_AT: Final = 2
 _NLINK_AT: Final = 3
+_NEIGHBOURS_MIN: Final = 4
 _SIZE_AT: Final = 7
 NAME_MAX_BYTES: Final = 255
 """Of the filesystems whose names are exact."""
+_FOREVER_S: Final = int(FOREVER_S)
 _FIELDS: Final = Statns._fields
 _IDENTITY_BYTES: Final = 16
 """Of packed attributes: device and inode number."""
@@ -49,7 +51,7 @@ class WritingBase(pyfuse3.Operations):
 
     Args:
         writing: the guest's verbs.
-        exact_names: no filesystem of the guest takes two spellings for the same name.
+        folding: devices of the filesystems that may take two spellings for the same name.
 
     Attributes:
         space: room on the host, which every change asks for first.
@@ -71,7 +73,7 @@ class WritingBase(pyfuse3.Operations):
         statistics: Statistics | None = None,
         cache_mib: int = DEFAULT_CACHE_MIB,
         *,
-        exact_names: bool = False,
+        folding: Collection[int] = (),
     ) -> None:
         super().__init__()
         statistics = statistics or Statistics()
@@ -80,10 +82,11 @@ class WritingBase(pyfuse3.Operations):
         self._inodes = inodes
         inodes.attach(budget)
         self._directories = ChangingDirectories(guest, budget)
+
         self._files = FileData(guest, inodes, self._directories, nursery, statistics, budget)
         self._writing = writing
         self._nursery = nursery
-        self._exact_names: Final = exact_names
+        self._folding: Final = frozenset(folding)
         self._paths = PathLock()
         self._written = WrittenFiles(inodes)
         self._stale: set[Inode] = set()
@@ -124,10 +127,11 @@ class WritingBase(pyfuse3.Operations):
             return change_of(node.entry, b"/", 0)  # which has another inode number, so that nothing happens
 
     async def _entry(self, parent: Node, name: bytes) -> Entry | None:
-        if self._exact_names and len(name) > NAME_MAX_BYTES:
+        exact = self._has_exact_names(parent)
+        if exact and len(name) > NAME_MAX_BYTES:
             raise pyfuse3.FUSEError(ENAMETOOLONG)
         listing = self._directories.cached(parent.inode)
-        if listing is not None and self._exact_names and name not in listing.by_name:
+        if listing is not None and exact and name not in listing.by_name:
             return None
         async with self._settled_paths(parent.inode, listing):
             path, size_bytes = self._inodes.path(parent.inode), parent.entry.fields[_SIZE_AT]
@@ -137,10 +141,14 @@ class WritingBase(pyfuse3.Operations):
             self._directories.discard(parent.inode)  # it has another spelling, and could not follow changes by this
         return entry
 
+    def _has_exact_names(self, node: Node) -> bool:
+        """Tell whether a file's filesystem takes no two spellings for the same name."""
+        return not self._folding or node.entry.fields[0] not in self._folding
+
     def _place(self, inode: Inode, place: tuple[Inode, bytes]) -> tuple[Inode, bytes]:
         """Return a place by the spelling that we know its file by, of which there may be several for the same name."""
         node = self._inodes.find(inode)
-        if self._exact_names or node is None or node.parent != place[0]:
+        if node is None or self._has_exact_names(node) or node.parent != place[0]:
             return place
         has_links = node.entry.fields[_NLINK_AT] > 1 and not node.entry.is_directory
         return place if has_links else (node.parent, node.entry.name)
@@ -150,7 +158,7 @@ class WritingBase(pyfuse3.Operations):
         """Use paths when no name is still to come or go in a directory, unless its listing is here."""
         while True:
             if listing is None:
-                await self.behind.settle_names(directory)
+                await self.behind.settle(directory)
             async with self._paths.shared():
                 if listing is not None or not self.behind.has_names(directory):
                     yield
@@ -189,14 +197,20 @@ class WritingBase(pyfuse3.Operations):
     def _attributes(self, node: Node) -> pyfuse3.EntryAttributes:
         """Return a file's attributes; the kernel shall ask again for what is not known exactly."""
         attributes = entry_attributes(node.entry, node.inode)
-        if not self._exact_names:
-            attributes.entry_timeout = 0  # a change by another spelling would not reach what the kernel keeps
-        written = self._written.find(node.inode)
-        if written is not None:
-            attributes.generation = written.generation
-        if node.inode in self._stale or self.behind.is_pending(node.inode) or self.behind.has_names(node.inode):
-            attributes.attr_timeout = 0
+        attributes.generation, attributes.entry_timeout, attributes.attr_timeout = self.validity(node)
         return attributes
+
+    def validity(self, node: Node) -> tuple[int, int, int]:
+        """Return a file's generation, and for how many seconds the kernel may keep its name and its attributes."""
+        written = self._written.find(node.inode)
+        generation = written.generation if written is not None else 0
+        # a change by another spelling would not reach what the kernel keeps
+        return generation, _FOREVER_S if self._has_exact_names(node) else 0, _FOREVER_S if self._is_exact(node) else 0
+
+    def _is_exact(self, node: Node) -> bool:
+        """Tell whether a file's attributes are known exactly."""
+        inode = node.inode
+        return not (inode in self._stale or self.behind.is_pending(inode) or self.behind.has_names(inode))
 
     def _adopt(self, node: Node, stat: bytes) -> None:
         """Take in the attributes that a file has now, for all names of it."""
@@ -247,9 +261,16 @@ class WritingBase(pyfuse3.Operations):
 
     async def _is_plenty(self, directory: Node, count: int, files: int = 0) -> bool:
         """Tell whether a directory's filesystem has room for so many bytes and files beside what is promised."""
+        if self._is_plenty_now(directory, count, files):
+            return True
         async with self._paths.shared():
             path, pending_bytes = self._inodes.path(directory.inode), self.behind.pending_bytes
             return await self._guest_space.is_plenty(directory.entry.fields[0], path, pending_bytes, count, files)
+
+    def _is_plenty_now(self, directory: Node, count: int, files: int = 0) -> bool:
+        """Tell the same without asking the guest; False if that is not known."""
+        device, pending_bytes = directory.entry.fields[0], self.behind.pending_bytes
+        return self._guest_space.is_plenty_now(device, pending_bytes, count, files)
 
     def _note_stale(self, inode: Inode) -> None:
         """Note that a file's attributes have changed in ways that only the guest can tell."""
@@ -259,7 +280,6 @@ class WritingBase(pyfuse3.Operations):
     async def _exact(self, node: Node) -> None:
         """See to it that a file's attributes are known exactly."""
         await self.behind.settle(node.inode)
-        await self.behind.settle_names(node.inode)
         while node.inode in self._stale:
             written = self._written.get(node.inode)
             before = written.changes
@@ -289,6 +309,10 @@ class WritingBase(pyfuse3.Operations):
             return found.data
 
     async def forget(self, inode_list: Sequence[tuple[pyfuse3.InodeT, int]]) -> None:
+        """Take back lookups."""
+        self.forget_now(inode_list)
+
+    def forget_now(self, inode_list: Sequence[tuple[int, int]]) -> None:
         """Take back lookups."""
         for inode, count in inode_list:
             self._inodes.forget(inode, count)
@@ -331,7 +355,37 @@ class WritingBase(pyfuse3.Operations):
                         break
                     else:
                         return ()
+                elif await self._ask_neighbours(node):
+                    continue
                 found = await self._guest.xattrs(path)
                 if not self.behind.is_pending(node.inode):
                     node.entry.xattrs = found
         return node.entry.xattrs
+
+    async def _ask_neighbours(self, node: Node) -> bool:
+        """Ask for the extended attributes of a file and of those in its directory that nobody has changed or opened.
+
+        Tell whether those of the file are known now. The lock of paths is held.
+        """
+        listing, path = self._directories.peek(node.parent), self._inodes.path(node.parent)
+        if listing is None or listing.by_name.get(node.entry.name) is not node.entry:
+            return False
+        asked = [entry for entry in listing.entries if self._is_as_listed(entry, node.parent)]
+        if len(asked) < _NEIGHBOURS_MIN:
+            return False
+        copies, forgotten = [entry.copy() for entry in asked], self._written.forgotten
+        await self._guest.neighbours_xattrs(path, copies)
+        if self._written.forgotten != forgotten:  # perhaps one that was changed meanwhile
+            return False
+        for entry, copy in zip(asked, copies, strict=True):
+            if listing.by_name.get(entry.name) is entry and self._is_as_listed(entry, node.parent):
+                entry.xattrs = copy.xattrs
+        self._directories.count_again(node.parent)
+        return node.entry.xattrs is not None
+
+    def _is_as_listed(self, entry: Entry, parent: Inode) -> bool:
+        """Tell whether a file's extended attributes have not been asked for, and it is as the guest said."""
+        if entry.xattrs is not None or entry.is_unreadable:
+            return False
+        inode = self._inodes.number(entry, parent)
+        return self._written.find(inode) is None and not self.behind.is_pending(inode) and inode not in self._linked

@@ -1,16 +1,27 @@
 """Handlers of a mount that writes that only look: names, attributes, links' targets, listings."""
 
 from collections.abc import Sequence
+from enum import Enum
 from errno import ENODATA
+from typing import Final
 
 import pyfuse3
 
 from guestmount_py.attributes import absent_attributes, unreadable_attributes
-from guestmount_py.entries import Entry
+from guestmount_py.entries import Entry, Xattrs
 from guestmount_py.errno_boundary import answers_errno
 from guestmount_py.inode_numbers import Inode
 from guestmount_py.node_table import Node
-from guestmount_py.writing_base import CAPABILITY, WritingBase
+from guestmount_py.writing_base import CAPABILITY, NAME_MAX_BYTES, WritingBase
+
+
+class Absent(Enum):
+    """There is no such name."""
+
+    ABSENT = 0
+
+
+ABSENT: Final = Absent.ABSENT
 
 
 class LookingOperations(WritingBase):
@@ -26,18 +37,41 @@ class LookingOperations(WritingBase):
         if entry is not None:
             return self._attributes(self._remember(entry, parent.inode))
         absent = absent_attributes()
-        if not self._exact_names:
+        if not self._has_exact_names(parent):
             absent.entry_timeout = 0
         return absent
+
+    def lookup_now(self, parent_inode: int, name: bytes) -> Node | Absent | None:
+        """Find a name in a directory whose listing is here, and count the lookup; None if the guest is to tell."""
+        parent = self._inodes.get(parent_inode)
+        listing = self._directories.cached(parent.inode)
+        if listing is None or not self._has_exact_names(parent) or len(name) > NAME_MAX_BYTES:
+            return None
+        entry = listing.by_name.get(name)
+        if entry is None:
+            return ABSENT
+        if entry.is_unreadable or not self._paths.is_free:
+            return None
+        return self._remember(entry, parent.inode)
 
     @answers_errno
     async def getattr(self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
         """Return the attributes of a known file, exactly."""
-        node = self._inodes.get(inode)
-        if self._capability_asked != (ctx.pid, inode) and not self._is_estimate_enough(node, ctx.pid):
+        node = self.getattr_now(inode, ctx.pid)
+        if node is None:
+            node = self._inodes.get(inode)
             await self._exact(node)
-        self._capability_asked = None
+            self._capability_asked = None
         return self._attributes(node)
+
+    def getattr_now(self, inode: int, pid: int) -> Node | None:
+        """Return a file that is known well enough to whoever asks for its attributes; None if the guest is to tell."""
+        node = self._inodes.get(inode)
+        is_mode_wanted = self._capability_asked == (pid, inode) and inode not in self._stale
+        if not is_mode_wanted and not self._is_exact(node) and not self._is_estimate_enough(node, pid):
+            return None
+        self._capability_asked = None
+        return node
 
     def _is_estimate_enough(self, node: Node, pid: int) -> bool:
         """Tell whether somebody asks for what he has just been promised.
@@ -47,7 +81,9 @@ class LookingOperations(WritingBase):
         """
         if self._promised_to.get(node.inode) != pid:
             return False
-        return self.behind.has_names(node.inode) or self.behind.is_empty_unmade(node.inode)
+        if self.behind.is_pending(node.inode):
+            return self.behind.is_empty_unmade(node.inode)
+        return self.behind.has_names(node.inode)
 
     @answers_errno
     async def readlink(self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext) -> pyfuse3.FileNameT:
@@ -68,10 +104,16 @@ class LookingOperations(WritingBase):
         """
         if name == CAPABILITY:
             self._capability_asked = (ctx.pid, inode)
-        for key, value in await self._xattrs(inode):
-            if key == name:
-                return value
-        raise pyfuse3.FUSEError(ENODATA)
+        return _value_of(name, await self._xattrs(inode))
+
+    def getxattr_now(self, inode: int, name: bytes, pid: int) -> bytes | None:
+        """Return one extended attribute, as ``getxattr`` does; None if the guest is to tell."""
+        known = self._inodes.get(inode).entry.xattrs
+        if known is None:
+            return None
+        if name == CAPABILITY:
+            self._capability_asked = (pid, inode)
+        return _value_of(name, known)
 
     @answers_errno
     async def listxattr(self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext) -> Sequence[pyfuse3.XAttrNameT]:
@@ -132,3 +174,10 @@ class LookingOperations(WritingBase):
     async def releasedir(self, fh: pyfuse3.FileHandleT) -> None:
         """Let a listing go."""
         del self._listings[fh]
+
+
+def _value_of(name: bytes, xattrs: Xattrs) -> bytes:
+    for key, value in xattrs:
+        if key == name:
+            return value
+    raise pyfuse3.FUSEError(ENODATA)

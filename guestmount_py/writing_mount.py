@@ -1,12 +1,13 @@
 """A mount that writes, inside: what has to be known of the guest's filesystems, and the end at which all is written."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Final
 
 import trio
 
-from guestmount_py.config import GuestMount, MountConfig
+from guestmount_py.config import MountConfig
 from guestmount_py.guest_root import GuestRoot
 from guestmount_py.handle import Guest
 from guestmount_py.host_space import HostSpace
@@ -34,36 +35,36 @@ _START_BYTES: Final = 2048
 async def opened_writing(
     guest: Guest, root: GuestRoot, statistics: Statistics, config: MountConfig
 ) -> AsyncIterator[WritingOperations]:
-    """Own the handlers of a mount that writes; ``finish`` is to be called before they are given up.
-
-    Raises:
-        LaunchError: the appliance's daemon cannot do it.
-    """
+    """Own the handlers of a mount that writes; ``finish`` is to be called before they are given up."""
     files = guest.files
     async with guest.writing() as writing, trio.open_nursery() as nursery:
-        exact = await _are_names_exact(guest, config.mounts)
+        folding = {
+            device
+            for mount, device in zip(config.mounts, root.mounted, strict=True)
+            if not await _has_exact_names(guest, mount.device)
+        }
         inodes = NodeTable(root.root, root.devices)
-        operations = WritingOperations(files, writing, inodes, nursery, statistics, config.cache_mib, exact_names=exact)
+        operations = WritingOperations(files, writing, inodes, nursery, statistics, config.cache_mib, folding=folding)
         nursery.start_soon(operations.behind.run)
 
         async def flush() -> None:
             await operations.behind.settle_all()
             await guest.call(procedures.SYNC, NoArgs())
 
-        operations.space = HostSpace([drive.path for drive in config.drives], flush)
+        operations.space = HostSpace([drive.path for drive in config.drives if isinstance(drive.path, Path)], flush)
         yield operations
         nursery.cancel_scope.cancel()
 
 
-async def _are_names_exact(guest: Guest, mounts: Sequence[GuestMount]) -> bool:
-    """Tell whether no filesystem takes two spellings for the same name; False if that is not known."""
+async def _has_exact_names(guest: Guest, device: str) -> bool:
+    """Tell whether a filesystem takes no two spellings for the same name; False if that is not known."""
     try:
-        return all([await _has_exact_names(guest, mount.device) for mount in mounts])
+        return await _is_of_exact_names(guest, device)
     except ProcedureError:
         return False
 
 
-async def _has_exact_names(guest: Guest, device: str) -> bool:
+async def _is_of_exact_names(guest: Guest, device: str) -> bool:
     start = await _read(guest, device, 0, _START_BYTES)
     at, magic = _EXT_MAGIC
     if start[at : at + len(magic)] == magic:

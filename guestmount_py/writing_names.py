@@ -4,7 +4,7 @@ import os
 import stat as modes
 import time
 from errno import EINVAL, ENOENT
-from typing import Final
+from typing import Final, Protocol
 
 import pyfuse3
 
@@ -15,16 +15,35 @@ from guestmount_py.inode_numbers import Inode
 from guestmount_py.node_table import PROMISED_DEVICE, Node
 from guestmount_py.writing_base import NAME_MAX_BYTES
 from guestmount_py.writing_notes import KnownNames, moment_of
+from guestmount_py.written_files import Written
 from rpc import hot
 
 _DEFAULT_ACL: Final = b"system.posix_acl_default"
+_DEV_AT: Final = 0
 _MODE_AT: Final = 2
 _NLINK_AT: Final = 3
 _GID_AT: Final = 5
 _BLKSIZE_AT: Final = 8
 _NS: Final = 1_000_000_000
 _SPARE: Final = (0,) * 6
+_ASKING_TAKES: Final = 32
 _RENAME_FLAGS: Final = pyfuse3.RENAME_NOREPLACE | pyfuse3.RENAME_EXCHANGE
+
+
+class Caller(Protocol):
+    """Who makes a request."""
+
+    @property
+    def uid(self) -> int:
+        """Return the user's id."""
+
+    @property
+    def gid(self) -> int:
+        """Return the group's id."""
+
+    @property
+    def pid(self) -> int:
+        """Return the process's id."""
 
 
 class NamingOperations(KnownNames):
@@ -44,8 +63,7 @@ class NamingOperations(KnownNames):
         parent = self._inodes.get(parent_inode)
         name = bytes(name)
         await self.space.take(0)
-        if self.behind.has_names(parent.inode, name):
-            await self.behind.settle_names(parent.inode)
+        await self._settle_place(parent.inode, name)
         inherited = await self._inherited_xattrs(parent)
         async with self._paths.shared():
             path = os.path.join(self._inodes.path(parent.inode), name)
@@ -57,12 +75,17 @@ class NamingOperations(KnownNames):
             node = self._remember(entry, parent.inode)
             if node.entry is not entry:  # it is known already by another name, which has gone behind our back
                 node.entry.data, node.entry.offset = entry.data, entry.offset
-            self._written.get(node.inode).is_fresh = self._exact_names
+            self._written.get(node.inode).is_fresh = self._has_exact_names(parent)
             self._written.get(parent.inode).takes_names = True
             self._changed_names(parent, name, entry, directory)
             if modes.S_ISDIR(mode):
                 self._directories.keep(node.inode, [])
         return node
+
+    async def _settle_place(self, directory: Inode, name: bytes) -> None:
+        """Wait until a name means what it will, and its directory is as promised: what changes there comes later."""
+        if self.behind.is_pending(directory) or self.behind.has_names(directory, name):
+            await self.behind.settle(directory)
 
     async def _inherited_xattrs(self, parent: Node) -> tuple[tuple[bytes, bytes], ...] | None:
         """Return the extended attributes that a new file will have; None if the guest decides."""
@@ -71,20 +94,35 @@ class NamingOperations(KnownNames):
     async def _make_file(self, parent_inode: int, name: bytes, mode: int, ctx: pyfuse3.RequestContext) -> Node:
         """Make a regular file, behind whoever asks if nothing can keep the guest from it."""
         parent = self._inodes.get(parent_inode)
-        if not await self._may_promise_file(parent, name):
-            return await self._make(parent_inode, name, modes.S_IFREG | mode, ctx)
+        if await self._may_promise_file(parent, name):
+            return self._promise_file(parent, name, mode, ctx)
+        return await self._make(parent_inode, name, modes.S_IFREG | mode, ctx)
+
+    def make_file_now(self, parent_inode: int, name: bytes, mode: int, caller: Caller) -> Node | None:
+        """Promise to make a regular file, if nobody need be asked whether that is possible."""
+        parent = self._inodes.get(parent_inode)
+        inode, xattrs = parent.inode, parent.entry.xattrs
+        if not self._lets_promise(parent, name) or xattrs is None or any(key == _DEFAULT_ACL for key, _ in xattrs):
+            return None
+        if self.behind.is_pending(inode) or self.behind.has_names(inode, name) or not self.behind.has_room:
+            return None
+        if not self._is_plenty_now(parent, NAME_BYTES, 1) or not self.space.take_now(0):
+            return None
+        return self._promise_file(parent, name, mode, caller)
+
+    def _promise_file(self, parent: Node, name: bytes, mode: int, caller: Caller) -> Node:
         owner = parent.entry.fields
-        gid = owner[_GID_AT] if owner[_MODE_AT] & modes.S_ISGID else ctx.gid
+        gid = owner[_GID_AT] if owner[_MODE_AT] & modes.S_ISGID else caller.gid
         moment = divmod(time.time_ns(), _NS)
-        identity = PROMISED_DEVICE, self._inodes.next_promised(), modes.S_IFREG | mode, 1, ctx.uid, gid
+        identity = PROMISED_DEVICE, self._inodes.next_promised(), modes.S_IFREG | mode, 1, caller.uid, gid
         stat = hot.STATNS.pack(*identity, 0, 0, owner[_BLKSIZE_AT], 0, *moment, *moment, *moment, *_SPARE)
         entry = Entry(name, stat, 0, None, ())
         node = self._remember(entry, parent.inode)
         self._written.get(node.inode).is_fresh = True
         self._directories.change(parent.inode, name, entry)
-        self._promised(parent, moment, ctx.pid)
-        self._promised_to[node.inode] = ctx.pid
-        self.behind.create(node, mode, ctx.uid, ctx.gid)
+        self._promised(parent, moment, caller.pid)
+        self._promised_to[node.inode] = caller.pid
+        self.behind.create(node, mode, caller.uid, caller.gid)
         return node
 
     def _promised(self, directory: Node, moment: tuple[int, int], pid: int) -> None:
@@ -99,26 +137,24 @@ class NamingOperations(KnownNames):
             st_ctime_nsec=moment[1],
         )
 
+    def _lets_promise(self, parent: Node, name: bytes) -> bool:
+        """Tell whether a directory lets us make a file in it, and has no such name."""
+        written, listing = self._written.find(parent.inode), self._directories.cached(parent.inode)
+        if not self._has_exact_names(parent) or self.behind.is_lost or written is None or listing is None:
+            return False
+        lets_us = (written.is_fresh or written.takes_names) and not written.is_gone
+        return lets_us and name not in listing.by_name and len(name) <= NAME_MAX_BYTES
+
     async def _may_promise_file(self, parent: Node, name: bytes) -> bool:
         """Tell whether a file can be made for sure: its directory lets us, there is no such name, and there is room."""
-        written, listing = self._written.find(parent.inode), self._directories.cached(parent.inode)
-        if (
-            not self._exact_names
-            or self.behind.is_lost
-            or written is None
-            or listing is None
-            or name in listing.by_name
-        ):
-            return False
-        if not (written.is_fresh or written.takes_names) or len(name) > NAME_MAX_BYTES:
+        if not self._lets_promise(parent, name):
             return False
         await self.space.take(0)
-        if self.behind.has_names(parent.inode, name):
-            await self.behind.settle_names(parent.inode)
+        await self._settle_place(parent.inode, name)
         if await self._inherited_xattrs(parent) is None or not await self._is_plenty(parent, NAME_BYTES, 1):
             return False
         await self.behind.room()
-        return not written.is_gone
+        return self._lets_promise(parent, name)
 
     @answers_errno
     async def mknod(
@@ -161,7 +197,7 @@ class NamingOperations(KnownNames):
         """Give a file one name more."""
         node, parent, name = self._inodes.get(inode), self._inodes.get(new_parent_inode), bytes(new_name)
         await self.space.take(0)
-        await self.behind.settle_names(parent.inode)
+        await self.behind.settle(parent.inode)
         if self.behind.is_unmade(node.inode):
             await self.behind.settle(node.inode)
         async with self._paths.shared():
@@ -198,6 +234,8 @@ class NamingOperations(KnownNames):
         """Remove a name of a file."""
         parent = self._inodes.get(parent_inode)
         inode, name_bytes = await self._named_file(parent, bytes(name))
+        if self.behind.is_pending(parent.inode):
+            await self.behind.settle(parent.inode)
         if self.behind.is_unmade(inode):
             await self.behind.settle(inode)
         if await self._may_promise_removal(inode, (parent.inode, name_bytes)):
@@ -220,40 +258,85 @@ class NamingOperations(KnownNames):
 
     async def _may_promise_removal(self, inode: Inode, place: tuple[Inode, bytes]) -> bool:
         """Tell whether a file can be removed for sure: it and its directory let us, and this is its only name."""
-        node, file, above = self._inodes.find(inode), self._written.find(inode), self._written.find(place[0])
-        if node is None or file is None or above is None or not self._exact_names or self.behind.is_lost:
+        directory, above = self._inodes.get(place[0]), self._written.get(place[0])
+        if not self._has_exact_names(directory) or not await self._is_plenty(directory, NAME_BYTES):
             return False
-        if not await self._is_plenty(self._inodes.get(place[0]), NAME_BYTES):
-            return False
+        file = self._written.find(inode)
+        if file is None or not file.is_fresh:
+            await self._ask_free(directory, above)
         await self.behind.room()
+        return self._lets_go(inode, place)
+
+    def remove_now(self, parent_inode: int, name: bytes, pid: int, *, directory: bool) -> bool:
+        """Promise to remove a file's name, or an empty directory, if nobody need be asked whether that is possible."""
+        parent = self._inodes.get(parent_inode)
+        listing = self._directories.cached(parent.inode)
+        entry = listing.by_name.get(name) if listing is not None else None
+        if entry is None or entry.is_unreadable or self.behind.is_pending(parent.inode) or not self.behind.has_room:
+            return False
+        inode = self._inodes.number(entry, parent.inode)
+        if entry.is_directory is not directory or not self._is_plenty_now(parent, NAME_BYTES):
+            return False
+        if not self._lets_go(inode, (parent.inode, name)) or (directory and not self._is_empty(inode, parent)):
+            return False
+        self._promise_removal(self._inodes.get(inode), parent, pid)
+        return True
+
+    def _lets_go(self, inode: Inode, place: tuple[Inode, bytes]) -> bool:
+        """Tell whether a file and its directory let us remove it, and this is its only name."""
+        node, file, above = self._inodes.find(inode), self._written.find(inode), self._inodes.get(place[0])
+        if node is None or not self._has_exact_names(node) or self.behind.is_lost:
+            return False
+        around = self._written.get(above.inode)
         return (
-            file.is_fresh
-            and (above.is_fresh or above.gives_names)
-            and not (file.opened or file.is_gone or file.has_others or file.aliases)
+            (around.is_fresh or around.given_names > 0 or above.entry.is_unprotected)
+            and (node.entry.is_unprotected or around.is_free is True or (file is not None and file.is_fresh))
+            and not (file is not None and (file.opened or file.is_gone or file.has_others or file.aliases))
             and (node.parent, node.entry.name) == place
-            and node.entry.fields[_NLINK_AT] == 1
-            and inode not in self._stale
+            and (node.entry.is_directory or (node.entry.fields[_NLINK_AT] == 1 and inode not in self._stale))
             and not self.behind.is_unmade(inode)
         )
+
+    def _is_empty(self, inode: Inode, parent: Node) -> bool:
+        """Tell whether nothing will be in a directory any more, which nothing is mounted on."""
+        listing, node = self._directories.cached(inode), self._inodes.get(inode)
+        is_mounted_on = node.entry.fields[_DEV_AT] != parent.entry.fields[_DEV_AT]
+        return listing is not None and not listing.by_name and not is_mounted_on
+
+    async def _ask_free(self, directory: Node, above: Written) -> None:
+        """Ask whether a file in a directory is protected, for which there are no means while it is mounted.
+
+        That takes the guest as long as to remove a few of the files, so not before as many have been removed.
+        """
+        listing = self._directories.cached(directory.inode)
+        if above.is_free is None and listing is not None and above.given_names * _ASKING_TAKES > len(listing.by_name):
+            async with self._paths.shared():
+                above.is_free = not await self._writing.any_protected(self._inodes.path(directory.inode))
 
     def _promise_removal(self, node: Node, directory: Node, pid: int) -> None:
         place, moment = (directory.inode, node.entry.name), divmod(time.time_ns(), _NS)
         self._directories.change(*place, None)
         self._promised(directory, moment, pid)
+        links = directory.entry.fields[_NLINK_AT]
+        if node.entry.is_directory and links > 2:  # btrfs counts one, whatever is below
+            self._estimate(directory, st_nlink=links - 1)
         self._lost_name(node.inode, place, 0, moment)
         self.behind.remove(node)
 
     def _gave_name(self, directory: Node) -> None:
         """Note that names can be removed from a directory, and so also made in it."""
         written = self._written.get(directory.inode)
-        written.takes_names = written.gives_names = True
+        written.takes_names = True
+        written.given_names += 1
 
     @answers_errno
     async def rmdir(self, parent_inode: pyfuse3.InodeT, name: pyfuse3.FileNameT, ctx: pyfuse3.RequestContext) -> None:
         """Remove an empty directory."""
         parent = self._inodes.get(parent_inode)
         inode, name_bytes = await self._named_file(parent, bytes(name))
-        await self.behind.settle_names(inode)
+        if self.behind.is_pending(parent.inode):
+            await self.behind.settle(parent.inode)
+        await self.behind.settle(inode)
         async with self._paths.shared():
             path = os.path.join(self._inodes.path(parent.inode), name_bytes)
             _, directory = await self._writing.remove(path, directory=True, keep=False)
@@ -277,7 +360,7 @@ class NamingOperations(KnownNames):
         source = (self._inodes.get(parent_inode_old).inode, bytes(name_old))
         target = (self._inodes.get(parent_inode_new).inode, bytes(name_new))
         for directory in {source[0], target[0]}:
-            await self.behind.settle_names(directory)
+            await self.behind.settle(directory)
         moved = await self._entry(self._inodes.get(source[0]), source[1])
         replaced = await self._entry(self._inodes.get(target[0]), target[1])
         if moved is None:
@@ -288,7 +371,8 @@ class NamingOperations(KnownNames):
         await self.behind.settle(inode)  # a file that replaces another one has its data first
         if other is not None:
             target = self._place(other, target)
-            await self.behind.settle_names(other)
+            if self.behind.has_names(other):
+                await self.behind.settle(other)
             await self._know_xattrs(other)
             await self.behind.pause(other)
         try:

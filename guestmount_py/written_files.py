@@ -18,7 +18,8 @@ class Written:
         has_others: it has names that we do not know.
         is_fresh: it was made by this mount: what is promised of it is not refused.
         takes_names: of a directory: the guest has let us make a file in it.
-        gives_names: of a directory: the guest has let us remove a name from it.
+        given_names: of a directory: how many names the guest has let us remove from it.
+        is_free: of a directory: no file in it keeps the guest from removing it; None if that was not asked.
         is_dirty: its data were changed, so only the guest's daemon reads it.
         generation: how many files before had its inode number.
         changes: how often its attributes were told by the guest, so that an older answer is seen to be that.
@@ -32,7 +33,8 @@ class Written:
     has_others: bool = False
     is_fresh: bool = False
     takes_names: bool = False
-    gives_names: bool = False
+    given_names: int = 0
+    is_free: bool | None = None
     is_dirty: bool = False
     generation: int = 0
     changes: int = 0
@@ -56,11 +58,16 @@ class OpenFile:
 
 
 class WrittenFiles:
-    """By inode number; one that the kernel forgets is forgotten here."""
+    """By inode number; one that the kernel forgets is forgotten here.
+
+    Attributes:
+        forgotten: how many have been.
+    """
 
     def __init__(self, inodes: NodeTable) -> None:
         self._inodes = inodes
         self._files: dict[Inode, Written] = {}
+        self.forgotten = 0
 
     def find(self, inode: Inode) -> Written | None:
         """Return what is known of a file."""
@@ -86,4 +93,5 @@ class WrittenFiles:
         file = self._files.get(inode)
         if file is None or file.opened or self._inodes.find(inode) is not None:
             return None
+        self.forgotten += 1
         return self._files.pop(inode)
