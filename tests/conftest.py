@@ -13,6 +13,7 @@ from appliance.accelerator import choose_accelerator
 from appliance.config import ApplianceFiles, config_from_environment
 from appliance.launch import prepare_template
 from appliance.locate import find_appliance
+from tests.guests import results
 
 pytest.register_assert_rewrite("tests.system.sandbox")
 
@@ -24,9 +25,15 @@ _PROGRAMS: Final = {
     "fuse": ("fusermount3",),
     "root": (
         *("debootstrap", "losetup", "mkfs.xfs", "mkfs.btrfs", "mkfs.vfat", "mkntfs", "mcopy", "setfacl", "rsync"),
-        *("mkfs.exfat", "sload.f2fs", "genisoimage", "mksquashfs", "cryptsetup"),
+        *("mkfs.exfat", "sload.f2fs", "genisoimage", "mksquashfs", "cryptsetup", "mkfs.erofs", "makefs", "mkudffs"),
+        *("mkfs.jfs", "mkfs.minix", "mkfs.nilfs2", "mkfs.reiserfs", "xorriso"),
     ),
 }
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the tests of guests keep what they see, instead of comparing."""
+    parser.addoption("--record", action="store_true", help="keep what is seen of guests in tests/guests/results.json")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -63,6 +70,12 @@ def working_directory() -> Iterator[None]:
     yield
     os.fchdir(directory)
     os.close(directory)
+
+
+@pytest.fixture(scope="session")
+def note(request: pytest.FixtureRequest) -> results.Note:
+    """Take what a test saw of a guest."""
+    return results.keep if request.config.getoption("record") else results.compare
 
 
 @pytest.fixture(scope="session")

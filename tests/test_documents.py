@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tools import procedures
+from tests.guests import families, matrix, results, stacks
+from tools import guests, procedures
 
 ROOT = Path(__file__).parent.parent
 
@@ -20,7 +21,12 @@ def _options(text: str) -> set[str]:
 
 @pytest.mark.parametrize(
     ("page", "module"),
-    [("guestmount-py.1", "cli"), ("guestmount-py-overlay.1", "overlay_cli"), ("guestunmount-py.1", "unmount")],
+    [
+        ("guestmount-py.1", "cli"),
+        ("guestmount-py-list.1", "list_cli"),
+        ("guestmount-py-overlay.1", "overlay_cli"),
+        ("guestunmount-py.1", "unmount"),
+    ],
 )
 def test_manual_page_has_exactly_the_options_of_help(page: str, module: str) -> None:
     command = [sys.executable, "-m", f"guestmount_py.{module}", "--help"]
@@ -62,3 +68,14 @@ def test_list_of_procedures_has_every_call_of_libguestfs() -> None:
 
 def test_index_of_handlers_is_up_to_date() -> None:
     assert procedures.INDEX.read_text() == procedures.index(), "run python -m tools.procedures"
+
+
+def test_tables_of_guests_are_of_what_was_seen() -> None:
+    assert guests.DOCUMENT.read_text() == guests.document(), "run python -m tools.guests"
+
+
+def test_every_guest_was_seen() -> None:
+    seen = results.load()
+    assert seen["filesystems"].keys() == {each.name for each in matrix.FILESYSTEMS}
+    assert seen["stacks"].keys() == {each.name for each in stacks.STACKS}
+    assert seen["systems"].keys() > families.FAMILIES.keys()

@@ -218,6 +218,8 @@ def test_extensions_stand_far_above_libguestfs() -> None:
         10016: "sync_file",
         10017: "change_xattr",
         10018: "open_mailbox",
+        10019: "any_protected",
+        10020: "find_systems",
     }
     assert max(LIBGUESTFS) < FIRST_EXTENSION
 

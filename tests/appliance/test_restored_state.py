@@ -80,3 +80,13 @@ async def test_machine_with_one_channel_is_restored(appliance_files: ApplianceFi
     async with _restored(config, appliance_files) as appliance:
         [channel] = appliance.channels
         assert await channel.call(procedures.LIST_DEVICES, NoArgs()) == ["/dev/sda", "/dev/sdb", "/dev/sdc"]
+
+
+async def test_restored_machine_has_not_looked_for_arrays_and_volumes_yet(appliance_files: ApplianceFiles) -> None:
+    """Before it was saved it had no disks, so what it found then is worth nothing."""
+    async with _restored(ApplianceConfig(drives=()), appliance_files) as appliance:
+        marker = await appliance.channels[0].call(procedures.DEBUG, DebugArgs("sh", ["cat /run/guestfsd.assembled"]))
+        assert marker == ""
+        await appliance.channels[0].call(procedures.LIST_MD_DEVICES, NoArgs())
+        marker = await appliance.channels[0].call(procedures.DEBUG, DebugArgs("sh", ["cat /run/guestfsd.assembled"]))
+        assert marker == "1"

@@ -16,6 +16,14 @@ def test_both_programs_are_measured_mounting_as_one_would_type_it() -> None:
         assert not any("--format" in str(word) for word in command)
 
 
+def test_both_programs_are_measured_inspecting() -> None:
+    for contender in CONTENDERS:
+        inspect = contender.mount_inspected
+        assert (inspect is not None) == (contender.name in (OURS, THEIRS))
+        if inspect is not None:
+            assert inspect(WORKLOAD, Path("/mnt"))[-5:] == ("-a", WORKLOAD.qcow2, "-i", "--ro", Path("/mnt"))
+
+
 def test_those_that_read_only_raw_images_mount_what_they_can() -> None:
     for contender in CONTENDERS:
         if contender.name not in (OURS, THEIRS):

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 from bench.work import digest_of_tree
@@ -20,3 +21,11 @@ def test_digest_of_tree_notices_names_contents_modes_and_targets(tmp_path: Path)
     link.symlink_to("elsewhere")
     digests.append(digest_of_tree(tmp_path))
     assert len(set(digests)) == len(digests) - 1
+
+
+def test_digest_of_tree_counts_times_if_wanted(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    before = digest_of_tree(tmp_path), digest_of_tree(tmp_path, times=False)
+    os.utime(tmp_path / "file", (1, 1))
+    assert digest_of_tree(tmp_path) != before[0]
+    assert digest_of_tree(tmp_path, times=False) == before[1]

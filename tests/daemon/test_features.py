@@ -12,8 +12,19 @@ from rpc.procedures.control import InternalFeatureAvailableArgs
 from tests.daemon.scratch import Scratch
 
 AVAILABLE = {
-    *("blkdiscard", "blkdiscardzeroes", "btrfs", "fstrim", "gdisk", "linuxmodules", "linuxxattrs", "luks", "lvm2"),
-    *("mdadm", "mknod", "ntfs3g", "ntfsprogs", "realpath", "wipefs", "xfs", "xz"),
+    *(
+        "blkdiscard",
+        "blkdiscardzeroes",
+        "btrfs",
+        "fstrim",
+        "gdisk",
+        "hivex",
+        "linuxmodules",
+        "linuxxattrs",
+        "luks",
+        "lvm2",
+    ),
+    *("lvm2", "mdadm", "mknod", "ntfs3g", "ntfsprogs", "realpath", "wipefs", "xfs", "xz"),
 }
 """The rest waits for handlers or programs."""
 

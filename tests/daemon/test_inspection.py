@@ -1,13 +1,10 @@
-"""Operating systems on the guest's disks: what their files say, and that it is found in a real appliance."""
-
-from pathlib import Path
+"""Which devices a guest's fstab means, and that systems are found in a real appliance."""
 
 import pytest
 
-from daemon.fstab import Entry, entries, mountable_of
-from daemon.session import Session
-from daemon.sysroot import Sysroot
-from daemon.systems import UNKNOWN, System, system_of
+from daemon.filesystems import Filesystem
+from daemon.fstab import Entry, entries
+from daemon.guest_names import GuestNames
 from rpc.arguments import DeviceArgs, NoArgs, PathArgs
 from rpc.codec import Device, GuestPath, Mountable
 from rpc.procedures import (
@@ -40,102 +37,121 @@ from rpc.procedures.filesystems import MkfsArgs
 from rpc.procedures.inspection import RootArgs
 from rpc.procedures.mounting import MountArgs
 from tests.daemon.scratch import Scratch
+from tests.guests.systems import ELF
 
 RELEASE = 'NAME="Ubuntu"\nID=ubuntu\nVERSION_ID="22.04"\nPRETTY_NAME="Ubuntu 22.04.3 LTS"\n'
-ELF = b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x03\x00\x3e\x00"
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """Make the root of a small Ubuntu."""
-    for name in ("etc", "bin", "usr/lib"):
-        (tmp_path / name).mkdir(parents=True)
-    (tmp_path / "etc/os-release").symlink_to("../usr/lib/os-release")
-    (tmp_path / "usr/lib/os-release").write_text(RELEASE)
-    (tmp_path / "etc/hostname").write_text("# its name\nhost.example\n")
-    (tmp_path / "bin/sh").write_bytes(ELF)
-    return tmp_path
-
-
-def found(root: Path) -> System | None:
-    return system_of(Session(Sysroot(bytes(root), is_plain_directory=True)))
-
-
-def test_system_is_told_by_its_files(root: Path) -> None:
-    expected = System("linux", "ubuntu", "Ubuntu 22.04.3 LTS", 22, 4, "deb", "apt", "host.example", "x86_64")
-    assert found(root) == expected
-
-
-@pytest.mark.parametrize(
-    ("release", "distro", "major", "packages"),
-    [
-        ("ID=fedora\nVERSION_ID=38", "fedora", 38, ("rpm", "dnf")),
-        ("ID=centos\nVERSION_ID='7'", "centos", 7, ("rpm", "yum")),
-        ("ID=opensuse-leap\nVERSION_ID=15.5", "opensuse", 15, ("rpm", "zypper")),
-        ("ID=arch", "archlinux", 0, ("pacman", "pacman")),
-        ("ID=alpine\nVERSION_ID=" + "9" * 5000, "alpine", 0, ("apk", "apk")),
-        ("# ID=no\nVERSION_ID=²", UNKNOWN, 0, (UNKNOWN, UNKNOWN)),
-    ],
-)
-def test_names_are_libguestfss(root: Path, release: str, distro: str, major: int, packages: tuple[str, str]) -> None:
-    (root / "usr/lib/os-release").write_text(release)
-    system = found(root)
-    assert system is not None
-    assert (system.distro, system.major_version) == (distro, major)
-    assert (system.package_format, system.package_management) == packages
-
-
-def test_what_files_do_not_say_is_unknown(root: Path) -> None:
-    (root / "usr/lib/os-release").unlink()
-    assert found(root) is None
-    (root / "etc/fstab").write_text("/dev/sda1 / ext4 defaults 0 1\n")
-    (root / "etc/hostname").unlink()
-    (root / "bin/sh").write_bytes(b"#!/bin/false")
-    assert found(root) == System("linux", UNKNOWN, UNKNOWN, 0, 0, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN)
-    (root / "bin/sh").unlink()
-    (root / "bin").rmdir()
-    assert found(root) is None
-
-
-def test_only_regular_files_of_the_guest_are_read(root: Path) -> None:
-    (root / "etc/hostname").unlink()
-    (root / "etc/hostname").symlink_to("/proc/sys/kernel/hostname")
-    (root / "bin/sh").unlink()
-    (root / "bin/sh").symlink_to("/dev/zero")
-    system = found(root)
-    assert system is not None
-    assert (system.hostname, system.arch) == (UNKNOWN, UNKNOWN)
+ROOT_UUID = "0f9c4d54-35f8-4b8f-a1a5-5f5f7a7c0001"
+KNOWN = [
+    Filesystem("/dev/sda1", "ext4", {"UUID": "twice", "LABEL": "clone", "PART_ENTRY_UUID": "12345678-01"}),
+    Filesystem("/dev/sdb1", "vfat", {"UUID": "ABCD-1234", "PART_ENTRY_NAME": "EFI System"}),
+    Filesystem("/dev/sdb2", "ext4", {"UUID": "twice", "LABEL": "clone", "PART_ENTRY_UUID": ROOT_UUID}),
+    Filesystem("/dev/sdb5", "ufs", {}),
+    Filesystem("/dev/sdc", "btrfs", {"LABEL": "data/pool"}),
+    Filesystem("/dev/v-g/l-v", "xfs", {}),
+    Filesystem("/dev/mapper/luks-0a1b", "ext4", {}),
+    Filesystem("btrfsvol:/dev/sdc/home", "btrfs", {"LABEL": "data/pool"}),
+]
 
 
 def test_fstab_is_taken_apart() -> None:
-    text = "# no\n/dev/sda1 / ext4 ro,noatime 0 1\n\nLABEL=x /with\\040space xfs\n/dev/sda2 none swap sw 0 0\n/x\n"
+    text = "# no\n/dev/sda1 / ext4 ro,noatime 0 1\n\nLABEL=x /with\\040space/ xfs\n/dev/sda2 none swap sw 0 0\n/x\n"
     text += "/dev/sd\\000 /a ext4\n/dev/sd\0 /b ext4\n"
-    assert list(entries(text)) == [
+    assert entries(text) == [
         Entry("/dev/sda1", "/", "ext4", ["ro", "noatime"]),
         Entry("LABEL=x", "/with space", "xfs", [""]),
     ]
 
 
 @pytest.mark.parametrize(
-    ("device", "options", "expected"),
+    "line",
     [
-        ("/dev/sdb1", "", "/dev/sdb1"),
-        ("/dev/vdb1", "", "/dev/sdb1"),
-        ("/dev/xvdb1", "", "/dev/sdb1"),
-        ("/dev/sdc1", "", None),
-        ("/dev/mapper/v--g-l--v", "", "/dev/v-g/l-v"),
-        ("/dev/v-g/l-v", "", "/dev/v-g/l-v"),
-        ("/dev/mapper/luks-x", "", "/dev/mapper/luks-x"),
-        ("/dev/sr0", "", None),
-        ("server:/export", "", None),
-        ("UUID=no-such-uuid", "", None),
-        ("/dev/disk/by-label/no-such-label", "", None),
-        ("/dev/sdb1", "rw,subvol=/home", "btrfsvol:/dev/sdb1/home"),
+        "server:/export /net nfs",
+        "//server/share /net cifs",
+        "/dev/sda1 /x none bind",
+        "/srv /x none rw,rbind",
+        "/dev/sr0 /media/cdrom0 udf,iso9660 user,noauto",
+        "/dev/cdrom /cdrom auto",
+        "/dev/fd0 /floppy auto",
+        "tmpfs /tmp tmpfs",
+        "proc /proc proc",
+        "overlay / overlay",
+        "/file.img /x ext4 loop",
+        "/dev/sda1 /x swap",
+        "/dev/sda1 x ext4",
+        "\\777 \\ \\0400",
+        "LABEL= ",
     ],
 )
-def test_devices_of_fstab_are_those_of_the_disks(device: str, options: str, expected: str | None) -> None:
-    known = ["/dev/sdb1", "/dev/v-g/l-v", "/dev/mapper/luks-x"]
-    assert mountable_of(Entry(device, "/x", "btrfs", options.split(",")), known) == expected
+def test_what_is_on_no_disk_is_not_mounted(line: str) -> None:
+    assert entries(line) == []
+
+
+def test_a_place_is_mounted_on_once() -> None:
+    found = entries('UUID="A" /x ext4\nUUID=B //x/./ ext4\nUUID=C /x/../y ext4\nUUID=D /y ext4\n')
+    assert [(entry.device, entry.place) for entry in found] == [("UUID=A", "/x"), ("UUID=C", "/y")]
+
+
+@pytest.mark.parametrize(
+    ("options", "subvolume", "number", "is_optional"),
+    [
+        ("rw,subvol=/@/home", "@/home", 0, False),
+        ("subvolid=256,noauto", "", 256, True),
+        ("subvolid=²,nofail", "", 0, True),
+        ("subvol=/", "", 0, False),
+    ],
+)
+def test_options_of_fstab(options: str, subvolume: str, number: int, is_optional: bool) -> None:
+    entry = Entry("/dev/sda1", "/", "btrfs", options.split(","))
+    assert (entry.subvolume, entry.subvolume_number, entry.is_optional) == (subvolume, number, is_optional)
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ("/dev/sdb1", "/dev/sdb1"),
+        ("/dev/vdb1", "/dev/sdb1"),
+        ("/dev/xvdb1", "/dev/sdb1"),
+        ("/dev/hdc", "/dev/sdc"),
+        ("/dev/nvme1n1p2", "/dev/sdb2"),
+        ("/dev/nvme2n1", "/dev/sdc"),
+        ("/dev/mmcblk0p1", "/dev/sda1"),
+        ("/dev/cciss/c0d1p1", "/dev/sdb1"),
+        ("/dev/ada1p2", "/dev/sdb2"),
+        ("/dev/ada1s1a", "/dev/sdb5"),
+        ("/dev/ada1s1c", None),
+        ("/dev/wd1a", "/dev/sdb5"),
+        ("0123456789abcdef.a", "/dev/sdb5"),
+        ("/dev/sdd1", None),
+        ("/dev/nvme9999n1p1", None),
+        ("UUID=abcd-1234", "/dev/sdb1"),
+        ("UUID=twice", "/dev/sdb2"),
+        ("LABEL=clone", "/dev/sdb2"),
+        ("LABEL=CLONE", None),
+        ("PARTUUID=12345678-01", "/dev/sda1"),
+        (f"PARTUUID={ROOT_UUID.upper()}", "/dev/sdb2"),
+        ("PARTLABEL=EFI System", "/dev/sdb1"),
+        ("UUID=", None),
+        ("/dev/disk/by-uuid/ABCD-1234", "/dev/sdb1"),
+        ("/dev/disk/by-label/data\\x2fpool", "/dev/sdc"),
+        ("/dev/disk/by-partuuid/12345678-01", "/dev/sda1"),
+        ("/dev/disk/by-id/ata-DISK_123-part2", "/dev/sdb2"),
+        ("/dev/disk/by-id/ata-DISK_123-part1", "/dev/sdb1"),
+        ("/dev/disk/by-path/pci-0000:00:07.0-part9", None),
+        ("/dev/disk/by-id/dm-name-v--g-l--v", "/dev/v-g/l-v"),
+        ("/dev/gpt/EFI System", "/dev/sdb1"),
+        ("NAME=EFI System", "/dev/sdb1"),
+        ("/dev/mapper/v--g-l--v", "/dev/v-g/l-v"),
+        ("/dev/v-g/l-v", "/dev/v-g/l-v"),
+        ("/dev/mapper/luks-0a1b", "/dev/mapper/luks-0a1b"),
+        ("/dev/mapper/root_crypt", "/dev/mapper/luks-0a1b"),
+        ("/dev/mapper/other_crypt", None),
+        ("/dev/sr0", None),
+        ("server:/export", None),
+    ],
+)
+def test_devices_of_fstab_are_those_of_the_disks(spec: str, expected: str | None) -> None:
+    names = GuestNames(KNOWN, "/dev/sdb2", {"root_crypt": "UUID=0A1B", "other_crypt": "/dev/sdz"})
+    assert names.device(spec) == expected
 
 
 @pytest.mark.appliance
@@ -144,10 +160,10 @@ def test_systems_are_found_on_the_disks(storage: Scratch) -> None:
     storage.call(MKFS, MkfsArgs("ext4", sda, label="home"))
     storage.call(MKFS, MkfsArgs("xfs", sdb))
     storage.call(MOUNT, MountArgs(Mountable("/dev/sdb"), "/"))
-    for name in (b"/etc", b"/usr/bin"):
+    for name in (b"/etc", b"/bin"):
         storage.call(MKDIR_P, PathArgs(GuestPath(name)))
     fstab = b"UUID=gone / xfs defaults 0 0\nLABEL=home /home ext4 defaults 0 0\n/dev/sr0 /media auto noauto 0 0\n"
-    files = {b"/etc/os-release": RELEASE.encode(), b"/etc/fstab": fstab, b"/usr/bin/sh": ELF, b"/etc/hostname": b"me"}
+    files = {b"/etc/os-release": RELEASE.encode(), b"/etc/fstab": fstab, b"/bin/sh": ELF, b"/etc/hostname": b"me"}
     for path, content in files.items():
         storage.call(INTERNAL_WRITE, InternalWriteArgs(GuestPath(path), content))
     storage.call(UMOUNT_ALL, NoArgs())

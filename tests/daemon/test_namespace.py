@@ -2,6 +2,7 @@
 
 import os
 import stat as modes
+import subprocess
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,6 +12,7 @@ from daemon.handlers import handler_of
 from daemon.session import Session
 from daemon.sysroot import Sysroot
 from rpc import procedures
+from rpc.arguments import PathArgs
 from rpc.changes import Change, Wish, decode_answers, encode_changes
 from rpc.codec import FileName, GuestPath, UInt32, UInt64
 from rpc.procedure import Procedure
@@ -54,7 +56,7 @@ def _make(session: Session, path: bytes, mode: int, uid: int = 0, gid: int = 0, 
 
 
 def _changed(session: Session, *changes: Change) -> list[tuple[int, int]]:
-    data = encode_changes(changes)
+    data = b"".join(encode_changes(changes))
     answers = decode_answers(
         _call(session, procedures.CHANGE_FILES, ChangeFilesArgs(data, UInt64(0), UInt32(0))), len(changes)
     )
@@ -64,6 +66,18 @@ def _changed(session: Session, *changes: Change) -> list[tuple[int, int]]:
 @pytest.mark.parametrize("kind", [modes.S_IFREG, modes.S_IFDIR, modes.S_IFIFO, modes.S_IFSOCK, modes.S_IFLNK])
 def test_file_of_every_kind_belongs_to_whoever_asked(session: Session, kind: int) -> None:
     _make(session, b"/new", kind | 0o640, 1000, 1001, b"target" if kind == modes.S_IFLNK else b"")
+
+
+@pytest.mark.parametrize("flag", ["i", "a"])
+def test_directory_tells_whether_a_file_in_it_is_protected(session: Session, tmp_path: Path, flag: str) -> None:
+    for number in range(300):
+        (tmp_path / f"file-{number}").touch()
+    assert not _call(session, procedures.ANY_PROTECTED, PathArgs(GuestPath(b"/")))
+    subprocess.run(["chattr", f"+{flag}", tmp_path / "file-299"], check=True)
+    try:
+        assert _call(session, procedures.ANY_PROTECTED, PathArgs(GuestPath(b"/")))
+    finally:
+        subprocess.run(["chattr", f"-{flag}", tmp_path / "file-299"], check=True)
 
 
 def test_umask_of_the_daemon_does_not_count(session: Session) -> None:
@@ -120,14 +134,18 @@ def test_directory_decides_about_the_group_of_a_file_made_by_a_change(session: S
     assert [(tmp_path / "directory" / name).stat().st_gid for name in ("plain", "given")] == [7, 6]
 
 
-def test_change_removes_a_file_but_no_other_and_no_directory(session: Session, tmp_path: Path) -> None:
+def test_change_removes_a_file_or_an_empty_directory_but_no_other(session: Session, tmp_path: Path) -> None:
     _make(session, b"/file", modes.S_IFREG | 0o600)
     _make(session, b"/directory", modes.S_IFDIR | 0o755)
     number = (tmp_path / "file").stat().st_ino
     stranger, right = (Change(b"/file", wishes=Wish.REMOVE, ino=each) for each in (number + 1, number))
-    directory = Change(b"/directory", wishes=Wish.REMOVE)
-    assert _changed(session, stranger, right, right, directory) == [(116, 0), (0, 0), (2, 0), (21, 0)]
+    assert _changed(session, stranger, right, right) == [(116, 0), (0, 0), (2, 0)]
     assert not (tmp_path / "file").exists()
+
+    (tmp_path / "directory/below").mkdir()
+    outer, inner = (Change(path, wishes=Wish.REMOVE) for path in (b"/directory", b"/directory/below"))
+    assert _changed(session, outer, inner, outer) == [(39, 0), (0, 0), (0, 0)]
+    assert not (tmp_path / "directory").exists()
 
 
 def test_change_that_fails_does_not_keep_others(session: Session, tmp_path: Path) -> None:

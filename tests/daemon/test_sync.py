@@ -40,6 +40,7 @@ def test_what_is_busy_is_written_out(monkeypatch: pytest.MonkeyPatch) -> None:
         raise CallError("target is busy")
 
     synced: list[bool] = []
+    monkeypatch.setattr(mounts, "_lost", lambda _session: None)
     monkeypatch.setattr(mounts, "umount_all", busy)
     monkeypatch.setattr(mounts, "sync", lambda *_args: synced.append(True))
     with pytest.raises(CallError, match="busy"):

@@ -1,6 +1,7 @@
 """The walk tells what lstat(2) and readlink(2) tell, of whole subtrees."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -46,9 +47,26 @@ def test_attributes_and_targets_are_those_of_the_files(daemon: Guestfsd, guest: 
         assert sorted(part.names) == sorted(os.listdir(top))  # noqa: PTH208 - bytes
         for index, name in enumerate(part.names):
             path = top + b"/" + name
-            assert STATNS.unpack_from(part.stats, index * STATNS.size) == expected(os.lstat(path))
+            *stat, spare = STATNS.unpack_from(part.stats, index * STATNS.size)[:17]
+            assert stat == list(expected(os.lstat(path))[:16])
+            assert spare in (0, 1)
             target = os.readlink(path) if os.path.islink(path) else None  # noqa: PTH114, PTH115 - bytes
             assert part.targets.get(index) == target
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("flag", ["i", "a"])
+def test_walk_tells_which_files_nothing_protects(daemon: Guestfsd, guest: Path, flag: str) -> None:
+    subprocess.run(["chattr", f"+{flag}", guest / "hello"], check=True)
+    try:
+        daemon.hello()
+        (part,) = (part for part in walked(daemon, b"/") if part.path == b"/")
+    finally:
+        subprocess.run(["chattr", f"-{flag}", guest / "hello"], check=True)
+    spares = [STATNS.unpack_from(part.stats, index * STATNS.size)[16] for index in range(len(part.names))]
+    unprotected = dict(zip(part.names, spares, strict=True))
+    assert unprotected.pop(b"hello") == 0
+    assert set(unprotected.values()) == {1}
 
 
 def test_large_directory_comes_in_parts(daemon: Guestfsd, guest: Path) -> None:

@@ -60,6 +60,11 @@ def test_the_rest_is_taken() -> None:
     assert (config.stats, config.plane) == (None, "auto")
 
 
+def test_snapshot_belongs_to_the_images_behind_it() -> None:
+    config = parse(["-a", "a", "--snapshot=s", "-a", "b", "--snapshot", "-a", "c", *_MOUNT])
+    assert [drive.snapshot for drive in config.drives] == [None, "s", None]
+
+
 @pytest.mark.parametrize("plane", ["auto", "qemu", "guest"])
 def test_plane_and_statistics_are_taken(plane: str) -> None:
     config = parse(["-a", "a", "--plane", plane, "--stats=s.json", *_MOUNT])
@@ -82,7 +87,7 @@ def test_bound_of_the_caches_is_taken() -> None:
         ["-a", "a", "-m", "sda1", "mnt"],
         ["-a", "a", "-m", "", "mnt"],
         ["-a", "a", "-m", "/dev/sda:relative", "mnt"],
-        ["-a", "ssh://host/a", *_MOUNT],
+        ["-a", "gopher://host/a", *_MOUNT],
         ["-a", "a", "-o", "rw", *_MOUNT],
         ["-a", "a", "-o", "fsname=ä", *_MOUNT],
         ["-a", "a", "--blocksize=513", *_MOUNT],
@@ -94,6 +99,7 @@ def test_bound_of_the_caches_is_taken() -> None:
         ["-a", "a", *_MOUNT, "--stats"],
         ["-a", "a", "--cache-mib=15", *_MOUNT],
         ["-a", "a", "--cache-mib=1.5", *_MOUNT],
+        ["-a", "a", "--key=all", *_MOUNT],
         ["-a"],
     ],
 )
@@ -106,7 +112,7 @@ def test_mistake_is_one_line_and_exit_status_2(words: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    [["-i"], ["-d", "name"], ["-c", "uri"], ["--key", "a:key:b"], ["--keys-from-stdin"], ["--live"]],
+    [["--live"]],
 )
 def test_option_for_later_says_so(words: list[str]) -> None:
     with pytest.raises(UsageError, match="not supported yet"):
@@ -134,3 +140,14 @@ def test_help_tells_the_exit_statuses() -> None:
 def test_mistake_is_found_before_anything_heavy_is_imported() -> None:
     code = "import sys; from guestmount_py import cli; sys.exit('pyfuse3' in sys.modules or 'trio' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("device", "expected"),
+    [
+        *(("/dev/sda", True), ("/dev/sda1", True), ("/dev/xvdz12", True), ("/dev/vdata/root", False)),
+        *(("/dev/hdd/lv", False), ("/dev/mapper/sda", False), ("/dev/md127", False), ("/dev/sd/a", False)),
+    ],
+)
+def test_disk_is_told_from_a_volume_of_a_group_that_is_called_alike(device: str, expected: bool) -> None:
+    assert GuestMount.parse(device).is_on_disk is expected

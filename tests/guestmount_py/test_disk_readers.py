@@ -69,8 +69,9 @@ async def test_every_format_is_read_as_qemu_reads_it(appliance_files: ApplianceF
     for name, (make, kind, _) in IMAGES.items():
         directory = tmp_path / name
         directory.mkdir()
-        drives.append(Drive(path=make(directory), format=kind))
-        expected.append(padded(as_raw(drives[-1].path, kind)))
+        path = make(directory)
+        drives.append(Drive(path=path, format=kind))
+        expected.append(padded(as_raw(path, kind)))
     async with launched(appliance_files, *drives) as (appliance, nursery):
         planes = {}
         for index, name in enumerate(IMAGES):

@@ -148,10 +148,17 @@ async def test_request_longer_than_the_socket_takes_is_eio(caplog: pytest.LogCap
 
 async def test_all_answers_of_pyfuse3_are_taken_before_it_goes_on() -> None:
     """It says them without waiting for anything but room in the socket, and would halt the process."""
-    answers = [wire.REPLY_HEAD.pack(16, 0, unique) for unique in range(25)]
+    answers = [wire.REPLY_HEAD.pack(16, 0, unique) for unique in range(1, 26)]
     async with _channel() as ends:
         ends.kernel.setblocking(False)
         for answer in answers:
             ends.pyfuse3.send(answer)
         await trio.lowlevel.wait_readable(ends.kernel)
         assert [ends.kernel.recv(100) for _ in answers] == answers
+
+
+async def test_notifications_of_pyfuse3_reach_the_kernel() -> None:
+    notification = wire.REPLY_HEAD.pack(16, 3, 0)  # FUSE_NOTIFY_INVAL_ENTRY (linux/fuse.h)
+    async with _channel() as ends:
+        ends.pyfuse3.send(notification)
+        assert await _receive(ends.kernel) == notification

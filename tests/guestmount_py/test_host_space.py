@@ -126,3 +126,13 @@ def test_image_that_grows_is_watched_though_it_has_no_holes(tmp_path: Path, form
     run("cp", "--sparse=never", created, image)
     assert image.stat().st_blocks * 512 >= image.stat().st_size
     assert can_grow(image)
+
+
+def test_link_to_an_image_is_watched_where_the_image_is(small: Path, tmp_path: Path) -> None:
+    guest = _Guest(small)
+    link = tmp_path / "link"
+    link.symlink_to(guest.image)
+    space = HostSpace([link], guest.flush)
+    with pytest.raises(pyfuse3.FUSEError) as caught:
+        trio.run(space.take, 9 * _MIB)
+    assert caught.value.errno == errno.ENOSPC

@@ -26,7 +26,8 @@ async def _mounted(image: Path, device: str, fstype: str = "") -> AsyncIterator[
         g.add_drive(image, format="raw")
         await g.launch()
         await g.files.mount(device, b"/", "ro", fstype)
-        yield g, InodeTable(*await guest_root(g.files, [GuestMount(device, fstype=fstype)]))
+        root = await guest_root(g.files, [GuestMount(device, fstype=fstype)])
+        yield g, InodeTable(root.root, root.devices, root.unnumbered)
 
 
 @asynccontextmanager

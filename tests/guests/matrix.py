@@ -1,30 +1,38 @@
-"""One disk with a filesystem of every kind, and disks with volumes, arrays and encryption. Needs root.
+"""One disk with a filesystem of every kind. Needs root.
 
 Each filesystem holds files whose bytes lie in awkward ways, as far as it can: with tails, holes, unwritten extents,
 more than 340 of them, contents that compress, that are kept in the inode, that are shared.
 """
 
-import random
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from struct import Struct
+from typing import Final, TypeAlias
 
 from guestmount_py.sync import SyncGuest
-from tests.guests import disk, mapped
+from tests.guests import disk
 from tests.guests.cache import cached, run
 from tests.guests.disk import create_disk, loop_device, mounted, partition
-from tests.guests.mapped import empty_image, write_awkward_files, write_shared_files
+from tests.guests.mapped import write_awkward_files, write_shared_files
 
 MANY: Final = 400
 """Extents of the files ``many``: a directory's files fit in one answer of 340 extents no more."""
-KEY: Final = "a secret"
-OPENED: Final = "opened"
-"""What the encrypted disk is called once it is open."""
-_STACKED_MIB: Final = 80
-_LARGE_BYTES: Final = 44 << 20
-"""With it the first of the linear volumes' disks is full."""
+_UFS1_SUPERBLOCK: Final = 8192
+_UFS2_SUPERBLOCK: Final = 65536
+_SUPERBLOCK_BYTES: Final = 2048
+_APPLE_PARTITION: Final = Struct(">8xII")
+"""Of an entry of Apple's partition map: first sector, sectors."""
+_ENTRY: Final = 3
+"""The sector of that map which describes the HFS+ that xorriso makes."""
+_HEADER_OFFSET: Final = 1024
+"""Of an HFS+, from its beginning."""
+
+
+Make: TypeAlias = Callable[[Path, int, Path, Sequence[str]], None]
+"""Makes a filesystem, given the disk's image, the partition's number, a tree of files and the words of a command."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +40,20 @@ class Filesystem:
     """One filesystem of the disk, in the order of the partitions; the first is mounted on /, and holds ``files``.
 
     Attributes:
+        mkfs: the command that makes it.
+        make: uses it, and fills the filesystem.
         is_mapped: its files are read from the image, but for ``refused`` ones.
         refused: patterns of paths whose bytes are not simply on the disk.
-        options: to mount it with, besides ``ro``.
+        is_filled_by_guest: the host's kernel may not know it, so our appliance writes its files.
     """
 
     name: str
     size_mib: int
-    make: Callable[[Path, int, Path], None]
+    mkfs: str
+    make: Make
     is_mapped: bool = True
     refused: tuple[str, ...] = ()
+    is_filled_by_guest: bool = False
 
 
 def fill(root: Path, block_bytes: int = 4096) -> None:
@@ -50,7 +62,7 @@ def fill(root: Path, block_bytes: int = 4096) -> None:
     (root / "text").write_bytes(b"".join(b"line %d of a compressible text\n" % number for number in range(30_000)))
 
 
-def _fill_plainly(root: Path) -> None:
+def fill_plainly(root: Path) -> None:
     """Write what other systems' filesystems can hold, too."""
     fill(root)
     for name in ("fifo", "link"):
@@ -68,12 +80,10 @@ def _fill_subvolumes(root: Path) -> None:
         _fill_sharing(root / name)
 
 
-def _by_kernel(
-    *mkfs: str, write: Callable[[Path], None] = fill, options: str = "rw"
-) -> Callable[[Path, int, Path], None]:
+def _by_kernel(write: Callable[[Path], None] = fill, options: str = "rw") -> Make:
     """Return what makes a filesystem that the host's kernel writes."""
 
-    def make(image: Path, number: int, _plain: Path) -> None:
+    def make(image: Path, number: int, _tree: Path, mkfs: Sequence[str]) -> None:
         with loop_device(image, number, read_only=False) as device:
             run(*mkfs, device)
             with mounted(device, "-o", options) as root:
@@ -86,81 +96,138 @@ def _by_kernel(
     return make
 
 
-def _make_f2fs(image: Path, number: int, plain: Path) -> None:
+def _make_empty(image: Path, number: int, _tree: Path, mkfs: Sequence[str]) -> None:
+    """Make a filesystem that our appliance fills afterwards."""
     with loop_device(image, number, read_only=False) as device:
-        run("mkfs.f2fs", "-q", device)
-        run("sload.f2fs", "-f", plain, device)
+        run(*mkfs, device)
 
 
-def _make_vfat(image: Path, number: int, plain: Path) -> None:
+def _fill_in_guest(image: Path, tree: Path) -> None:
+    archive = image.with_suffix(".tar")
+    run("tar", "--sparse", "--format=gnu", "-C", tree, "-cf", archive, ".")
+    with appliance([image], writable=True) as guest:
+        for number, filesystem in enumerate(FILESYSTEMS, start=1):
+            if filesystem.is_filled_by_guest:
+                guest.mount(f"/dev/sda{number}", "/")
+                guest.tar_in(archive, "/")
+                guest.umount_all()
+        guest.shutdown()
+    archive.unlink()
+
+
+def _make_f2fs(image: Path, number: int, tree: Path, mkfs: Sequence[str]) -> None:
+    with loop_device(image, number, read_only=False) as device:
+        run(*mkfs, device)
+        run("sload.f2fs", "-f", tree, device)
+
+
+def _make_vfat(image: Path, number: int, tree: Path, mkfs: Sequence[str]) -> None:
     where = partition(image, number)
-    run(
-        "mkfs.vfat",
-        "-F",
-        "16",
-        f"--offset={where.start_bytes // disk.SECTOR_BYTES}",
-        image,
-        str(where.size_bytes // 1024),
-    )
+    run(*mkfs, f"--offset={where.start_bytes // disk.SECTOR_BYTES}", image, str(where.size_bytes // 1024))
     run(
         *("env", "LC_ALL=C.UTF-8", "MTOOLS_SKIP_CHECK=1", "mcopy", "-i", f"{image}@@{where.start_bytes}", "-s", "-Q"),
-        *sorted(plain.iterdir()),
+        *sorted(tree.iterdir()),
         "::/",
     )
 
 
-def _make_ntfs(image: Path, number: int, plain: Path) -> None:
+def _make_ntfs(image: Path, number: int, tree: Path, mkfs: Sequence[str]) -> None:
     """Files below ``compressed`` are; those of a few hundred bytes are resident, within the table of all files."""
     with loop_device(image, number, read_only=False) as device:
-        run("mkntfs", "--quick", "--quiet", device)
+        run(*mkfs, device)
         with mounted(device, "-t", "ntfs-3g", "-o", "compression") as root:
             (root / "compressed").mkdir()
             run("setfattr", "-n", "system.ntfs_attrib_be", "-v", "0x00000810", root / "compressed")
             for directory in (root, root / "compressed"):
-                run("cp", "--recursive", "--sparse=always", "--no-target-directory", plain, directory)
+                run("cp", "--recursive", "--sparse=always", "--no-target-directory", tree, directory)
             assert (root / "compressed/text").stat().st_blocks * 512 < 200_000
 
 
-def _make_iso9660(image: Path, number: int, plain: Path) -> None:
-    _write(image, number, plain, "genisoimage", "-quiet", "-r", "-J", "-o")
-
-
-def _make_squashfs(image: Path, number: int, plain: Path) -> None:
-    _write(image, number, plain, "mksquashfs", plain)
-
-
-def _write(image: Path, number: int, plain: Path, *command: str | Path) -> None:
+def _put(image: Path, number: int, tree: Path, mkfs: Sequence[str]) -> None:
     """Have a program write a filesystem into a file, and put that into a partition."""
-    where = partition(image, number)
     written = image.with_suffix(".part")
-    more = ("-no-progress", "-quiet") if command[0] == "mksquashfs" else (plain,)
-    run(*command, written, *more)
-    assert written.stat().st_size <= where.size_bytes
-    run("dd", f"if={written}", f"of={image}", "bs=1M", f"seek={where.start_bytes >> 20}", "conv=notrunc,sparse")
-    written.unlink()
+    run(*(word.format(image=written, tree=tree) for word in mkfs))
+    _move(image, number, written, 0, written.stat().st_size)
 
 
-_EXT: Final = ("-q", "-b", "4096")
+def _put_ufs2(image: Path, number: int, tree: Path, mkfs: Sequence[str]) -> None:
+    """Put a UFS2; makefs(8) writes the superblock where UFS1 has it, not where newfs(8) does and Linux looks for it.
+
+    There are so many inodes that the right place lies among those that are free.
+    """
+    _put(image, number, tree, mkfs)
+    start = partition(image, number).start_bytes
+    with image.open("r+b") as file:
+        file.seek(start + _UFS1_SUPERBLOCK)
+        superblock = file.read(_SUPERBLOCK_BYTES)
+        file.seek(start + _UFS2_SUPERBLOCK)
+        assert not any(file.read(_SUPERBLOCK_BYTES))
+        file.seek(start + _UFS2_SUPERBLOCK)
+        file.write(superblock)
+
+
+def _put_hfsplus(image: Path, number: int, tree: Path, mkfs: Sequence[str]) -> None:
+    """Put the HFS+ that xorriso(1) writes beside an ISO 9660 filesystem, in a partition of Apple's.
+
+    Linux looks for the copy of the volume's header two sectors before the end of the device.
+    """
+    disc = image.with_suffix(".iso")
+    run(*(word.format(image=disc, tree=tree) for word in mkfs))
+    with disc.open("rb") as file:
+        entry = os.pread(file.fileno(), _APPLE_PARTITION.size, _ENTRY * disk.SECTOR_BYTES)
+        start, size = (sectors * disk.SECTOR_BYTES for sectors in _APPLE_PARTITION.unpack(entry))
+        header = os.pread(file.fileno(), disk.SECTOR_BYTES, start + _HEADER_OFFSET)
+    _move(image, number, disc, start, size)
+    where = partition(image, number)
+    with image.open("r+b") as file:
+        file.seek(where.start_bytes + where.size_bytes - _HEADER_OFFSET)
+        file.write(header)
+
+
+def _move(image: Path, number: int, source: Path, start: int, size_bytes: int) -> None:
+    """Move part of a file into a partition."""
+    where = partition(image, number)
+    assert size_bytes <= where.size_bytes
+    part = ("iflag=skip_bytes,count_bytes", f"skip={start}", f"count={size_bytes}")
+    run("dd", f"if={source}", f"of={image}", "bs=1M", *part, f"seek={where.start_bytes >> 20}", "conv=notrunc,sparse")
+    source.unlink()
+
+
+def _of_others(name: str, size_mib: int, mkfs: str, make: Make) -> Filesystem:
+    return Filesystem(name, size_mib, mkfs, make, is_mapped=False, is_filled_by_guest=make is _make_empty)
+
+
 FILESYSTEMS: Final = (
-    Filesystem("ext4", 64, _by_kernel("mkfs.ext4", *_EXT)),
-    Filesystem("ext2", 64, _by_kernel("mkfs.ext2", *_EXT)),
-    Filesystem("ext3", 64, _by_kernel("mkfs.ext3", *_EXT)),
-    Filesystem("ext4-inline", 64, _by_kernel("mkfs.ext4", *_EXT, "-O", "inline_data"), refused=("plain-*",)),
-    Filesystem("ext4-1k", 64, _by_kernel("mkfs.ext4", "-q", "-b", "1024", write=lambda root: fill(root, 1024))),
-    Filesystem("ext4-bigalloc", 64, _by_kernel("mkfs.ext4", *_EXT, "-O", "bigalloc", "-C", "16384")),
-    Filesystem("xfs", 320, _by_kernel("mkfs.xfs", "-q", write=_fill_sharing)),
-    Filesystem("btrfs", 256, _by_kernel("mkfs.btrfs", "-q", write=_fill_subvolumes), refused=("*plain-*",)),
+    Filesystem("ext4", 64, "mkfs.ext4 -q -b 4096", _by_kernel()),
+    Filesystem("ext2", 64, "mkfs.ext2 -q -b 4096", _by_kernel()),
+    Filesystem("ext3", 64, "mkfs.ext3 -q -b 4096", _by_kernel()),
+    Filesystem("ext4-inline", 64, "mkfs.ext4 -q -b 4096 -O inline_data", _by_kernel(), refused=("plain-*",)),
+    Filesystem("ext4-1k", 64, "mkfs.ext4 -q -b 1024", _by_kernel(lambda root: fill(root, 1024))),
+    Filesystem("ext4-bigalloc", 64, "mkfs.ext4 -q -b 4096 -O bigalloc -C 16384", _by_kernel()),
+    Filesystem("xfs", 320, "mkfs.xfs -q", _by_kernel(_fill_sharing)),
+    Filesystem("btrfs", 256, "mkfs.btrfs -q", _by_kernel(_fill_subvolumes), refused=("*plain-*",)),
     Filesystem(
         "btrfs-compressed",
         256,
-        _by_kernel("mkfs.btrfs", "-q", write=_fill_sharing, options="compress=zstd"),
+        "mkfs.btrfs -q",
+        _by_kernel(_fill_sharing, "compress=zstd"),
         refused=("plain-*", "text"),
     ),
-    Filesystem("f2fs", 128, _make_f2fs, is_mapped=False),
-    Filesystem("vfat", 64, _make_vfat, is_mapped=False),
-    Filesystem("ntfs", 64, _make_ntfs, is_mapped=False),
-    Filesystem("iso9660", 64, _make_iso9660, is_mapped=False),
-    Filesystem("squashfs", 64, _make_squashfs, is_mapped=False),
+    _of_others("f2fs", 128, "mkfs.f2fs -q", _make_f2fs),
+    _of_others("vfat", 64, "mkfs.vfat -F 16", _make_vfat),
+    _of_others("ntfs", 64, "mkntfs --quick --quiet", _make_ntfs),
+    _of_others("iso9660", 64, "genisoimage -quiet -r -J -o {image} {tree}", _put),
+    _of_others("squashfs", 64, "mksquashfs {tree} {image} -no-progress -quiet", _put),
+    _of_others("erofs", 64, "mkfs.erofs --quiet {image} {tree}", _put),
+    _of_others("ufs", 64, "makefs -t ffs -s 48m {image} {tree}", _put),
+    _of_others("ufs2", 64, "makefs -t ffs -s 48m -o version=2 -f 2000 {image} {tree}", _put_ufs2),
+    _of_others("hfsplus", 64, "xorriso -as mkisofs -hfsplus -o {image} {tree}", _put_hfsplus),
+    _of_others("exfat", 64, "mkfs.exfat", _make_empty),
+    _of_others("jfs", 64, "mkfs.jfs -q", _make_empty),
+    _of_others("minix", 64, "mkfs.minix -3", _make_empty),
+    _of_others("nilfs2", 192, "mkfs.nilfs2 -q", _make_empty),
+    _of_others("reiserfs", 96, "mkfs.reiserfs -q -f", _make_empty),
+    _of_others("udf", 64, "mkudffs --blocksize=512", _make_empty),
 )
 
 
@@ -171,80 +238,21 @@ def matrix_disk() -> Path:
         image, plain = directory / "matrix.img", directory / "plain"
         create_disk(image, [each.size_mib for each in FILESYSTEMS])
         plain.mkdir()
-        _fill_plainly(plain)
+        fill_plainly(plain)
         for number, filesystem in enumerate(FILESYSTEMS, start=1):
-            filesystem.make(image, number, plain)
+            filesystem.make(image, number, plain, filesystem.mkfs.split())
+        _fill_in_guest(image, plain)
         run("rm", "-r", plain)
 
     return cached("matrix", _recipe(), build) / "matrix.img"
 
 
-STACKS: Final = {
-    "linear": "/dev/linear/lv",
-    "striped": "/dev/striped/lv",
-    "luks": f"/dev/mapper/{OPENED}",
-    "raid1": "/dev/md127",
-}
-"""What each of the stacked disks' filesystems is on; they are clones. The first is mounted on /."""
-ENCRYPTED: Final = "/dev/sde"
-_SIZES_MIB: Final = (50, 50, 50, 50, 100, 84, 84)
-"""Two disks of linear volumes, the first one partitioned; two of striped ones; an encrypted one; two of an array."""
-
-
-def stacked_disks() -> list[Path]:
-    """Return raw images that together hold the filesystems of ``STACKS``."""
-    names = [f"disk{index}.img" for index in range(len(_SIZES_MIB))]
-
-    def build(directory: Path) -> None:
-        images = [empty_image(directory / name, size_mib) for name, size_mib in zip(names, _SIZES_MIB, strict=True)]
-        run("sfdisk", "--quiet", images[0], stdin="label: gpt\ntype=L\n")
-        fast = ("--type", "luks2", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000")
-        run("cryptsetup", "--batch-mode", *fast, "--key-file", "-", "luksFormat", images[4], stdin=KEY)
-        source = empty_image(directory / "source.img", _STACKED_MIB)
-        with mapped.loop_devices([source]) as (device,):
-            run("mkfs.ext4", *_EXT, device)
-            with mounted(device) as root:
-                for name in STACKS:
-                    (root / name).mkdir()
-                fill(root / next(iter(STACKS)))
-                (root / next(iter(STACKS)) / "large").write_bytes(random.Random(8).randbytes(_LARGE_BYTES))
-        _build_stacks([*images, source])
-        source.unlink()
-
-    directory = cached("stacked", _recipe(), build)
-    return [directory / name for name in names]
-
-
-def _build_stacks(images: list[Path]) -> None:
-    """Make the stacks in an appliance, whose writes go to overlays, and save the disks."""
-    devices = [f"/dev/sd{letter}" for letter in "abcdefg"]
-    with appliance(images) as guest:
-        guest.vgcreate("linear", ["/dev/sda1", "/dev/sdb"])
-        guest.vgcreate("striped", ["/dev/sdc", "/dev/sdd"])
-        guest.lvcreate_free("lv", "linear", 100)
-        guest.debug("sh", ["lvcreate --yes --wipesignatures n --stripes 2 --extents 100%FREE --name lv striped"])
-        guest.luks_open(ENCRYPTED, KEY, OPENED)
-        guest.md_create("mirror", devices[5:7])
-        for device in STACKS.values():
-            guest.copy_device_to_device("/dev/sdh", device, size=_STACKED_MIB << 20)
-        guest.sync()
-        guest.luks_close(f"/dev/mapper/{OPENED}")
-        for md in guest.list_md_devices():
-            guest.md_stop(md)
-        guest.vg_activate_all(False)
-        for device, image in zip(devices, images, strict=False):
-            made = image.with_suffix(".made")
-            guest.download(device).save(made)
-            run("cp", "--sparse=always", made, image)
-            made.unlink()
-
-
 @contextmanager
-def appliance(images: list[Path]) -> Iterator[SyncGuest]:
+def appliance(images: Sequence[Path], *, writable: bool = False) -> Iterator[SyncGuest]:
     """Launch an appliance with raw images."""
     with SyncGuest() as guest:
         for image in images:
-            guest.add_drive(image, format="raw")
+            guest.add_drive(image, format="raw", writable=writable)
         guest.launch()
         yield guest
 

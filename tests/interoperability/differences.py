@@ -178,12 +178,56 @@ MEANT: Final[tuple[Difference, ...]] = (
         "libguestfs 1.48 has given 9p up and refuses; ours tells that there is none.",
     ),
     Difference(
-        "inspection",
-        "inspect_get_(?:minor_version|product_name)",
-        "5|'12.5'",
-        "0|'Debian GNU/Linux 12'",
-        "libguestfs has Debian's from /etc/debian_version, ours from os-release; which is better is for inspection to "
-        "decide (issue 7).",
+        "inspection|systems",
+        "inspect_get_product_name",
+        "'12.5'",
+        r"'Debian GNU/Linux 12(?: \(bookworm\))?'",
+        "libguestfs takes a Debian's name from /etc/debian_version, where it is a bare number; ours is what os-release "
+        "calls it.",
+    ),
+    Difference(
+        "systems",
+        "inspect_(?:os|get_mountpoints|get_filesystems)",
+        r"\[.*btrfsvol:/dev/sd[ab]2/.*\]",
+        r"\[.*btrfsvol:/dev/sda2/.*\]",
+        "Behind btrfsvol: libguestfs names a disk as its appliance's kernel does, which may have its own disk first. "
+        "Its mount points have no order; ours begin with the root.",
+    ),
+    Difference(
+        "systems",
+        "inspect_get_package_management",
+        "'yum'",
+        "'dnf'",
+        "Fedora has had dnf since version 22.",
+    ),
+    Difference(
+        "systems",
+        "list_applications2",
+        _NO_ERRNO,
+        r"\[.*",
+        "Debian's libguestfs cannot open RPM's databases (rpmtsInitIterator), and virt-inspector fails altogether; "
+        "ours reads them.",
+    ),
+    Difference(
+        "systems",
+        "inspect_get_product_name",
+        "'Windows 10 Pro'",
+        "'Windows 11 Pro'",
+        "Windows 11 calls itself Windows 10; its build tells. Later versions of libguestfs look at that, too.",
+    ),
+    Difference(
+        "systems",
+        "inspect_get_(?:major_version|minor_version|product_name)",
+        "0|'unknown'",
+        "13|2|'FreeBSD 13.2-RELEASE'",
+        "libguestfs takes FreeBSD's version from /etc/motd, which no longer has it; ours from freebsd-version.",
+    ),
+    Difference(
+        "systems",
+        "mount_ro",
+        _NO_ERRNO,
+        "None",
+        "Linux has to be told which kind of UFS it is: libguestfs does when it inspects, ours whenever it mounts.",
     ),
 )
 

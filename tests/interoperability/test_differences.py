@@ -78,9 +78,30 @@ EXAMPLES: list[Example] = [
     (("partitions", "part_get_name(1)", "'a'", "'a name'"), ("part_get_name(1)", "'b'", "'a name'")),
     (("partitions_named", "list_9p()", REFUSED, "[]"), ("list_9p()", REFUSED, "['tag']")),
     (
-        ("inspection", "inspect_get_minor_version('/dev/sda')", "5", "0"),
-        ("inspect_get_major_version('/dev/sda')", "5", "0"),
+        ("inspection", "inspect_get_product_name('/dev/sda')", "'12.5'", "'Debian GNU/Linux 12'"),
+        ("inspect_get_product_name('/dev/sda')", "'12.5'", "'Debian GNU/Linux 13'"),
     ),
+    (
+        ("systems", "inspect_os()", "['btrfsvol:/dev/sdb2/root']", "['btrfsvol:/dev/sda2/root']"),
+        ("inspect_os()", "['btrfsvol:/dev/sdb2/root']", "['btrfsvol:/dev/sda1/root']"),
+    ),
+    (
+        ("systems", "inspect_get_package_management('/dev/sda')", "'yum'", "'dnf'"),
+        ("inspect_get_package_management('/dev/sda')", "'apt'", "'dnf'"),
+    ),
+    (
+        ("systems", "list_applications2 of /dev/sda", REFUSED, "[('test-0', 0, '1.0', 'noarch')]"),
+        ("list_applications2 of /dev/sda", "[]", "[('test-0', 0, '1.0', 'noarch')]"),
+    ),
+    (
+        ("systems", "inspect_get_product_name('/dev/sda')", "'Windows 10 Pro'", "'Windows 11 Pro'"),
+        ("inspect_get_product_name('/dev/sda')", "'Windows 11 Pro'", "'Windows 10 Pro'"),
+    ),
+    (
+        ("systems", "inspect_get_major_version('/dev/sda')", "0", "13"),
+        ("inspect_get_major_version('/dev/sda')", "12", "13"),
+    ),
+    (("systems", "mount_ro('/dev/sda4', '/')", REFUSED, "None"), ("umount('/')", REFUSED, "None")),
 ]
 
 

@@ -245,6 +245,7 @@ FILLERS: Final[dict[str, Any]] = {
 WITHIN: Final = {
     "internal_autosync": "shutdown",
     "internal_feature_available": "feature_available",
+    "internal_list_rpm_applications": "inspect_list_applications2",
     "internal_lstatnslist": "lstatnslist",
     "internal_lxattrlist": "lxattrlist",
     "internal_parse_mountable": "mountable_device",
@@ -258,6 +259,7 @@ LATER: Final = {
     "command_out",
     "findfs_partlabel",
     "findfs_partuuid",
+    "inspect_get_build_id",
     "internal_readdir",
     "ntfs_chmod",
     "sh_out",
@@ -280,6 +282,8 @@ _SUCCEED: Final = """
 """
 SUCCEED: Final = frozenset(_SUCCEED.split())
 """Calls that succeed with a file or a directory; the others need a device, a key, an archive."""
+LOOK_AT_ALL_MOUNTS: Final = {"df", "df_h"}
+"""Calls that fail while any mount of this machine is dead, as one of a test beside this one may be."""
 _WHOLE_MACHINE: Final = """
     sync drop_caches lvm_remove_all pvchange_uuid_all vgchange_uuid_all vg_activate_all lvm_scan
     lvm_clear_filter lvm_set_filter
@@ -310,7 +314,7 @@ def test_every_call_is_understood(library: Library, scratch: Path, root: Path, n
         assert not any(text in said for text in NOT_UNDERSTOOD)
         succeeded = succeeded or not said
         library.ping_daemon()
-    assert succeeded == (name in SUCCEED)
+    assert succeeded == (name in SUCCEED) or name in LOOK_AT_ALL_MOUNTS
 
 
 def _filled(kind: str, scratch: Path, place: str) -> Any:
@@ -332,5 +336,5 @@ def _complaint(library: Library, name: str, arguments: list[Any]) -> str:
 
 def test_calls_that_the_library_makes_by_itself_are_made_here() -> None:
     made = {asked.name for asked in ANSWERS} | {done.name for done in CHANGES}
-    apart = {"shutdown", "lstatnslist", "lxattrlist", "mountable_device"}
+    apart = {"inspect_list_applications2", "shutdown", "lstatnslist", "lxattrlist", "mountable_device"}
     assert set(WITHIN.values()) <= made | apart

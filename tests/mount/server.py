@@ -32,6 +32,7 @@ from guestmount_py.mapping import GuestMapping
 from guestmount_py.node_table import NodeTable
 from guestmount_py.raw_reader import RawReader
 from guestmount_py.serving import serving_record
+from guestmount_py.standard_writing import standard_writing
 from guestmount_py.statistics import Statistics
 from guestmount_py.tree import Tree
 from guestmount_py.writing import WritingOperations
@@ -111,7 +112,8 @@ async def _serving_writable(
 ) -> AsyncIterator[None]:
     inodes = NodeTable(root, [])
     async with trio.open_nursery() as nursery:
-        operations = WritingOperations(guest, GuestWriting(pool, None), inodes, nursery, statistics, exact_names=True)
+        writing = GuestWriting(pool, None) if guest.extended else await standard_writing(pool)
+        operations = WritingOperations(guest, writing, inodes, nursery, statistics)
         nursery.start_soon(operations.behind.run)
         async with fuse_mounted_writable(operations, mountpoint, ["allow_other"], sysroot):
             yield

@@ -4,7 +4,7 @@ import errno
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +16,7 @@ from tests.posix.actor import close_below
 from tests.posix.syscalls import refused
 
 ATTEMPTS: Final = 20
+PROMISES: Final = 200
 
 pytestmark = pytest.mark.root
 
@@ -110,6 +111,42 @@ def test_error_that_nobody_was_told_of_is_told_to_who_opens_the_file_next(disk: 
 def test_unmounting_says_what_nobody_was_told_of(disk: Path, scratch: Path) -> None:
     with served(disk, scratch, may_log="promised and failed", exit_status=1) as mount:
         _lost_without_a_word(disk, mount.path / "file")
+
+
+def test_fsync_of_a_directory_tells_what_could_not_be_made_in_it(disk: Path, scratch: Path) -> None:
+    with served(disk, scratch, may_log="promised and failed", exit_status=1) as mount:
+        directory = mount.path / "directory"
+        directory.mkdir()
+        descriptor = os.open(directory, os.O_RDONLY)
+        run("mount", "-o", "remount,ro", disk)
+        try:
+            with suppress(OSError):  # if it was to be made before it was closed
+                (directory / "file").touch()
+            with refused(errno.EROFS):
+                os.fsync(descriptor)
+        finally:
+            run("mount", "-o", "remount,rw", disk)
+        os.fsync(descriptor)
+        os.close(descriptor)
+        assert not any(directory.iterdir())
+
+
+def test_whoever_waits_for_a_promise_in_a_directory_is_answered_if_it_fails(disk: Path, scratch: Path) -> None:
+    """The kernel is told that the name has gone, for which it locks the directory: we must not wait for that."""
+    with served(disk, scratch, may_log="promised and failed", exit_status=1) as mount:
+        directory = mount.path / "directory"
+        directory.mkdir()
+        run("mount", "-o", "remount,ro", disk)
+        try:
+            for number in range(PROMISES):
+                with suppress(OSError):
+                    (directory / f"{number}").touch()
+            os.utime(directory)  # a promise too, for which what is made in the directory waits
+            with refused(errno.EROFS):
+                (directory / "link").symlink_to("file")
+        finally:
+            run("mount", "-o", "remount,rw", disk)
+        assert not any(directory.iterdir())
 
 
 def test_fsync_after_the_daemons_died_promises_nothing(disk: Path, scratch: Path) -> None:

@@ -4,10 +4,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from appliance.image_use import users_of
+from guestmount_py.overlay import discard_overlay
 from guestmount_py.overlay_commit import commit_overlay
 from rpc.errors import DriveError
 from tests.guests.cache import run
@@ -220,4 +223,35 @@ async def test_interrupted_commit_says_what_to_do_and_can_be_ended(place: Place,
     run("qemu-img", "check", place.base)
     run("qemu-io", "-r", "-f", "qcow2", "-c", "read -P 8 4M 60M", place.base)
     assert dirty(place.base, "daily") == _pages(4 << 20, 60 << 20)
+    assert place.names() == ["base.qcow2"]
+
+
+def kill_commit(place: Place) -> None:
+    """Kill a commit when it has begun to write to the base."""
+    program = [sys.executable, "-m", "guestmount_py.overlay_cli", "commit", str(place.overlay)]
+    with subprocess.Popen(program, stderr=subprocess.DEVNULL) as process:
+        while "user.guestmount-py.commit" not in os.listxattr(place.overlay):
+            assert process.poll() is None
+        process.kill()
+    while users_of(place.base):  # qemu's ends a moment later
+        time.sleep(0.01)
+
+
+async def test_overlay_that_is_renamed_while_a_commit_is_interrupted_is_kept_until_that_is_ended(place: Place) -> None:
+    """The base holds a part, so that the overlay is the only whole copy, whatever it is called."""
+    await place.create()
+    place.write("write -P 8 4M 60M")
+    kill_commit(place)
+    former, journal = place.overlay, place.overlay.with_name("overlay.qcow2.commit")
+    overlay = former.rename(place.overlay.with_name("renamed.qcow2"))
+    for work in (discard_overlay, commit_overlay):
+        with pytest.raises(DriveError, match=f"interrupted when it was called {former}.*rename overlay.qcow2.commit"):
+            await work(overlay)
+    with pytest.raises(DriveError, match="had this name when a commit of it was interrupted"):
+        await place.create()
+    journal.rename(overlay.with_name("renamed.qcow2.commit"))
+    with pytest.raises(DriveError, match="end it with 'guestmount-py overlay commit"):
+        await discard_overlay(overlay)
+    await commit_overlay(overlay)
+    run("qemu-io", "-r", "-f", "qcow2", "-c", "read -P 8 4M 60M", place.base)
     assert place.names() == ["base.qcow2"]

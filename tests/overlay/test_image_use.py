@@ -1,12 +1,14 @@
 """Locks that qemu and its tools respect, and that tell who has an image open."""
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from appliance.image_use import READ, RESIZE, WRITE, check_unused, denied
+from appliance.image_use import READ, RESIZE, WRITE, check_unused, check_writable, denied
 from rpc.errors import DriveError
+from tests.guests.cache import run
 from tests.overlay.conftest import Place
 from tests.overlay.disk import opened
 
@@ -61,3 +63,44 @@ def test_one_at_a_time_works_alone(place: Place) -> None:
 def test_image_that_is_missing_is_one_clear_line(place: Place) -> None:
     with pytest.raises(DriveError, match="cannot be opened: No such file"), denied(place.overlay, WRITE):
         pass
+
+
+@pytest.mark.parametrize(("flags", "is_refused"), [("r", False), ("r+", True), ("a", True)])
+def test_process_that_may_write_is_seen(tmp_path: Path, flags: str, is_refused: bool) -> None:
+    image = tmp_path / "disk.img"
+    image.write_bytes(bytes(4096))
+    program = f"file = open({str(image)!r}, {flags!r}); print(flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        try:
+            if is_refused:
+                with pytest.raises(DriveError, match=f"in use by process {other.pid}: .* --ro"):
+                    check_writable(image)
+            else:
+                check_writable(image)
+        finally:
+            other.communicate(b"\n")
+    check_writable(image)
+
+
+@pytest.mark.root
+def test_use_by_the_hosts_kernel_is_seen(tmp_path: Path) -> None:
+    image, mounted = tmp_path / "disk.img", tmp_path / "mounted"
+    run("mke2fs", "-q", "-t", "ext4", image, "8M")
+    mounted.mkdir()
+    device = Path(run("losetup", "--find", "--show", image).strip())
+    try:
+        with pytest.raises(DriveError, match=f"is behind {device}: .* --ro"):
+            check_writable(image)
+        check_writable(device)
+        run("mount", "-o", "ro", device, mounted)
+        try:
+            with pytest.raises(DriveError, match="is mounted here"):
+                check_writable(device)
+        finally:
+            run("umount", mounted)
+        check_writable(device)
+    finally:
+        run("losetup", "--detach", device)
+    check_writable(image)

@@ -12,7 +12,7 @@ import pytest
 from tests.mount.source import CAPABILITY
 from tests.posix.actor import Actor
 from tests.posix.conftest import ALICE, BOB, FRIENDS
-from tests.posix.syscalls import refused
+from tests.posix.syscalls import forget_files, refused
 from tests.posix.worlds import OURS
 
 
@@ -94,6 +94,19 @@ def test_setgid_directory_hands_on_its_group(alice: Actor) -> None:
         stranger.call(os.close, stranger.call(os.open, "shared/theirs", os.O_CREAT | os.O_WRONLY, 0o2775))
     assert os.lstat("shared/theirs").st_gid == FRIENDS
     assert mode_of("shared/theirs") == 0o755
+
+
+def test_setgid_directory_hands_on_roots_group_too(alice: Actor, place: Path) -> None:
+    os.mkdir("shared")
+    os.chmod("shared", 0o2777)
+    alice.call(os.close, alice.call(os.open, "shared/promised", os.O_CREAT | os.O_WRONLY))
+    alice.call(os.mkdir, "shared/below")
+    alice.call(os.symlink, "x", "shared/link")
+    forget_files()
+    alice.call(os.mkfifo, "shared/fifo")
+    alice.call(os.close, alice.call(os.open, "shared/file", os.O_CREAT | os.O_WRONLY))
+    for path in (place / "shared").iterdir():
+        assert (path.lstat().st_uid, path.lstat().st_gid) == (ALICE, 0)
 
 
 def test_owner_changes_mode_and_group_and_nobody_else_does(alice: Actor, bob: Actor) -> None:

@@ -1,8 +1,10 @@
 """Several processes at once, each of which sees what a local filesystem promises."""
 
+import errno
 import os
+import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
@@ -13,6 +15,8 @@ from tests.posix.actor import Actor
 
 ROUNDS: Final = 40
 ACTORS: Final = 4
+RACE_S: Final = 3.0
+SEEN_S: Final = 0.002
 
 
 @pytest.fixture(scope="module")
@@ -168,3 +172,55 @@ def test_directories_renamed_into_each_other_end_as_a_tree(crowd: list[Actor]) -
         actor.start(rename_around, old, new)
     assert sum(actor.answer() for actor in crowd) > 0
     assert sum(len(names) for _, names, _ in os.walk(".")) == 4
+
+
+def _chances() -> Iterator[None]:
+    until = time.monotonic() + RACE_S
+    while time.monotonic() < until:
+        yield
+
+
+def read_again_and_again() -> dict[str, int]:
+    """Count what becomes of opening and reading a file that others put there and remove."""
+    seen: dict[str, int] = {}
+    for _ in _chances():
+        try:
+            descriptor = os.open("file", os.O_RDONLY)
+        except OSError as exc:
+            outcome = f"open: {errno.errorcode[exc.errno or 0]}"
+        else:
+            try:
+                outcome = str(len(os.read(descriptor, 100)))
+            except OSError as exc:
+                outcome = f"read: {errno.errorcode[exc.errno or 0]}"
+            os.close(descriptor)
+        seen[outcome] = seen.get(outcome, 0) + 1
+    return seen
+
+
+def rename_and_remove() -> None:
+    for _ in _chances():
+        Path("new").write_bytes(b"x" * 50)
+        os.rename("new", "file")
+        time.sleep(random.random() * SEEN_S)
+        os.unlink("file")
+
+
+def link_and_remove() -> None:
+    for _ in _chances():
+        Path("new").write_bytes(b"x" * 50)
+        os.link("new", "file")
+        os.unlink("new")
+        time.sleep(random.random() * SEEN_S)
+        os.unlink("file")
+
+
+@pytest.mark.parametrize("remove", [rename_and_remove, link_and_remove])
+def test_whoever_has_opened_a_file_can_read_it(crowd: list[Actor], remove: Callable[[], None]) -> None:
+    reader, other, remover, _ = crowd
+    for actor, call in ((reader, read_again_and_again), (other, read_again_and_again), (remover, remove)):
+        actor.start(call)
+    seen = [reader.answer(), other.answer()]
+    remover.answer()
+    assert all(outcomes.keys() <= {"50", "open: ENOENT"} for outcomes in seen), seen
+    assert any("50" in outcomes for outcomes in seen), seen

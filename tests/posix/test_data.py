@@ -255,6 +255,29 @@ def test_writing_beyond_the_callers_limit() -> None:
     assert os.waitpid(pid, 0)[1] == 0
 
 
+def test_writing_beyond_what_a_file_can_hold(filesystem: str) -> None:
+    with opened("file", os.O_CREAT | os.O_RDWR) as descriptor:
+        if filesystem == "ext4":  # the others end where offsets do
+            with refused(errno.EFBIG):
+                os.pwrite(descriptor, b"x", 16 << 40)
+            os.fsync(descriptor)
+        assert os.pwrite(descriptor, b"x", (2 << 40) + 1) == 1
+        assert os.fstat(descriptor).st_size == (2 << 40) + 2
+
+
+def test_mapping_of_a_file_that_is_opened_for_appending() -> None:
+    with opened("file", os.O_CREAT | os.O_RDWR | os.O_APPEND) as descriptor:
+        os.write(descriptor, b"a" * 4096)
+        with mmap.mmap(descriptor, 4096) as mapping:
+            mapping[:4] = b"here"
+            os.write(descriptor, b"end")
+            mapping[4:5] = b"!"
+            mapping.flush()
+        os.fsync(descriptor)
+    forget("file")
+    assert Path("file").read_bytes() == b"here!" + b"a" * 4091 + b"end"
+
+
 def test_descriptor_written_by_two_processes_shares_its_offset() -> None:
     with opened("file", os.O_CREAT | os.O_RDWR) as descriptor:
         for letter in b"ab":

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
 from tests.posix.actor import Actor
-from tests.posix.conftest import ALICE, BOB, FRIENDS, new_place, share
+from tests.posix.conftest import ALICE, BOB, FRIENDS, impossible_calls, new_place, share
 from tests.posix.syscalls import forget_files
 from tests.posix.twin import Difference, Twin
 
@@ -148,7 +148,7 @@ def test_mount_does_what_a_local_filesystem_does(
 
     class Here(Model):
         def __init__(self) -> None:
-            super().__init__(Twin(new_place(reference), new_place(place), users))
+            super().__init__(Twin(new_place(reference), new_place(place), users, impossible_calls(world_kind)))
 
     run_state_machine_as_test(
         Here,

@@ -2,12 +2,16 @@
 
 import errno
 import os
+import struct
 from pathlib import Path
 
 import pytest
 
 from tests.posix.actor import Actor
 from tests.posix.syscalls import refused
+
+NOBODY = 0xFFFFFFFF
+"""The id in an entry of an ACL that is about no one user or group (linux/posix_acl_xattr.h)."""
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +59,26 @@ def test_remove() -> None:
     assert os.listxattr("file") == []
     os.setxattr("file", "user.a", b"again", os.XATTR_CREATE)
     assert os.getxattr("file", "user.a") == b"again"
+
+
+def test_capabilities_and_lists_come_after_what_was_written_and_permitted_before() -> None:
+    capability = struct.pack("<5I", 0x02000001, 1 << 13, 0, 0, 0)
+    rows = ((1, 6, NOBODY), (2, 6, 1000), (4, 0, NOBODY), (0x10, 6, NOBODY), (0x20, 0, NOBODY))
+    acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *row) for row in rows)
+    descriptor = os.open("file", os.O_RDWR)
+    try:
+        os.write(descriptor, b"first")
+        os.fsync(descriptor)
+        os.write(descriptor, b"second")
+        os.setxattr(descriptor, "security.capability", capability)
+        os.fchmod(descriptor, 0o600)
+        os.setxattr(descriptor, "system.posix_acl_access", acl)
+        os.fsync(descriptor)
+        assert os.getxattr(descriptor, "security.capability") == capability
+        assert os.getxattr(descriptor, "system.posix_acl_access") == acl
+        assert os.fstat(descriptor).st_mode & 0o777 == 0o660
+    finally:
+        os.close(descriptor)
 
 
 def test_names_and_values_beyond_the_limits() -> None:

@@ -18,6 +18,7 @@ FLAGGED: Final = {"immutable": IMMUTABLE, "append": APPEND_ONLY}
 """Flags that no call through FUSE can set: of a file of this name, and a directory of this name and ``-directory``."""
 KERNELS: Final = "kernel"
 DAEMONS: Final = "daemons"
+STANDARD: Final = "standard"
 OURS: Final = "rw"
 
 
@@ -93,7 +94,7 @@ def mounted_by_us(image: Path, appliance: Path, options: Sequence[str] = ()) -> 
 
 
 @contextmanager
-def mounted_by_daemons(image: Path) -> Iterator[Path]:
+def mounted_by_daemons(image: Path, *options: str) -> Iterator[Path]:
     """Mount the disk by the kernel, and each filesystem by FUSE through real daemons: everything of ours but qemu."""
     root = image.with_name("served")
     with mounted_by_kernel(image) as source, ExitStack() as stack:
@@ -101,7 +102,7 @@ def mounted_by_daemons(image: Path) -> Iterator[Path]:
             scratch, where = image.with_name(f"serving-{filesystem}"), root / filesystem
             scratch.mkdir()
             where.mkdir(parents=True)
-            mounted = stack.enter_context(served(source / filesystem, scratch, "--rw"))
+            mounted = stack.enter_context(served(source / filesystem, scratch, "--rw", *options))
             run("mount", "--bind", mounted.path, where)
             stack.callback(_unmount, where)
         yield root

@@ -14,9 +14,9 @@ from tests.rpc.strategies import BRIEFLY
 LINK, FILE = 0o120777, 0o100644
 
 
-def statx(mode: int, ino: int = 7, mask: int = 0x7FF) -> bytes:
+def statx(mode: int, ino: int = 7, mask: int = 0x7FF, flags: int = 0, known: int = 0) -> bytes:
     """Return a struct statx."""
-    head = struct.pack("<IIQIIIHxxQQQQ", mask, 4096, 0, 1, 2, 3, mode, ino, 5, 8, 0)
+    head = struct.pack("<IIQIIIHxxQQQQ", mask, 4096, flags, 1, 2, 3, mode, ino, 5, 8, known)
     times = b"".join(struct.pack("<qIxxxx", second, second + 1) for second in (10, 20, 30, 40))
     return (head + times + struct.pack("<IIII", 1, 3, 8, 1)).ljust(256, b"\xff")
 
@@ -50,6 +50,14 @@ def test_parts_hold_what_the_kernel_said() -> None:
     assert STATNS.unpack_from(top.stats) == facts
     assert STATNS.unpack_from(top.stats, 2 * STATNS.size)[1] == -1
     assert (missing.state, missing.names, empty.state, empty.names) == (0, [], 1, [])
+
+
+@pytest.mark.parametrize(
+    ("flags", "known", "spare"), [(0, 0x30, 1), (0, 0x10, 0), (0x10, 0x30, 0), (0x21, 0xFF, 0), (0x1, 0xFF, 1)]
+)
+def test_parts_tell_what_nothing_protects(flags: int, known: int, spare: int) -> None:
+    (found,) = decoded(part(b"/", [b"file"], [statx(FILE, flags=flags, known=known)], []))
+    assert STATNS.unpack(found.stats)[16] == spare
 
 
 @given(st.lists(st.integers(0, len(STREAM)), max_size=9))

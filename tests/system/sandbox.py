@@ -70,7 +70,7 @@ class Sandbox:
 
     @contextmanager
     def mounted(
-        self, image: Path, mounts: Sequence[str], *options: str | Path, prefix: Sequence[str] = ()
+        self, image: Path, mounts: Sequence[str], *options: str | Path, prefix: Sequence[str] = (), warning: str = ""
     ) -> Iterator[Path]:
         """Mount partitions of an image for as long as the block runs; nothing must be left afterwards.
 
@@ -79,12 +79,14 @@ class Sandbox:
             mounts: arguments of ``-m``.
             options: further options, put before ``-a``.
             prefix: a command that runs the program.
+            warning: part of the one line that it prints; none if empty.
         """
         selected = [word for mount in mounts for word in ("-m", mount)]
         started = self.guestmount(*options, "-a", image, *selected, "--ro", self.mountpoint, prefix=prefix)
         assert started.returncode == 0, started.stderr + self.log()
         try:
-            assert started.stderr == ""
+            assert started.stderr.count("\n") == bool(warning)
+            assert warning in started.stderr
             yield self.mountpoint
         finally:
             ended = self.guestunmount()

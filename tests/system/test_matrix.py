@@ -1,12 +1,11 @@
 """Every file of every kind of filesystem, on every kind of disk, by every plane: its bytes are those the guest reads.
 
-What the guest reads is told by its own checksums. A table of what came which way is written at the end.
+What the guest reads is told by its own checksums. Which way it came stands in tests/guests/results.json.
 """
 
 import hashlib
 import os
 import random
-import sys
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,17 +17,11 @@ import pytest
 
 from guestmount_py.config import PLANES, Plane
 from tests.guests.cache import run
-from tests.guests.matrix import (
-    ENCRYPTED,
-    FILESYSTEMS,
-    KEY,
-    OPENED,
-    STACKS,
-    Filesystem,
-    appliance,
-    matrix_disk,
-    stacked_disks,
-)
+from tests.guests.disk import mounted as mounted_by_kernel
+from tests.guests.mapped import loop_devices
+from tests.guests.matrix import FILESYSTEMS, Filesystem, appliance, fill_plainly, matrix_disk
+from tests.guests.results import Note
+from tests.guests.stacks import KEY, SOURCE, STACKS, TREE, devices, stacked_disks
 from tests.system.conftest import open_sandbox
 from tests.system.sandbox import Sandbox
 from tests.system.test_planes import statistics_after
@@ -37,45 +30,29 @@ pytestmark = [pytest.mark.appliance, pytest.mark.fuse, pytest.mark.root]
 
 GUEST: Final = {"small", "stream", "pread"}
 """Ways of bytes that the guest reads; zeros have none."""
-FORMATS: Final = {
-    "raw": "raw",
-    "qcow2": "qcow2",
-    "qcow2-compressed": "qcow2",
-    "qcow2-chain": "qcow2",
-    "vmdk": "export",
-    "vdi": "export",
-    "vhdx": "export",
+FORMATS: Final[Mapping[str, tuple[str, Sequence[Plane]]]] = {
+    "raw": ("raw", PLANES),
+    "qcow2": ("qcow2", ("auto",)),
+    "qcow2-compressed": ("qcow2", ("auto",)),
+    "qcow2-chain": ("qcow2", ("auto", "qemu")),
+    "vmdk": ("export", ("auto",)),
+    "vdi": ("export", ("auto",)),
+    "vhdx": ("export", ("auto",)),
 }
-"""Of each format the way that mapped files are read if nothing else is asked for."""
+"""Of each format the way that mapped files are read if nothing else is asked for, and with which ``--plane`` they are.
+
+What only the guest can read, it reads of a raw image only: it sees no format.
+"""
 Sums: TypeAlias = dict[str, str]
 """MD5 sums of files by their paths from the root of their filesystem."""
-Table: TypeAlias = dict[str, dict[str, str]]
 
 
-@pytest.fixture(scope="module")
-def table(request: pytest.FixtureRequest) -> Iterator[Table]:
-    """Collect rows of cells by column, which are written when all is done."""
-    rows: Table = {}
-    yield rows
-    reporter, capture = map(request.config.pluginmanager.get_plugin, ("terminalreporter", "capturemanager"))
-    assert reporter is not None
-    assert capture is not None
-    columns = list(dict.fromkeys(column for cells in rows.values() for column in cells))
-    lines = [("", *columns), *((name, *(cells.get(column, "") for column in columns)) for name, cells in rows.items())]
-    with capture.global_and_fixture_disabled():
-        reporter.write(f"\nfiles read with {', '.join(f'--plane={plane}' for plane in PLANES)}, each the guest's:\n")
-        reporter.write("R from a raw image, Q from a qcow2 one, E from qemu's export, G by the guest, g some of them\n")
-        for line in lines:
-            reporter.write("".join(f"{word:<18}" for word in line).rstrip() + "\n")
-
-
-def note(table: Table, row: str, column: str, planes: Mapping[str, int]) -> None:
-    """Add to a cell how bytes came."""
-    ways = "".join(letter for letter, way in (("R", "raw"), ("Q", "qcow2"), ("E", "export")) if way in planes)
+def ways(planes: Mapping[str, int]) -> str:
+    """Return how bytes came, in letters: docs/guests.md says which."""
+    found = "".join(letter for letter, way in (("R", "raw"), ("Q", "qcow2"), ("E", "export")) if way in planes)
     if GUEST & planes.keys():
-        ways += "g" if ways else "G"
-    cells = table.setdefault(row, {})
-    cells[column] = f"{cells.get(column, '')} {ways:<2}".lstrip()
+        found += "g" if found else "G"
+    return found
 
 
 def converted(raw: Path, image_format: str, directory: Path) -> Path:
@@ -108,11 +85,9 @@ def _chain(raw: Path, top: Path) -> Path:
     return top
 
 
-def sums_of_guest(images: Sequence[Path], devices: Mapping[str, str], *, encrypted: bool = False) -> dict[str, Sums]:
+def sums_of_guest(images: Sequence[Path], devices: Mapping[str, str]) -> dict[str, Sums]:
     """Have the guest itself add up all files of filesystems: of the first one, mounted on /, those in one directory."""
     with appliance(list(images)) as guest:
-        if encrypted:
-            guest.luks_open_ro(ENCRYPTED, KEY, OPENED)
         for name, device in devices.items():
             guest.mount_ro(device, f"/{name}" if name != next(iter(devices)) else "/")
         found = {}
@@ -128,10 +103,10 @@ def sums_of_mount(root: Path) -> Sums:
     for directory, _, names in os.walk(root):
         for name in names:
             path = Path(directory, name)
-            if path.is_file() and not path.is_symlink():
+            if not path.is_symlink() and path.is_file():
                 place = str(path.relative_to(root))
                 with path.open("rb", buffering=0) as file:
-                    data = _in_parts(file.fileno()) if zlib.crc32(place.encode()) % 3 == 0 else file.readall()
+                    data = _in_parts(file.fileno()) if zlib.crc32(os.fsencode(place)) % 3 == 0 else file.readall()
                 found[place] = hashlib.md5(data, usedforsecurity=False).hexdigest()
     return found
 
@@ -174,51 +149,56 @@ def mounted(
     devices: Mapping[str, str],
     plane: Plane,
     *words: str,
-    encrypted: bool = False,
 ) -> Iterator[Mounted]:
     first = next(iter(devices))
     mounts = [device if name == first else f"{device}:/{name}" for name, device in devices.items()]
     files = ("--stats", sandbox.directory / "stats.json", "--pid-file", sandbox.directory / "pid")
     added = [word for image in images[:-1] for word in ("-a", image)]
-    prefix = (sys.executable, "-m", "tests.system.unlocked", ENCRYPTED, KEY, OPENED) if encrypted else ()
-    with sandbox.mounted(images[-1], mounts, f"--plane={plane}", *files, *words, *added, prefix=prefix) as root:
+    with sandbox.mounted(images[-1], mounts, f"--plane={plane}", *files, *words, *added) as root:
         yield Mounted(sandbox, root)
 
 
 @pytest.fixture(scope="module")
-def filesystems() -> tuple[Path, dict[str, Sums]]:
-    """The disk with all filesystems, and what the guest reads of it."""
+def filesystems(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Sums]]:
+    """The disk with all filesystems, and what the guest reads of it: on those of other systems, what was put there."""
     image = matrix_disk()
-    return image, sums_of_guest([image], _partitions())
+    found = sums_of_guest([image], partitions())
+    plain = tmp_path_factory.mktemp("plain")
+    fill_plainly(plain)
+    put = sums_of_mount(plain)
+    for each in FILESYSTEMS:
+        assert each.is_mapped or put.items() <= found[each.name].items(), each.name
+    return image, found
 
 
-def _partitions() -> dict[str, str]:
+def partitions() -> dict[str, str]:
+    """Return what each filesystem is on, by its name."""
     return {each.name: f"/dev/sda{number}" for number, each in enumerate(FILESYSTEMS, start=1)}
 
 
 @pytest.mark.parametrize("image_format", FORMATS)
 def test_files_of_every_filesystem_are_the_guests_by_every_plane(
-    appliance_directory: Path, filesystems: tuple[Path, dict[str, Sums]], table: Table, image_format: str
+    appliance_directory: Path, filesystems: tuple[Path, dict[str, Sums]], note: Note, image_format: str
 ) -> None:
     raw, expected = filesystems
+    way, planes = FORMATS[image_format]
+    found: dict[str, list[str]] = {}
     with open_sandbox(appliance_directory) as sandbox:
         image = converted(raw, image_format, sandbox.directory)
-        for plane in PLANES:
-            # What the guest reads though it need not, it reads as it does what it must.
-            read = [each for each in FILESYSTEMS if plane == "auto" or each.is_mapped]
-            devices = {name: device for name, device in _partitions().items() if name in {each.name for each in read}}
+        for plane in planes:
+            read = [each for each in FILESYSTEMS if each.is_mapped or (image_format, plane) == ("raw", "auto")]
+            devices = {each.name: partitions()[each.name] for each in read}
             named = f"--format={image_format.partition('-')[0]}"
             with mounted(sandbox, [image], devices, plane, named) as mount:
                 for filesystem in read:
-                    assert sums_of_mount(mount.root / filesystem.name) == expected[filesystem.name], filesystem.name
-                    planes = mount.planes()
-                    note(table, filesystem.name, image_format, planes)
-                    sizes = {
-                        path: (mount.root / filesystem.name / path).stat().st_size for path in expected[filesystem.name]
-                    }
-                    check_planes(
-                        filesystem, planes, sizes, {"auto": FORMATS[image_format], "qemu": "export"}.get(plane)
-                    )
+                    sums, root = expected[filesystem.name], mount.root / filesystem.name
+                    assert sums_of_mount(root) == sums, filesystem.name
+                    came = mount.planes()
+                    found.setdefault(filesystem.name, []).append(ways(came))
+                    sizes = {path: (root / path).stat().st_size for path in sums}
+                    check_planes(filesystem, came, sizes, {"auto": way, "qemu": "export"}.get(plane))
+    for name, letters in found.items():
+        note("filesystems", name, **{image_format: " ".join(letters)}, files=str(len(expected[name])))
 
 
 def check_planes(filesystem: Filesystem, planes: Mapping[str, int], sizes: Mapping[str, int], way: str | None) -> None:
@@ -241,23 +221,27 @@ def check_planes(filesystem: Filesystem, planes: Mapping[str, int], sizes: Mappi
 
 
 @pytest.fixture(scope="module")
-def stacks() -> tuple[list[Path], dict[str, Sums]]:
-    """Disks with volumes, arrays and encryption, and what the guest reads of them."""
+def stacks() -> tuple[list[Path], Sums]:
+    """Disks with partitions, volumes, arrays and encryption, and what was put on each of them."""
     images = stacked_disks()
-    return images, sums_of_guest(images, STACKS, encrypted=True)
+    source = images[0].with_name(SOURCE)
+    with loop_devices([source], "--read-only") as (device,), mounted_by_kernel(device, "-o", "ro,noload") as root:
+        return images, sums_of_mount(root / TREE)
 
 
 @pytest.mark.parametrize("plane", PLANES)
-def test_files_on_volumes_arrays_and_encrypted_disks_are_the_guests_by_every_plane(
-    sandbox: Sandbox, stacks: tuple[list[Path], dict[str, Sums]], table: Table, plane: Plane
+def test_files_on_every_storage_stack_are_those_put_there_by_every_plane(
+    sandbox: Sandbox, stacks: tuple[list[Path], Sums], note: Note, plane: Plane
 ) -> None:
     images, expected = stacks
-    for sums in expected.values():  # they are clones, and the first one's directory is on each of them
-        assert {place.removeprefix("linear/"): digest for place, digest in sums.items()} == expected["linear"]
-    with mounted(sandbox, images, STACKS, plane, "--format=raw", encrypted=True) as mount:
-        for name in STACKS:
-            assert sums_of_mount(mount.root / name) == expected[name], name
+    found = {}
+    with mounted(sandbox, images, devices(), plane, "--format=raw", f"--key=all:key:{KEY}") as mount:
+        for stack in STACKS:
+            place = mount.root if stack is STACKS[0] else mount.root / stack.name
+            assert sums_of_mount(place / TREE) == expected, stack.name
             planes = mount.planes()
-            note(table, name, "raw", planes)
-            way = {"auto": "raw", "qemu": "export"}.get(plane) if name == "linear" else None
+            found[stack.name] = ways(planes)
+            way = {"auto": "raw", "qemu": "export"}.get(plane) if stack.is_mapped else None
             assert planes.keys() <= (GUEST if way is None else {way, "zeros"})
+    for name, letters in found.items():
+        note("stacks", name, **{plane: letters}, files=str(len(expected)))

@@ -1,6 +1,7 @@
 """Writing to filesystems whose names have several spellings, or that have no owners, modes or inode numbers."""
 
 import errno
+import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -115,3 +116,32 @@ def _play_with_case(root: Path) -> None:
     (root / "new").rename(other)
     assert one.read_bytes() == b"new"
     assert len([path for path in root.iterdir() if path.name.lower() == "name.txt"]) == 1
+
+
+def test_other_spellings_on_one_filesystem_do_not_slow_the_others(sandbox: Sandbox, tmp_path: Path) -> None:
+    """As in a guest that starts by UEFI: vfat below ext4."""
+    images = [sandbox.directory / name for name in ("root.img", "efi.img")]
+    (tmp_path / "efi").mkdir()
+    run("mke2fs", "-q", "-t", "ext4", "-d", tmp_path, images[0], "64M")
+    with images[1].open("wb") as file:
+        file.truncate(64 << 20)
+    run("mkfs.vfat", images[1])
+    disks = [word for image in images for word in ("-a", image)]
+    stats = sandbox.directory / "stats"
+    mounts = ("-m", "/dev/sda", "-m", "/dev/sdb:/efi")
+    started = sandbox.guestmount("--rw", "--format=raw", "--stats", stats, *disks, *mounts, sandbox.mountpoint)
+    assert started.returncode == 0, started.stderr + sandbox.log()
+    root = sandbox.mountpoint
+    try:
+        (root / "directory").mkdir()
+        for number in range(50):
+            (root / f"directory/Name {number}").write_bytes(b"%d" % number)
+        assert not (root / "directory/NAME 7").exists()
+        _play_with_case(root / "efi")
+        (root / "efi/Name.txt").unlink()
+    finally:
+        ended = sandbox.guestunmount()
+    assert (ended.returncode, ended.stderr) == (0, ""), sandbox.log()
+    assert json.loads(stats.read_text())["calls"]["make_file"]["count"] < 20
+    with sandbox.mounted(images[0], ["/dev/sda"], "--format=raw") as again:
+        assert (again / "directory/Name 49").read_bytes() == b"49"

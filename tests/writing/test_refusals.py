@@ -5,7 +5,7 @@ import hashlib
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +13,7 @@ import pytest
 
 from tests.guestmount_py.images import opened_for_writing
 from tests.guests.cache import run
-from tests.posix.syscalls import refused
+from tests.posix.syscalls import forget_files, refused
 from tests.system.conftest import open_sandbox
 from tests.system.sandbox import Sandbox
 from tests.system.test_bad_input import WITHOUT_ROOTS_PRIVILEGE
@@ -118,10 +118,12 @@ def test_image_that_another_mount_writes_to_and_one_that_reads_it(sandbox: Sandb
 
 
 def test_guest_that_is_full_says_so_and_goes_on(sandbox: Sandbox) -> None:
-    with mounted_for_writing(sandbox, ext4_image(sandbox.directory, 16)) as root:
+    image = ext4_image(sandbox.directory, 16)
+    with mounted_for_writing(sandbox, image) as root:
         (root / "kept").write_bytes(PIECE)
         with refused(errno.ENOSPC):
             fill(root / "big", 32)
+        forget_files()
         assert (root / "kept").read_bytes() == PIECE
         with refused(errno.ENOSPC):
             for number in range(100_000):
@@ -130,6 +132,16 @@ def test_guest_that_is_full_says_so_and_goes_on(sandbox: Sandbox) -> None:
         (root / "again").write_bytes(PIECE)
         assert (root / "again").read_bytes() == PIECE
         assert os.statvfs(root).f_bfree > 0
+    run("e2fsck", "-fn", image)
+    for name in ("kept", "again"):
+        assert on_disk(image, name) == PIECE
+
+
+def on_disk(image: Path, name: str) -> bytes:
+    """Return what a file of a raw image holds, read by nobody's kernel."""
+    out = image.with_name("dumped")
+    run("debugfs", "-R", f"dump {name} {out}", image)
+    return out.read_bytes()
 
 
 def fill(file: Path, pieces: int) -> None:
@@ -156,10 +168,66 @@ def test_host_that_is_full_says_so_and_goes_on(sandbox: Sandbox, format_: str) -
             (root / "kept").write_bytes(PIECE)
             with refused(errno.ENOSPC):
                 fill(root / "big", 100)
+            forget_files()
             assert (root / "kept").read_bytes() == PIECE
             assert (root / "big").exists()
+        run("qemu-img", "convert", "-f", format_, "-O", "raw", image, sandbox.directory / "disk.img")
+        run("e2fsck", "-fn", sandbox.directory / "disk.img")
+        assert on_disk(sandbox.directory / "disk.img", "kept") == PIECE
     finally:
         run("umount", small)
+
+
+@pytest.fixture
+def small_host(sandbox: Sandbox) -> Iterator[Path]:
+    """A filesystem of the host's with little room, beside which others may write."""
+    small = sandbox.directory / "small"
+    small.mkdir()
+    run("mount", "-t", "tmpfs", "-o", "size=80M", "none", small)
+    try:
+        yield small
+    finally:
+        run("umount", small)
+
+
+@pytest.mark.parametrize("is_synchronised", [True, False])
+@pytest.mark.parametrize("format_", ["raw", "qcow2"])
+def test_host_that_another_program_fills_is_told_of_what_was_promised(
+    sandbox: Sandbox, small_host: Path, format_: str, is_synchronised: bool
+) -> None:
+    """The guest was given the data, and finds no room when it writes them out."""
+    image = small_host / "disk.img"
+    run("mke2fs", "-q", "-t", "ext4", "-F", sandbox.directory / "disk.img", "256M")
+    run("qemu-img", "convert", "-f", "raw", "-O", format_, sandbox.directory / "disk.img", image)
+    words = ("--rw", f"--format={format_}", "-a", image, "-m", "/dev/sda", sandbox.mountpoint)
+    assert sandbox.guestmount(*words).returncode == 0
+    try:
+        with (sandbox.mountpoint / "kept").open("wb") as kept:
+            kept.write(PIECE)
+            kept.flush()
+            os.fsync(kept.fileno())
+        descriptor = os.open(sandbox.mountpoint / "lost", os.O_CREAT | os.O_WRONLY)
+        os.lseek(descriptor, 1, os.SEEK_SET)  # whole pages would be on the disk already
+        for _ in range(8):
+            os.write(descriptor, PIECE)
+        assert os.fstat(descriptor).st_size == 1 + 8 * len(PIECE)  # so the guest has it
+        with suppress(OSError), (small_host / "others").open("wb", buffering=0) as others:
+            while others.write(PIECE):
+                pass
+        if is_synchronised:
+            with refused(errno.ENOSPC, errno.EIO):
+                os.fsync(descriptor)
+        os.close(descriptor)
+    finally:
+        ended = sandbox.guestunmount()
+    (line,) = ended.stderr.splitlines()
+    assert ended.returncode == 1
+    assert "not everything was written: " in line
+    assert os.strerror(errno.ENOSPC) in line or os.strerror(errno.EIO) in line
+    assert sandbox.left() == []
+    (small_host / "others").unlink()
+    with sandbox.mounted(image, ["/dev/sda"], f"--format={format_}") as root:
+        assert (root / "kept").read_bytes() == PIECE
 
 
 def test_ntfs_that_was_hibernated(sandbox: Sandbox) -> None:
@@ -173,7 +241,8 @@ def test_ntfs_that_was_hibernated(sandbox: Sandbox) -> None:
     (where / "hiberfil.sys").write_bytes(b"hibr" + bytes(8188))
     run("umount", where)
     assert "/dev/sda" in refusal(sandbox, image)
-    still_mounts_read_only(sandbox, image)
+    with sandbox.mounted(image, ["/dev/sda"], "--format=raw", warning="hibernated") as root:
+        assert list(root.iterdir())
 
 
 def test_filesystem_feature_that_allows_only_reading(sandbox: Sandbox) -> None:

@@ -31,6 +31,17 @@ def script(about: str) -> Callable[[Play], Play]:
     return register
 
 
-from tests.interoperability.scripts import death, disks, files, storage, storage_rest, transfers  # noqa: E402
+from tests.interoperability.scripts import death, disks, files, inspection, storage, storage_rest, transfers  # noqa: E402
 
-__all__ = ["SCRIPTS", "Script", "death", "disks", "files", "script", "storage", "storage_rest", "transfers"]
+__all__ = [
+    "SCRIPTS",
+    "Script",
+    "death",
+    "disks",
+    "files",
+    "inspection",
+    "script",
+    "storage",
+    "storage_rest",
+    "transfers",
+]

@@ -1,18 +1,12 @@
 """The calls about storage that no other script makes, each of them successful once."""
 
-import os
 from collections.abc import Iterator
 
-from tests.interoperability.outcomes import without_identifiers
 from tests.interoperability.scripts import script
 from tests.interoperability.stage import Stage, asked
 
 UUID = "12345678-1234-4321-8765-0123456789ab"
 GUID = "ABCDEF01-1234-4321-8765-0123456789AB"
-ASKED_OF_A_SYSTEM = (
-    *("type", "distro", "major_version", "minor_version", "product_name", "product_variant", "hostname", "arch"),
-    *("package_format", "package_management", "mountpoints", "filesystems", "format", "drive_mappings"),
-)
 
 
 @script("mounting with a type, again, and of a file; what filesystems are called, checked, trimmed")
@@ -74,20 +68,3 @@ def partitions_named(stage: Stage) -> Iterator[str]:
         library.umount("/")
         yield asked(library, "list_ldm_volumes")
         yield asked(library, "list_9p")
-
-
-@script("a system that is found, and what is asked of it")
-def inspection(stage: Stage) -> Iterator[str]:
-    with stage.filesystem() as library:
-        for directory in ("/etc", "/bin", "/usr", "/boot"):
-            library.mkdir_p(directory)
-        library.write("/etc/os-release", b'ID=debian\nVERSION_ID="12"\nPRETTY_NAME="Debian GNU/Linux 12"\n')
-        library.write("/etc/debian_version", b"12.5\n")
-        library.write("/etc/fstab", b"/dev/sda / ext4 defaults 0 1\n")
-        library.write("/etc/hostname", b"me\n")
-        library.upload(os.fspath(stage.busybox), "/bin/sh")
-        library.umount("/")
-        yield asked(library, "inspect_os")
-        yield asked(library, "inspect_get_roots")
-        for name in ASKED_OF_A_SYSTEM:
-            yield without_identifiers(asked(library, f"inspect_get_{name}", "/dev/sda"))

@@ -1,0 +1,1 @@
+"""Disks inside disks: encryption and its keys, arrays and volumes that are not whole."""
