@@ -3,11 +3,14 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# A module's tests stay together, for what it makes once is dear; some gigabytes of memory for each process.
+PYTEST := $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
 SYSTEM_PACKAGES := qemu-system-x86 qemu-utils fuse3 libfuse3-dev e2fsprogs fdisk rsync gcc pkg-config python3-dev python3-venv
 TEST_PACKAGES := debootstrap xfsprogs btrfs-progs dosfstools mtools ntfs-3g attr acl libcap2-bin cryptsetup-bin \
-	exfatprogs f2fs-tools genisoimage squashfs-tools \
-	bzip2 file lzop xz-utils guestfish guestfsd guestmount libguestfs-tools libguestfs-xfs python3-guestfs supermin
+	erofs-utils exfatprogs f2fs-tools genisoimage jfsutils makefs nilfs-tools reiserfsprogs squashfs-tools udftools xorriso \
+	qemu-block-extra dropbear-bin openssh-client openssh-sftp-server libvirt-clients \
+	bzip2 db-util file lzop rpm xz-utils guestfish guestfsd guestmount libguestfs-tools libguestfs-xfs python3-guestfs supermin
 
 SAME_WHEN_BOOTED := interoperability posix writing daemon/test_effects.py daemon/test_filesystems.py daemon/test_appliance_files.py
 
@@ -26,18 +29,18 @@ demo: setup
 
 test: setup
 	tools/install-debian-packages $(TEST_PACKAGES)
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 # What launches our appliance, booted instead of restored. Libguestfs's programs always boot it; and what is written,
 # and what programs do to filesystems, once it runs, is the same.
 test-booting: setup
 	tools/install-debian-packages $(TEST_PACKAGES)
-	GUESTMOUNT_PY_TEMPLATE=0 $(BIN)/python -m pytest -m appliance $(addprefix --ignore=tests/,$(SAME_WHEN_BOOTED))
+	GUESTMOUNT_PY_TEMPLATE=0 $(PYTEST) -m appliance $(addprefix --ignore=tests/,$(SAME_WHEN_BOOTED))
 
 # The tests that take chances, with as many of them under emulation as without; half an hour.
 test-long: setup
 	tools/install-debian-packages $(TEST_PACKAGES)
-	GUESTMOUNT_PY_LONG=1 $(BIN)/python -m pytest tests/posix tests/writing
+	GUESTMOUNT_PY_LONG=1 $(PYTEST) tests/posix tests/writing
 
 lint: setup
 	$(BIN)/ruff check .

@@ -38,6 +38,7 @@ class Contender:
         mount_qcow2: the same for the rows about mounting, as one would type it: a qcow2 image, its format guessed; None
             for one that reads only raw images.
         mount_by_guest: the same for the row about reading through the guest; None for one that has no choice.
+        mount_inspected: the same for the row about inspection; None for one that cannot inspect.
         mount_writable: the same for the rows about writing.
         unmount: the command that takes the directory as its last argument.
         version: the command that prints a version.
@@ -54,6 +55,7 @@ class Contender:
     booting: Mapping[str, str] | None = None
     mount_qcow2: Callable[[Workload, Path], Command] | None = None
     mount_by_guest: Callable[[Workload, Path], Command] | None = None
+    mount_inspected: Callable[[Workload, Path], Command] | None = None
 
     @property
     def for_mounting(self) -> "Contender":
@@ -146,8 +148,8 @@ def _mount_ours_by_guest(workload: Workload, directory: Path) -> Command:
     return (*_mount_ours(workload, directory), "--plane=guest")
 
 
-def _mount_qcow2_by(program: Command) -> Callable[[Workload, Path], Command]:
-    return lambda workload, directory: (*program, "-a", workload.qcow2, "-m", "/dev/sda1", "--ro", directory)
+def _mount_qcow2_by(program: Command, *what: str) -> Callable[[Workload, Path], Command]:
+    return lambda workload, directory: (*program, "-a", workload.qcow2, *what, "--ro", directory)
 
 
 def mount_overlay(overlay: Path, directory: Path) -> Command:
@@ -189,8 +191,9 @@ CONTENDERS: Final = (
         _python("guestmount_py.cli", "--version"),
         _ACCELERATOR,
         {"GUESTMOUNT_PY_TEMPLATE": "0"},
-        _mount_qcow2_by(_python("guestmount_py.cli")),
+        _mount_qcow2_by(_python("guestmount_py.cli"), "-m", "/dev/sda1"),
         _mount_ours_by_guest,
+        _mount_qcow2_by(_python("guestmount_py.cli"), "-i"),
     ),
     Contender(
         THEIRS,
@@ -200,7 +203,8 @@ CONTENDERS: Final = (
         ("guestmount", "--version"),
         {"LIBGUESTFS_BACKEND": "direct", "LIBGUESTFS_CACHEDIR": os.fspath(CACHE_DIRECTORY), **_ACCELERATOR},
         {},
-        _mount_qcow2_by(("guestmount",)),
+        _mount_qcow2_by(("guestmount",), "-m", "/dev/sda1"),
+        mount_inspected=_mount_qcow2_by(("guestmount",), "-i"),
     ),
     Contender("fuse2fs", _mount_fuse2fs, partial(_mount_fuse2fs, mode="rw"), ("umount",), ("fuse2fs", "-V")),
     Contender(KERNEL, _mount_kernel, partial(_mount_kernel, mode="rw"), ("umount",), ("uname", "-sr")),

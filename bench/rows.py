@@ -53,6 +53,7 @@ MOUNT: Final = Row("mount", "time to mounted, cold", "s")
 MOUNT_WARM: Final = Row("mount-warm", "time to mounted, warm", "s", limit=1 / 15, limit_absolute=0.8)
 INTERPRETER: Final = Row("interpreter", "of which Python's start, before our first line", "s")
 MOUNT_BOOTED: Final = Row("mount-booted", "time to mounted, warm, without a template", "s", limit=1 / 2)
+INSPECT: Final = Row("inspect", "time to mounted with `-i`, warm", "s", limit=1 / 10)
 FIND_COLD: Final = Row("find-cold", "`find -ls`, cold", "s", limit=1 / 6)
 FIND_WARM: Final = Row("find-warm", "`find -ls`, warm", "s", limit_kernel=1.5)
 READ: Final = Row("read", "reading a 768 MiB file, cold", "s", limit=1 / 25, limit_kernel=1.5)
@@ -91,7 +92,7 @@ SCALE: Final = {
     count: _scale_rows(count, follows=follows) for follows, count in zip((None, *COUNTS), COUNTS, strict=False)
 }
 """By number of files: time, and memory."""
-MOUNT_ROWS: Final = (MOUNT, MOUNT_WARM, INTERPRETER, MOUNT_BOOTED)
+MOUNT_ROWS: Final = (MOUNT, MOUNT_WARM, INTERPRETER, MOUNT_BOOTED, INSPECT)
 CROWD_ROWS: Final = (CROWD, LAST_OF_CROWD)
 ROWS: Final = (
     *MOUNT_ROWS,

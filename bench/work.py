@@ -39,15 +39,17 @@ def drop_page_cache() -> None:
     Path("/proc/sys/vm/drop_caches").write_text("3\n")
 
 
-def digest_of_tree(top: Path) -> str:
+def digest_of_tree(top: Path, *, times: bool = True) -> str:
     """Digest names, types, modes, owners, mtimes, link targets and contents of everything below a directory.
 
-    The mtimes count in whole seconds: fuse2fs knows no more.
+    Args:
+        top: the directory.
+        times: count the mtimes, in whole seconds: fuse2fs knows no more.
     """
     digest = hashlib.sha256()
     for path in sorted(_walk(top)):
         status = path.lstat()
-        facts = (status.st_mode, status.st_uid, status.st_gid, int(status.st_mtime))
+        facts = (status.st_mode, status.st_uid, status.st_gid, int(status.st_mtime) * times)
         digest.update(os.fsencode(path.relative_to(top)) + repr(facts).encode())
         if stat.S_ISLNK(status.st_mode):
             digest.update(os.fsencode(path.readlink()))

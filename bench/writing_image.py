@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,8 @@ TREE: Final = "tree"
 _TREE_MIB: Final = 200
 _PARTITION_MIB: Final = 1024
 _SEED: Final = 20
+_MTIME: Final = "Mod time differs"
+"""How GNU tar tells it."""
 
 
 def sources() -> Path:
@@ -76,8 +79,13 @@ def empty_disk(directory: Path) -> Workload:
     return Workload(image, image, disk.partition(image, 1))
 
 
-def check_disk(workload: Workload, source: Path) -> str:
-    """Say what is on a disk after it was unmounted: a digest, and of a copied tree how it differs from its source.
+def check_disk(workload: Workload, source: Path, *, times: bool) -> str:
+    """Say what is on a disk after it was unmounted: a digest, and how many files are not as in their source.
+
+    Args:
+        workload: the disk.
+        source: the directory of what was written.
+        times: compare modification times too.
 
     Raises:
         RuntimeError: the filesystem is not as it should be after an unmount.
@@ -85,8 +93,15 @@ def check_disk(workload: Workload, source: Path) -> str:
     with disk.loop_device(workload.image, 1, read_only=True) as device:
         run("e2fsck", "-fn", device)
     with disk.kernel_mount(workload.image, 1, "ext4") as root:
-        said = f"tree {digest_of_tree(root)}"
+        differing = []
+        if (root / SMALL_FILES).exists():
+            compared = subprocess.run(
+                ("tar", "-C", root, "--compare", "-f", source / ARCHIVE), capture_output=True, text=True
+            )
+            differing += [
+                line for line in (compared.stdout + compared.stderr).splitlines() if times or _MTIME not in line
+            ]
         if (root / TREE).exists():
-            differing = run("rsync", "-aHAXnic", "--delete", f"{source / TREE}/", f"{root / TREE}/").splitlines()
-            said += f", {len(differing)} files differ from their source"
-    return said
+            how = ("-aHAXnic", "--delete", *(() if times else ("--no-times",)))
+            differing += run("rsync", *how, f"{source / TREE}/", f"{root / TREE}/").splitlines()
+        return f"tree {digest_of_tree(root, times=False)}, {len(differing)} files differ from their source"
