@@ -23,6 +23,7 @@ from guestmount_py.guest_space import GuestSpace
 from guestmount_py.guest_writing import GuestWriting, change_of
 from guestmount_py.host_space import HostSpace
 from guestmount_py.inode_numbers import Inode
+from guestmount_py.listing_ahead import ListingAhead
 from guestmount_py.node_table import Node, NodeTable
 from guestmount_py.path_lock import PathLock
 from guestmount_py.statistics import Statistics
@@ -97,6 +98,9 @@ class WritingBase(pyfuse3.Operations):
         """Who was promised to have a file made, or a name of a directory changed, and has been told estimates since."""
         self.behind = WriteBehind(
             writing, inodes, self._paths, self._change_of, self._adopt, self._release, self._named
+        )
+        self._ahead = ListingAhead(
+            guest, self._directories, inodes, self._paths, self.behind.directories_of_names, nursery
         )
         self._listings: dict[int, tuple[Inode, list[Entry]]] = {}
         self._handles: dict[int, OpenFile] = {}

@@ -126,6 +126,7 @@ class LookingOperations(WritingBase):
     async def opendir(self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext) -> pyfuse3.FileHandleT:
         """Open a directory; it is listed when reading begins."""
         node = self._inodes.get(inode)
+        await self._ahead.opened(node)
         handle = self._next_handle
         self._next_handle += 1
         self._listings[handle] = (node.inode, await self._listed(node))

@@ -264,7 +264,7 @@ class NamingOperations(KnownNames):
         file = self._written.find(inode)
         if file is None or not file.is_fresh:
             await self._ask_free(directory, above)
-        await self.behind.room()
+        await self.behind.room_to_remove()
         return self._lets_go(inode, place)
 
     def remove_now(self, parent_inode: int, name: bytes, pid: int, *, directory: bool) -> bool:
@@ -272,7 +272,9 @@ class NamingOperations(KnownNames):
         parent = self._inodes.get(parent_inode)
         listing = self._directories.cached(parent.inode)
         entry = listing.by_name.get(name) if listing is not None else None
-        if entry is None or entry.is_unreadable or self.behind.is_pending(parent.inode) or not self.behind.has_room:
+        if entry is None or entry.is_unreadable or self.behind.is_pending(parent.inode):
+            return False
+        if not self.behind.has_room_to_remove:
             return False
         inode = self._inodes.number(entry, parent.inode)
         if entry.is_directory is not directory or not self._is_plenty_now(parent, NAME_BYTES):
@@ -289,7 +291,7 @@ class NamingOperations(KnownNames):
             return False
         around = self._written.get(above.inode)
         return (
-            (around.is_fresh or around.given_names > 0 or above.entry.is_unprotected)
+            (around.is_fresh or around.given_names > 0 or around.is_free is True or above.entry.is_unprotected)
             and (node.entry.is_unprotected or around.is_free is True or (file is not None and file.is_fresh))
             and not (file is not None and (file.opened or file.is_gone or file.has_others or file.aliases))
             and (node.parent, node.entry.name) == place
@@ -309,7 +311,11 @@ class NamingOperations(KnownNames):
         That takes the guest as long as to remove a few of the files, so not before as many have been removed.
         """
         listing = self._directories.cached(directory.inode)
-        if above.is_free is None and listing is not None and above.given_names * _ASKING_TAKES > len(listing.by_name):
+        if listing is not None and above.given_names * _ASKING_TAKES > len(listing.by_name):
+            await self._ask_now(directory, above)
+
+    async def _ask_now(self, directory: Node, above: Written) -> None:
+        if above.is_free is None:
             async with self._paths.shared():
                 above.is_free = not await self._writing.any_protected(self._inodes.path(directory.inode))
 
@@ -336,6 +342,11 @@ class NamingOperations(KnownNames):
         inode, name_bytes = await self._named_file(parent, bytes(name))
         if self.behind.is_pending(parent.inode):
             await self.behind.settle(parent.inode)
+        if self.behind.has_names(inode) and await self._is_plenty(parent, NAME_BYTES):
+            await self._ask_now(parent, self._written.get(parent.inode))  # sooner answered than all that is in it goes
+            await self.behind.room_to_remove()
+            if self.remove_now(parent.inode, name_bytes, ctx.pid, directory=True):
+                return
         await self.behind.settle(inode)
         async with self._paths.shared():
             path = os.path.join(self._inodes.path(parent.inode), name_bytes)
