@@ -4,7 +4,7 @@
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import islice
 from typing import Final
 
@@ -16,6 +16,7 @@ from guestmount_py.inode_numbers import ROOT, Inode
 from guestmount_py.node_table import Node, NodeTable
 from guestmount_py.path_lock import PathLock
 from guestmount_py.walk_order import PATH_MAX_BYTES, Subdirectory, behind, subdirectories
+from guestmount_py.write_behind import WriteBehind
 from rpc.errors import GuestmountError
 
 _MAX_ENTRIES: Final = (4096, 32768)
@@ -28,7 +29,7 @@ class ListingAhead:
     """List what is below a directory that is opened after the one that it is in; its siblings after two of them.
 
     Args:
-        unsettled: names the directories that the guest does not have yet as they are.
+        behind: waits meanwhile, and knows the directories that the guest does not have yet as they are.
 
     Invariant: whoever waits for a listing that is under way here waits for nobody who waits for paths.
     """
@@ -39,14 +40,14 @@ class ListingAhead:
         directories: ChangingDirectories,
         inodes: NodeTable,
         paths: PathLock,
-        unsettled: Callable[[], Iterable[Inode]],
+        behind: WriteBehind,
         nursery: trio.Nursery,
     ) -> None:
         self._guest = guest
         self._directories = directories
         self._inodes = inodes
         self._paths = paths
-        self._unsettled = unsettled
+        self._behind = behind
         self._nursery = nursery
         self._opened: OrderedDict[Inode, Inode | None] = OrderedDict()
         """Directories, and of each the one in it that was opened last."""
@@ -77,7 +78,7 @@ class ListingAhead:
         expected: dict[bytes, Inode] = {}
         try:
             async with self._paths.shared():
-                with self._directories.listed_ahead(self._unsettled()):
+                with self._directories.listed_ahead(self._behind.directories_of_names()), self._behind.held():
                     self._expect_from(first, expected, has_siblings=has_siblings)
                     task_status.started()
                     if expected:

@@ -9,7 +9,8 @@ import errno
 import math
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
@@ -104,6 +105,7 @@ class WriteBehind:
         self._names: dict[Inode, dict[bytes, Inode]] = {}
         """By directory the names that come or go, and whose they are."""
         self.is_lost = False
+        self._is_held = False
         self._pending_bytes = 0
         self._sent_bytes = 0
         self._sent_files = 0
@@ -269,6 +271,16 @@ class WriteBehind:
         """Return once why a name could not come to a directory or go from it, an errno; 0 if all could."""
         return self._name_errors.pop(directory, 0)
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Leave the guest to something that takes no longer than a step, unless somebody waits for one or for room."""
+        self._is_held = True
+        try:
+            yield
+        finally:
+            self._is_held = False
+            self._work.unpark_all()
+
     async def settle(self, inode: Inode) -> None:
         """Wait until nothing of a file is pending, and no name in it if it is a directory."""
         await self._settle_names(inode)
@@ -304,7 +316,7 @@ class WriteBehind:
             if batch:
                 await self._make(batch)
             else:
-                due = ready[0].drafts.since + _GATHER_S if ready else math.inf
+                due = ready[0].drafts.since + _GATHER_S if ready and not self._is_held else math.inf
                 with trio.move_on_at(due):
                     await self._work.park()
 
@@ -326,6 +338,8 @@ class WriteBehind:
         """Return the files whose first steps shall be made now: if somebody waits for some, those alone."""
         chosen = ready
         if not (ready and ready[0].wanted):
+            if self._is_held and self.has_room and self.has_room_to_remove:
+                return []
             is_due = bool(ready) and ready[0].drafts.since + _GATHER_S <= trio.current_time()
             chosen = ready if is_due else _whole(ready) if self._is_enough() else []
         weight_bytes = 0

@@ -99,9 +99,7 @@ class WritingBase(pyfuse3.Operations):
         self.behind = WriteBehind(
             writing, inodes, self._paths, self._change_of, self._adopt, self._release, self._named
         )
-        self._ahead = ListingAhead(
-            guest, self._directories, inodes, self._paths, self.behind.directories_of_names, nursery
-        )
+        self._ahead = ListingAhead(guest, self._directories, inodes, self._paths, self.behind, nursery)
         self._listings: dict[int, tuple[Inode, list[Entry]]] = {}
         self._handles: dict[int, OpenFile] = {}
         self._next_handle = 1
