@@ -13,7 +13,8 @@ _TIMES: Final = Wish.ATIME | Wish.MTIME
 _NS: Final = 1_000_000_000
 _CLOCK: Final = 5
 """CLOCK_REALTIME_COARSE (linux/time.h), by which kernels date files."""
-STEP_MAX_BYTES: Final = 4 << 20
+STEP_MAX_BYTES: Final = 7 << 20
+"""What a slot of the mailbox holds, with what stands between the data so that they stand at whole pages."""
 _RUN_BYTES: Final = 64
 """More than stands before each run on the way to the guest."""
 
