@@ -13,7 +13,9 @@ _TIMES: Final = Wish.ATIME | Wish.MTIME
 _NS: Final = 1_000_000_000
 _CLOCK: Final = 5
 """CLOCK_REALTIME_COARSE (linux/time.h), by which kernels date files."""
-STEP_MAX_BYTES: Final = 7 << 20
+STEP_MAX_BYTES: Final = 4 << 20
+"""What a message carries."""
+LONG_STEP_MAX_BYTES: Final = 7 << 20
 """What a slot of the mailbox holds, with what stands between the data so that they stand at whole pages."""
 _RUN_BYTES: Final = 64
 """More than stands before each run on the way to the guest."""
@@ -33,11 +35,13 @@ class Draft:
     """Changes of one file that can be made in one step, in the order of ``rpc.changes``.
 
     Attributes:
+        max_bytes: how much it may take on the way to the guest.
         place: the directory and the name that comes or goes by it.
         written_ns: when the last data were promised, by the clock of the host's kernel, as touch(1) has it.
         is_void: nobody can see the file any more, so what becomes of the step does not matter.
     """
 
+    max_bytes: int = STEP_MAX_BYTES
     wishes: int = 0
     mode: int = 0
     uid: int = 0
@@ -91,7 +95,7 @@ class Draft:
         """Add data; False if that must be another step: it is full, or writing would move the times that it sets."""
         if self.wishes & _TIMES or (bool(self.wishes & Wish.APPEND) is not append and self.runs):
             return False
-        if self.weight_bytes + len(data) > STEP_MAX_BYTES:
+        if self.weight_bytes + len(data) > self.max_bytes:
             return False
         if append:
             self.wishes |= Wish.APPEND
@@ -156,12 +160,14 @@ class Drafts:
 
     Attributes:
         under_way: so many of the first steps the guest has.
+        step_max_bytes: how much a step may take on the way to the guest.
         since: trio's clock when the first step began that is not under way.
     """
 
     steps: deque[Draft] = field(default_factory=deque)
     under_way: int = 0
     since: float = 0.0
+    step_max_bytes: int = STEP_MAX_BYTES
 
     @property
     def is_ready(self) -> bool:
@@ -185,10 +191,10 @@ class Drafts:
         if not self.steps:
             self.since = now
         if self.under_way == len(self.steps):
-            self.steps.append(Draft())
+            self.steps.append(Draft(self.step_max_bytes))
         return self.steps[-1]
 
     def another(self) -> Draft:
         """Return a new last step."""
-        self.steps.append(Draft())
+        self.steps.append(Draft(self.step_max_bytes))
         return self.steps[-1]

@@ -11,13 +11,13 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
 import trio
 
-from guestmount_py.drafts import STEP_MAX_BYTES, Draft, Drafts
+from guestmount_py.drafts import LONG_STEP_MAX_BYTES, Draft, Drafts
 from guestmount_py.guest_writing import GuestWriting
 from guestmount_py.inode_numbers import Inode
 from guestmount_py.log import logger
@@ -32,7 +32,7 @@ _PENDING_MAX_REMOVALS: Final = 16384
 """What goes takes 2 KB of ours until it has gone, and nothing is lost with it when the power fails."""
 _BATCH_MAX_BYTES: Final = 1 << 20
 _BATCH_MAX_FILES: Final = 64
-_ENOUGH_BYTES: Final = STEP_MAX_BYTES
+_ENOUGH_BYTES: Final = LONG_STEP_MAX_BYTES
 _FEW_BYTES: Final = 1 << 20
 _ENOUGH_FILES: Final = 48
 _FEW_FILES: Final = 12
@@ -53,7 +53,7 @@ class _File:
     """
 
     node: Node
-    drafts: Drafts = field(default_factory=Drafts)
+    drafts: Drafts
     wanted: bool = False
     is_mixed: bool = False
     mtime_ns: int | None = None
@@ -194,7 +194,7 @@ class WriteBehind:
         """Return the step that further changes of a file may go into; the node stays known until it is made."""
         file = self._files.get(node.inode)
         if file is None:
-            file = self._files[node.inode] = _File(node)
+            file = self._files[node.inode] = _File(node, Drafts(step_max_bytes=self._writing.step_max_bytes))
             node.lookup_count += 1
             if len(self._files) == 1:
                 self._work.unpark_all()

@@ -7,7 +7,7 @@ import pytest
 
 from appliance.config import ApplianceFiles
 from guestmount_py import Guest
-from guestmount_py.drafts import STEP_MAX_BYTES, Draft
+from guestmount_py.drafts import LONG_STEP_MAX_BYTES, Draft
 from guestmount_py.mailbox import MAILBOX_BYTES
 from rpc import procedures
 from rpc.changes import DIRECT_BYTES, PAGE_BYTES, Change, encode_changes
@@ -42,9 +42,9 @@ async def test_data_arrive_as_they_were_sent(tmp_path: Path, appliance_files: Ap
                 await g.call(procedures.CHANGE_FILES, outside)
 
 
-@pytest.mark.parametrize("run_bytes", [1, DIRECT_BYTES, DIRECT_BYTES + 1, 1 << 20, STEP_MAX_BYTES])
+@pytest.mark.parametrize("run_bytes", [1, DIRECT_BYTES, DIRECT_BYTES + 1, 1 << 20, LONG_STEP_MAX_BYTES])
 def test_longest_step_of_a_file_fits_into_a_slot_however_it_is_cut(run_bytes: int) -> None:
-    draft = Draft()
+    draft = Draft(LONG_STEP_MAX_BYTES)
     data = bytes(run_bytes)
     offset = 0
     while draft.write(offset, data, append=False):
