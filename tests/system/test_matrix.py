@@ -47,23 +47,18 @@ What only the guest can read, it reads of a raw image only: it sees no format.
 """
 Sums: TypeAlias = dict[str, str]
 """MD5 sums of files by their paths from the root of their filesystem."""
-ENTRY: Final = r"%P\t%y %m %U:%G %s bytes, %b blocks, %n links, %T@, %C@, %l\n"
-"""What find(1) is to print of each file, directory or link: all but its inode and the time of its last access.
-
-The root of some filesystems has no times but that of the mount, so it is left out.
-"""
+Entries: TypeAlias = dict[str, str]
+"""Attributes of files, directories and links by their paths."""
+ENTRY: Final = r"%P\0%y %m %U:%G %s bytes, %b blocks, %n links, %T@, %C@, %l\0"
+"""What find(1) is to print of each file, directory or link: all but its inode and the time of its last access."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """What is on a filesystem.
-
-    Attributes:
-        entries: ``ENTRY`` of each.
-    """
+    """What is on a filesystem."""
 
     sums: Sums
-    entries: list[str]
+    entries: Entries
 
 
 def ways(planes: Mapping[str, int]) -> str:
@@ -113,14 +108,20 @@ def trees_of_guest(images: Sequence[Path], devices: Mapping[str, str]) -> dict[s
         for name in devices:
             lines = guest.checksums_out("md5", f"/{name}").read().decode().splitlines()
             sums = {path.removeprefix("./"): digest for digest, path in (line.split("  ", 1) for line in lines)}
-            entries = guest.debug("sh", [f"find /sysroot/{name} -mindepth 1 -printf '{ENTRY}'"])
-            found[name] = Tree(sums, sorted(entries.splitlines()))
+            found[name] = Tree(sums, _entries(guest.debug("sh", [f"find /sysroot/{name} -printf '{ENTRY}'"])))
         return found
 
 
-def entries_of_mount(root: Path) -> list[str]:
-    """Look at all of a tree with the host's find(1)."""
-    return sorted(run("find", root, "-mindepth", "1", "-printf", ENTRY).splitlines())
+def entries_of_mount(root: Path) -> Entries:
+    """Look at all below a directory with this machine's find(1)."""
+    return _entries(run("find", root, "-printf", ENTRY))
+
+
+def _entries(listing: str) -> Entries:
+    words = listing.split("\0")
+    entries = dict(zip(words[:-1:2], words[1::2], strict=True))
+    del entries[""]  # the root of some filesystems has no times but that of the mount
+    return entries
 
 
 def sums_of_mount(root: Path) -> Sums:
