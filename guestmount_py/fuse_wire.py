@@ -14,6 +14,7 @@ import pyfuse3
 from guestmount_py.attributes import FOREVER_S, UNKNOWN_INODE
 from guestmount_py.entries import Entry
 from guestmount_py.inodes import Inode
+from rpc.types import Statvfs
 
 LOOKUP: Final = 1
 FORGET: Final = 2
@@ -25,6 +26,7 @@ RMDIR: Final = 11
 OPEN: Final = 14
 READ: Final = 15
 WRITE: Final = 16
+STATFS: Final = 17
 RELEASE: Final = 18
 GETXATTR: Final = 22
 LISTXATTR: Final = 23
@@ -70,6 +72,8 @@ OPEN_OUT: Final = Struct("=QI4x")
 """struct fuse_open_out: fh, flags."""
 HANDLE_IN: Final = Struct("=Q")
 """What FLUSH and RELEASE begin with."""
+_STATFS_OUT: Final = Struct("=5Q3I28x")
+"""struct fuse_statfs_out: blocks, bfree, bavail, files, ffree, bsize, namelen, frsize, and what is spare."""
 _BATCH_HEAD: Final = Struct("=I4x")
 _FORGET_ONE: Final = Struct("=QQ")
 _INIT_IN_FLAGS: Final = Struct("=12xI")
@@ -194,6 +198,12 @@ def xattr_answer(data: bytes, limit_bytes: int) -> tuple[bytes, ...]:
     if len(data) > limit_bytes:
         raise pyfuse3.FUSEError(errno.ERANGE)
     return (data,)
+
+
+def statfs_reply(found: Statvfs) -> bytes:
+    """Answer STATFS with a filesystem's size and use."""
+    counts = (found.blocks, found.bfree, found.bavail, found.files, found.ffree)
+    return _STATFS_OUT.pack(*counts, found.bsize, found.namemax, found.frsize)
 
 
 def _attributes(fields: tuple[int, ...], inode: int) -> tuple[int, ...]:

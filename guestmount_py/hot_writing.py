@@ -33,6 +33,7 @@ class HotWriting:
             wire.UNLINK: self._remove,
             wire.RMDIR: self._remove,
             wire.WRITE: self._write,
+            wire.STATFS: self._statfs,
             wire.FLUSH: self._flush,
             wire.RELEASE: self._release,
             wire.FORGET: self._forget,
@@ -95,6 +96,9 @@ class HotWriting:
         handle, offset, size_bytes = wire.WRITE_IN.unpack_from(request.body)
         data = request.body[wire.WRITE_IN.size : wire.WRITE_IN.size + size_bytes]
         return (wire.WRITE_OUT.pack(size_bytes),) if self._operations.write_now(handle, offset, data) else None
+
+    async def _statfs(self, request: wire.Request) -> Answer:
+        return (wire.statfs_reply(await self._operations.statvfs(request.nodeid)),)
 
     def _flush(self, request: wire.Request) -> Answer:
         self._operations.flush_now(*wire.HANDLE_IN.unpack_from(request.body))

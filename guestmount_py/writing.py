@@ -9,7 +9,6 @@ from typing import Final, cast
 import pyfuse3
 import trio
 
-from guestmount_py.attributes import statvfs_data
 from guestmount_py.errno_boundary import answers_errno
 from guestmount_py.guest_writing import change_of
 from guestmount_py.node_table import Node
@@ -19,6 +18,7 @@ from guestmount_py.writing_names import Caller, NamingOperations
 from guestmount_py.written_files import OpenFile
 from rpc.changes import Wish
 from rpc.errors import GuestmountError, ProcedureError
+from rpc.types import Statvfs
 
 _NS: Final = 1_000_000_000
 _MODE_AT: Final = 2
@@ -320,10 +320,14 @@ class WritingOperations(NamingOperations):
         self._estimate(node, **estimate)
         return node
 
-    @answers_errno
-    async def statfs(self, ctx: pyfuse3.RequestContext) -> pyfuse3.StatvfsData:
-        """Return the root filesystem's size and use."""
-        return statvfs_data(await self._guest.statvfs(b"/"))
+    async def statvfs(self, inode: int) -> Statvfs:
+        """Return the size and use of the filesystem that a file is on; pyfuse3 does not tell which file is meant."""
+        node = self._inodes.get(inode)
+        directory = node if node.entry.is_directory else self._inodes.get(node.parent)
+        await self.behind.settle(directory.inode)
+        async with self._paths.shared():
+            path, kept = self._where(directory)
+            return await self._guest.statvfs(b"/" if kept else path)
 
     # ── extended attributes; pyfuse3 sees to XATTR_CREATE and XATTR_REPLACE by asking for the attribute first ──
 

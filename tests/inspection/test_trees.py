@@ -51,7 +51,7 @@ SYSTEMS: Final[Mapping[str, System]] = {
 
 def tree_by_kernel(system: System) -> Tree:
     """Return what this machine reads of a system; of what others are mounted on, only that it is there."""
-    found = Tree({}, {})
+    found = Tree({}, {}, 0)
     for place, number, options in system.pieces:
         with ExitStack() as stack:
             device = stack.enter_context(loop_device(system.disk(), number, read_only=True))

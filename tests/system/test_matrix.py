@@ -59,6 +59,7 @@ class Tree:
 
     sums: Sums
     entries: Entries
+    blocks: int
 
 
 def ways(planes: Mapping[str, int]) -> str:
@@ -108,7 +109,11 @@ def trees_of_guest(images: Sequence[Path], devices: Mapping[str, str]) -> dict[s
         for name in devices:
             lines = guest.checksums_out("md5", f"/{name}").read().decode().splitlines()
             sums = {path.removeprefix("./"): digest for digest, path in (line.split("  ", 1) for line in lines)}
-            found[name] = Tree(sums, _entries(guest.debug("sh", [f"find /sysroot/{name} -printf '{ENTRY}'"])))
+            found[name] = Tree(
+                sums,
+                _entries(guest.debug("sh", [f"find /sysroot/{name} -printf '{ENTRY}'"])),
+                guest.statvfs(f"/{name}").blocks,
+            )
         return found
 
 
@@ -220,6 +225,7 @@ def test_files_of_every_filesystem_are_the_guests_by_every_plane(
                 for filesystem in read:
                     tree, root = expected[filesystem.name], mount.root / filesystem.name
                     assert entries_of_mount(root) == tree.entries, filesystem.name
+                    assert os.statvfs(root).f_blocks == tree.blocks, filesystem.name
                     assert sums_of_mount(root) == tree.sums, filesystem.name
                     came = mount.planes()
                     found.setdefault(filesystem.name, []).append(ways(came))
