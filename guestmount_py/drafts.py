@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from stat import S_ISGID, S_ISUID
 from typing import Final
 
-from guestmount_py.inode_numbers import Inode
+from guestmount_py.pending_names import Place
 from rpc.changes import Change, Wish
 
 _TIMES: Final = Wish.ATIME | Wish.MTIME
@@ -47,15 +47,15 @@ class Draft:
     size_bytes: int = 0
     written_ns: int = 0
     is_void: bool = False
-    place: tuple[Inode, bytes] | None = None
+    place: Place | None = None
 
-    def create(self, place: tuple[Inode, bytes], mode: int, uid: int, gid: int) -> None:
+    def create(self, place: Place, mode: int, uid: int, gid: int) -> None:
         """Have the file made before all else."""
         self.place = place
         self.wishes = Wish.CREATE
         self.mode, self.uid, self.gid = mode, uid, gid
 
-    def remove(self, place: tuple[Inode, bytes]) -> None:
+    def remove(self, place: Place) -> None:
         """Have the file's only name removed, and nothing else done."""
         self.place = place
         self.wishes = Wish.REMOVE
@@ -71,9 +71,18 @@ class Draft:
         return bool(self.wishes & Wish.REMOVE)
 
     @property
+    def is_slight(self) -> bool:
+        """Tell whether it may be made before or after names come to a directory or go: all it sets is the mode."""
+        return not self.wishes & ~Wish.MODE
+
+    @property
     def weight_bytes(self) -> int:
         """Return about what it takes on the way to the guest."""
         return self.size_bytes + _RUN_BYTES * len(self.runs)
+
+    def blocks(self, block_bytes: int) -> int:
+        """Return how many blocks of a file its data lie in."""
+        return sum(-(-(run.offset + run.size_bytes) // block_bytes) - run.offset // block_bytes for run in self.runs)
 
     @property
     def _only_writes(self) -> bool:
@@ -131,7 +140,9 @@ class Draft:
             self.mtime_ns = mtime_ns
 
     def seal(self) -> None:
-        """Have data that are not dated get the moment of the last: nothing is added any more."""
+        """Have what is not dated get the moment of the last data, and of its creation: nothing is added any more."""
+        if self.runs and self.creates:
+            self.wishes |= Wish.ATIME
         if self.runs and not self.wishes & Wish.MTIME:
             self.date(None, self.written_ns)
 
@@ -173,11 +184,6 @@ class Drafts:
     def next(self) -> Draft:
         """Return the first step that is not under way, which there must be."""
         return self.steps[self.under_way]
-
-    @property
-    def is_plain(self) -> bool:
-        """Tell whether there is one step, which writes nothing."""
-        return len(self.steps) == 1 and not self.steps[0].runs
 
     def last(self, now: float) -> Draft:
         """Return the step that further changes may go into."""

@@ -29,9 +29,12 @@ class HotWriting:
             wire.GETATTR: self._getattr,
             wire.SETATTR: self._setattr,
             wire.GETXATTR: self._getxattr,
+            wire.LISTXATTR: self._listxattr,
             wire.CREATE: self._create,
             wire.UNLINK: self._remove,
             wire.RMDIR: self._remove,
+            wire.RENAME: self._rename,
+            wire.RENAME2: self._rename,
             wire.WRITE: self._write,
             wire.STATFS: self._statfs,
             wire.FLUSH: self._flush,
@@ -80,6 +83,13 @@ class HotWriting:
         (limit_bytes,) = wire.XATTR_IN.unpack_from(request.body)
         return wire.xattr_answer(value, limit_bytes)
 
+    def _listxattr(self, request: wire.Request) -> Answer | None:
+        names = self._operations.listxattr_now(request.nodeid)
+        if names is None:
+            return None
+        (limit_bytes,) = wire.XATTR_IN.unpack_from(request.body)
+        return wire.xattr_answer(b"".join(name + b"\0" for name in names), limit_bytes)
+
     def _create(self, request: wire.Request) -> Answer | None:
         flags, mode = wire.CREATE_IN.unpack_from(request.body)
         name = wire.name_of(request.body[wire.CREATE_IN.size :])
@@ -91,6 +101,13 @@ class HotWriting:
     def _remove(self, request: wire.Request) -> Answer | None:
         name, directory = wire.name_of(request.body), request.opcode == wire.RMDIR
         return () if self._operations.remove_now(request.nodeid, name, request.pid, directory=directory) else None
+
+    def _rename(self, request: wire.Request) -> Answer | None:
+        head = wire.RENAME2_IN if request.opcode == wire.RENAME2 else wire.RENAME_IN
+        directory, *flags = head.unpack_from(request.body)
+        name, new_name, _ = bytes(request.body[head.size :]).split(b"\0", 2)
+        parents, names = (request.nodeid, directory), (name, new_name)
+        return () if self._operations.rename_now(parents, names, sum(flags), request.pid) else None
 
     def _write(self, request: wire.Request) -> Answer | None:
         handle, offset, size_bytes = wire.WRITE_IN.unpack_from(request.body)

@@ -15,12 +15,14 @@ from typing import Final
 
 import trio
 
+from guestmount_py.broken_promises import BrokenPromises
 from guestmount_py.drafts import STEP_MAX_BYTES, Draft, Drafts
 from guestmount_py.guest_writing import GuestWriting
 from guestmount_py.inode_numbers import Inode
 from guestmount_py.log import logger
 from guestmount_py.node_table import Node, NodeTable
 from guestmount_py.path_lock import PathLock
+from guestmount_py.pending_names import PendingNames, Place
 from rpc.changes import Answer, Change, Wish
 from rpc.errors import ConnectionLost, GuestmountError, ProcedureError
 
@@ -36,6 +38,10 @@ _FEW_FILES: Final = 12
 _GATHER_S: Final = 0.2
 """How long changes wait for company: a call costs the guest more than the changes of a small file."""
 _SENDERS: Final = 2
+_BLKSIZE_AT: Final = 8
+_ATIME_AT: Final = 10
+_NS: Final = 1_000_000_000
+_SECTOR_BYTES: Final = 512
 
 
 @dataclass(slots=True)
@@ -68,7 +74,7 @@ class WriteBehind:
 
     Attributes:
         is_lost: the appliance has gone: nothing should be promised any more.
-        unreported: errors that nobody has been told of: of files that nobody had open any more.
+        broken: errors of what was promised.
     """
 
     def __init__(
@@ -79,7 +85,7 @@ class WriteBehind:
         name: Callable[[Node, Draft], Change],
         adopt: Callable[[Node, bytes], None],
         release: Callable[[Node], None],
-        named: Callable[[Node, Draft, tuple[Inode, bytes], Answer], None],
+        named: Callable[[Node, Draft, Place, Answer], None],
     ) -> None:
         self._named = named
         self._writing = writing
@@ -89,15 +95,9 @@ class WriteBehind:
         self._adopt = adopt
         self._release = release
         self._files: OrderedDict[Inode, _File] = OrderedDict()
-        self._errors: dict[Inode, tuple[int, int]] = {}
-        self._untold: set[Inode] = set()
-        self._unmade: set[Inode] = set()
-        self._lost = 0
-        self._name_errors: dict[Inode, int] = {}
-        """By directory: why a name in it could not come or go; fsync is still to tell."""
+        self.broken: Final = BrokenPromises()
         self._paused: dict[Inode, int] = {}
-        self._names: dict[Inode, dict[bytes, Inode]] = {}
-        """By directory the names that come or go, and whose they are."""
+        self._names: Final = PendingNames()
         self.is_lost = False
         self._pending_bytes = 0
         self._sent_bytes = 0
@@ -111,11 +111,6 @@ class WriteBehind:
         """Return how much data the guest does not have yet."""
         return self._pending_bytes
 
-    @property
-    def unreported(self) -> int:
-        """Return the number of files with an error that nobody was told of."""
-        return len(self._untold) + self._lost
-
     def is_pending(self, inode: Inode) -> bool:
         """Tell whether something of a file is still to be made."""
         return inode in self._files
@@ -125,14 +120,25 @@ class WriteBehind:
         file = self._files.get(inode)
         return file is not None and file.drafts.steps[0].creates
 
-    def is_empty_unmade(self, inode: Inode) -> bool:
-        """Tell whether a file that was promised is still to be made, and nothing else of it."""
-        return self.is_unmade(inode) and self._files[inode].drafts.is_plain
+    def unmade_blocks(self, node: Node) -> int:
+        """Return how many sectors the data will take that were promised of a file which is still to be made."""
+        block_bytes = node.entry.fields[_BLKSIZE_AT] or _SECTOR_BYTES
+        blocks = sum(step.blocks(block_bytes) for step in self._files[node.inode].drafts.steps)
+        return blocks * block_bytes // _SECTOR_BYTES
+
+    def is_slight(self, inode: Inode) -> bool:
+        """Tell whether nothing is pending of a directory that matters to what is made in it."""
+        file = self._files.get(inode)
+        return file is None or all(step.is_slight for step in file.drafts.steps)
 
     def has_names(self, directory: Inode, name: bytes | None = None) -> bool:
         """Tell whether a name, or any, is still to come or go in a directory."""
-        names = self._names.get(directory)
-        return names is not None and (name is None or name in names)
+        return directory in self._names if name is None else self._names.has((directory, name))
+
+    @property
+    def is_idle(self) -> bool:
+        """Tell whether nothing is pending."""
+        return not self._files
 
     @property
     def has_room(self) -> bool:
@@ -147,7 +153,9 @@ class WriteBehind:
     def create(self, node: Node, mode: int, uid: int, gid: int) -> None:
         """Have a file made."""
         place = node.parent, node.entry.name
-        self.draft(node).create(place, mode, uid, gid)
+        draft = self.draft(node)
+        draft.create(place, mode, uid, gid)
+        draft.atime_ns = node.entry.fields[_ATIME_AT] * _NS + node.entry.fields[_ATIME_AT + 1]
         self._note_name(place, node.inode)
 
     def remove(self, node: Node) -> None:
@@ -156,14 +164,26 @@ class WriteBehind:
         self.next_draft(node).remove(place)
         self._note_name(place, node.inode)
 
-    def _note_name(self, place: tuple[Inode, bytes], inode: Inode) -> None:
-        self._names.setdefault(place[0], {})[place[1]] = inode
+    def can_move(self, inode: Inode) -> bool:
+        """Tell whether a file can still be made by another name: the guest has not been asked to make it."""
+        return self.is_unmade(inode) and not self._files[inode].drafts.under_way and inode not in self._paused
+
+    def move(self, node: Node) -> None:
+        """Have a file that ``can_move`` be made by the name that it has now."""
+        step = self._files[node.inode].drafts.steps[0]
+        if step.place is not None:
+            self._names.remove(step.place)
+        step.place = node.parent, node.entry.name
+        self._names.add(step.place, node.inode)
+
+    def _note_name(self, place: Place, inode: Inode) -> None:
+        self._names.add(place, inode)
         if self._is_enough():
             self._work.unpark_all()
 
     async def _settle_names(self, directory: Inode) -> None:
-        while names := self._names.get(directory):
-            for inode in list(names.values()):
+        while inodes := self._names.whose(directory):
+            for inode in inodes:
                 self._want(self._files[inode])
             await self._settled.park()
 
@@ -194,11 +214,7 @@ class WriteBehind:
     def forget(self, inode: Inode) -> None:
         """Drop what is pending of a file that nobody can see any more, but for what is under way."""
         file = self._files.get(inode)
-        self._errors.pop(inode, None)
-        self._name_errors.pop(inode, None)
-        self._lost += inode in self._unmade and inode in self._untold  # it has not gone: it never came
-        self._unmade.discard(inode)
-        self._untold.discard(inode)
+        self.broken.forget(inode)
         if file is None:
             return
         steps = file.drafts.steps
@@ -231,20 +247,6 @@ class WriteBehind:
         """Wait while a name of a file is about to change."""
         while inode in self._paused:
             await self._settled.park()
-
-    def errors_told(self, inode: Inode) -> int:
-        """Return how many errors of a file are no news to whoever opens it now: all, unless nobody was told."""
-        count, _ = self._errors.get(inode, (0, 0))
-        return count - (inode in self._untold)
-
-    def errors(self, inode: Inode) -> tuple[int, int]:
-        """Return how often something of a file failed, and the last errno; whoever has it open is to be told."""
-        self._untold.discard(inode)
-        return self._errors.get(inode, (0, 0))
-
-    def name_error(self, directory: Inode) -> int:
-        """Return once why a name could not come to a directory or go from it, an errno; 0 if all could."""
-        return self._name_errors.pop(directory, 0)
 
     async def settle(self, inode: Inode) -> None:
         """Wait until nothing of a file is pending, and no name in it if it is a directory."""
@@ -298,7 +300,7 @@ class WriteBehind:
         chosen = [file for file in ready if file.wanted]
         if not chosen:
             is_due = bool(ready) and ready[0].drafts.since + _GATHER_S <= trio.current_time()
-            chosen = ready if is_due else _whole(ready) if self._is_enough() else []
+            chosen = _whole(ready) or ready if is_due else _whole(ready) if self._is_enough() else []
         weight_bytes = 0
         for count, file in enumerate(chosen):
             weight_bytes += file.drafts.next.weight_bytes
@@ -349,9 +351,7 @@ class WriteBehind:
         if step.place is not None:
             self._note_named(file, step, step.place, answer)
         if answer.errno and not step.is_void:
-            count, _ = self._errors.get(file.node.inode, (0, 0))
-            self._errors[file.node.inode] = count + 1, answer.errno
-            self._untold.add(file.node.inode)
+            self.broken.add(file.node.inode, answer.errno)
             logger.error(
                 "%r: a change was promised and failed: %s",
                 self._inodes.path(file.node.inode),
@@ -366,16 +366,14 @@ class WriteBehind:
                 self._adopt(file.node, answer.stat)
             self._finish(file)
 
-    def _note_named(self, file: _File, step: Draft, place: tuple[Inode, bytes], answer: Answer) -> None:
+    def _note_named(self, file: _File, step: Draft, place: Place, answer: Answer) -> None:
         """Note that a name has come or gone, or cannot: what should become of a file that cannot be made is lost."""
-        directory, name = place
-        names, steps = self._names[directory], file.drafts.steps
-        del names[name]
-        if not names:
-            del self._names[directory]
+        steps = file.drafts.steps
+        self._names.remove(place)
         if answer.errno:
-            self._name_errors[directory] = answer.errno
-            self._unmade |= {file.node.inode} if step.creates else set()
+            self.broken.add_name(place[0], answer.errno)
+            if step.creates:
+                self.broken.add_unmade(file.node.inode)
         self._named(file.node, step, place, answer)
         while step.creates and not any(answer.stat) and steps:
             self._pending_bytes -= steps.pop().size_bytes

@@ -2,6 +2,7 @@
 
 import os
 import stat as modes
+import time
 from contextlib import suppress
 from errno import ENOENT
 from typing import Final, cast
@@ -14,7 +15,8 @@ from guestmount_py.guest_writing import change_of
 from guestmount_py.node_table import Node
 from guestmount_py.wanted_attributes import WantedAttributes, stripped
 from guestmount_py.writing_base import CAPABILITY
-from guestmount_py.writing_names import Caller, NamingOperations
+from guestmount_py.writing_names import Caller
+from guestmount_py.writing_renaming import RenamingOperations
 from guestmount_py.written_files import OpenFile
 from rpc.changes import Wish
 from rpc.errors import GuestmountError, ProcedureError
@@ -31,7 +33,7 @@ _SIZE_LIMITS: Final = {1024: 16 << 30, 2048: 256 << 30, 4096: (2 << 40) - 4096}
 _OPEN_FLAGS: Final = os.O_ACCMODE | os.O_TRUNC | os.O_APPEND
 
 
-class WritingOperations(NamingOperations):
+class WritingOperations(RenamingOperations):
     """A filesystem on a guest that can be written to."""
 
     # ── open files ──
@@ -40,7 +42,7 @@ class WritingOperations(NamingOperations):
         """Return the handle of a file that is open from now on."""
         handle = self._next_handle
         self._next_handle += 1
-        told = self.behind.errors_told(node.inode)
+        told = self.behind.broken.told(node.inode)
         self._handles[handle] = OpenFile(node, bool(flags & os.O_APPEND), caller.uid == 0, told)
         self._written.get(node.inode).opened += 1
         return handle
@@ -153,8 +155,9 @@ class WritingOperations(NamingOperations):
         fields, end = node.entry.fields, offset + len(data)
         self._written.get(node.inode).is_dirty = True
         self.behind.write(node, offset, data, append=file.appends)
-        if end > fields[_SIZE_AT]:
-            self._estimate(node, st_size=end)
+        seconds, ns = divmod(self.behind.draft(node).written_ns, _NS)
+        dates = {"st_mtime_sec": seconds, "st_mtime_nsec": ns, "st_ctime_sec": seconds, "st_ctime_nsec": ns}
+        self._estimate(node, st_size=max(end, fields[_SIZE_AT]), **dates)
         mode = None if file.by_root else stripped(fields[_MODE_AT])
         if mode is not None:
             self.behind.draft(node).permit(mode)
@@ -187,7 +190,7 @@ class WritingOperations(NamingOperations):
 
     def _raise_error(self, file: OpenFile, *, once: bool = True) -> None:
         """Tell what failed since this open file was told last."""
-        count, number = self.behind.errors(file.node.inode)
+        count, number = self.behind.broken.tell(file.node.inode)
         if file.errors_told < count:
             file.errors_told = count if once else file.errors_told
             raise pyfuse3.FUSEError(number)
@@ -216,7 +219,7 @@ class WritingOperations(NamingOperations):
         """Return when a directory is on the disk."""
         inode, _ = self._listings[fh]
         await self.behind.settle(inode)
-        number = self.behind.name_error(inode)
+        number = self.behind.broken.tell_name(inode)
         if number:
             raise pyfuse3.FUSEError(number)
         written = self._written.find(inode)
@@ -317,6 +320,7 @@ class WritingOperations(NamingOperations):
             estimate["st_atime_sec"], estimate["st_atime_nsec"] = divmod(atime_ns, _NS)
         if mtime_ns is not None:
             estimate["st_mtime_sec"], estimate["st_mtime_nsec"] = divmod(mtime_ns, _NS)
+        estimate["st_ctime_sec"], estimate["st_ctime_nsec"] = divmod(time.time_ns(), _NS)
         self._estimate(node, **estimate)
         return node
 
@@ -389,9 +393,11 @@ class WritingOperations(NamingOperations):
         Raises:
             GuestmountError: something failed that nobody was told of.
         """
-        await self.behind.settle_all()
+        while not self.behind.is_idle:  # what directories have become is asked behind the names in them
+            await self.behind.settle_all()
         for kept in self._written.all_kept():
             with suppress(ProcedureError):
                 await self._writing.close_kept(kept)
-        if self.behind.unreported:
-            raise GuestmountError(f"{self.behind.unreported} files could not be written as promised")
+        unreported = self.behind.broken.unreported
+        if unreported:
+            raise GuestmountError(f"{unreported} files could not be written as promised")

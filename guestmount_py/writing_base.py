@@ -93,10 +93,8 @@ class WritingBase(pyfuse3.Operations):
         self._capability_asked: tuple[int, int] | None = None
         self._guest_space = GuestSpace(guest)
         self._linked: dict[Inode, Entry] = {}
-        self._promised_to: dict[Inode, int] = {}
-        """Who was promised to have a file made, or a name of a directory changed, and has been told estimates since."""
         self.behind = WriteBehind(
-            writing, inodes, self._paths, self._change_of, self._adopt, self._release, self._named
+            writing, inodes, self._paths, self._change_of, self._settled, self._release, self._named
         )
         self._listings: dict[int, tuple[Inode, list[Entry]]] = {}
         self._handles: dict[int, OpenFile] = {}
@@ -231,6 +229,14 @@ class WritingBase(pyfuse3.Operations):
         else:
             self._linked.pop(node.inode, None)
 
+    def _settled(self, node: Node, stat: bytes) -> None:
+        """Take in the attributes that a file has when all that was promised of it is done."""
+        if self.behind.has_names(node.inode):
+            return  # in that directory: these may be from before some have come, which others have been told of
+        self._adopt(node, stat)
+        if node.entry.is_directory:
+            self._stale.discard(node.inode)
+
     def _named(self, node: Node, step: Draft, place: tuple[Inode, bytes], answer: Answer) -> None:
         """Note what became of a promise that a name comes or goes; by now the node may be another file's."""
         parent, name = place
@@ -245,12 +251,13 @@ class WritingBase(pyfuse3.Operations):
             self._directories.discard(parent)
         if answer.errno and not any(answer.stat):  # the kernel thinks otherwise of the name
             pyfuse3.invalidate_entry_async(parent, pyfuse3.FileNameT(name), ignore_enoent=True)
-        self._promised_to.pop(node.inode, None)
-        if not self.behind.has_names(parent):
-            self._promised_to.pop(parent, None)
-        if self._inodes.find(parent) is not None:
+        directory = self._inodes.find(parent)
+        if directory is not None:
             self._stale.add(parent)
-            self._written.get(parent).changes += 1
+            around = self._written.get(parent)
+            around.changes += 1
+            if not (self.behind.has_names(parent) or around.is_gone):
+                self.behind.draft(directory)  # which tells, with the next changes, what the directory is now
 
     def _estimate(self, node: Node, **changes: int) -> None:
         """Note what attributes a file will have, by the names of ``Statns``."""

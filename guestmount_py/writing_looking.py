@@ -71,6 +71,8 @@ class LookingOperations(WritingBase):
         if not is_mode_wanted and not self._is_exact(node) and not self._is_estimate_enough(node, pid):
             return None
         self._capability_asked = None
+        if self.behind.is_unmade(node.inode):
+            self._estimate(node, st_blocks=self.behind.unmade_blocks(node))
         return node
 
     def _is_estimate_enough(self, node: Node, pid: int) -> bool:
@@ -79,11 +81,12 @@ class LookingOperations(WritingBase):
         Linux asks for the mode of a directory, as for stat(2), after each change in it; and programs ask what a file is
         that they have just made. To wait for exact times then would be to wait for each file by itself.
         """
-        if self._promised_to.get(node.inode) != pid:
+        written, inode = self._written.find(node.inode), node.inode
+        if written is None or pid not in written.promised_to:
             return False
-        if self.behind.is_pending(node.inode):
-            return self.behind.is_empty_unmade(node.inode)
-        return self.behind.has_names(node.inode)
+        if node.entry.is_directory:
+            return self.behind.is_slight(inode) and (self.behind.is_pending(inode) or self.behind.has_names(inode))
+        return self.behind.is_unmade(inode)
 
     @answers_errno
     async def readlink(self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext) -> pyfuse3.FileNameT:
@@ -119,6 +122,11 @@ class LookingOperations(WritingBase):
     async def listxattr(self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext) -> Sequence[pyfuse3.XAttrNameT]:
         """Name the extended attributes."""
         return [pyfuse3.XAttrNameT(key) for key, _ in await self._xattrs(inode)]
+
+    def listxattr_now(self, inode: int) -> list[bytes] | None:
+        """Name the extended attributes; None if the guest is to tell."""
+        known = self._inodes.get(inode).entry.xattrs
+        return [key for key, _ in known] if known is not None else None
 
     # ── directories ──
 

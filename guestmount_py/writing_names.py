@@ -1,9 +1,9 @@
-"""Handlers that make, remove and rename: each waits for the guest, or promises what nothing can keep it from."""
+"""Handlers that make and remove: each waits for the guest, or promises what nothing can keep it from."""
 
 import os
 import stat as modes
 import time
-from errno import EINVAL, ENOENT
+from errno import ENOENT
 from typing import Final, Protocol
 
 import pyfuse3
@@ -27,7 +27,6 @@ _BLKSIZE_AT: Final = 8
 _NS: Final = 1_000_000_000
 _SPARE: Final = (0,) * 6
 _ASKING_TAKES: Final = 32
-_RENAME_FLAGS: Final = pyfuse3.RENAME_NOREPLACE | pyfuse3.RENAME_EXCHANGE
 
 
 class Caller(Protocol):
@@ -80,11 +79,13 @@ class NamingOperations(KnownNames):
             self._changed_names(parent, name, entry, directory)
             if modes.S_ISDIR(mode):
                 self._directories.keep(node.inode, [])
+                for directory_made_in in (node, parent):
+                    self._written.get(directory_made_in.inode).note_promised(ctx.pid)
         return node
 
     async def _settle_place(self, directory: Inode, name: bytes) -> None:
         """Wait until a name means what it will, and its directory is as promised: what changes there comes later."""
-        if self.behind.is_pending(directory) or self.behind.has_names(directory, name):
+        if not self.behind.is_slight(directory) or self.behind.has_names(directory, name):
             await self.behind.settle(directory)
 
     async def _inherited_xattrs(self, parent: Node) -> tuple[tuple[bytes, bytes], ...] | None:
@@ -104,7 +105,7 @@ class NamingOperations(KnownNames):
         inode, xattrs = parent.inode, parent.entry.xattrs
         if not self._lets_promise(parent, name) or xattrs is None or any(key == _DEFAULT_ACL for key, _ in xattrs):
             return None
-        if self.behind.is_pending(inode) or self.behind.has_names(inode, name) or not self.behind.has_room:
+        if not self.behind.is_slight(inode) or self.behind.has_names(inode, name) or not self.behind.has_room:
             return None
         if not self._is_plenty_now(parent, NAME_BYTES, 1) or not self.space.take_now(0):
             return None
@@ -121,14 +122,14 @@ class NamingOperations(KnownNames):
         self._written.get(node.inode).is_fresh = True
         self._directories.change(parent.inode, name, entry)
         self._promised(parent, moment, caller.pid)
-        self._promised_to[node.inode] = caller.pid
+        self._written.get(node.inode).note_promised(caller.pid)
         self.behind.create(node, mode, caller.uid, caller.gid)
         return node
 
     def _promised(self, directory: Node, moment: tuple[int, int], pid: int) -> None:
         """Note that a name of a directory will change, and when somebody was promised that."""
         self._stale.add(directory.inode)
-        self._promised_to[directory.inode] = pid
+        self._written.get(directory.inode).note_promised(pid)
         self._estimate(
             directory,
             st_mtime_sec=moment[0],
@@ -234,7 +235,7 @@ class NamingOperations(KnownNames):
         """Remove a name of a file."""
         parent = self._inodes.get(parent_inode)
         inode, name_bytes = await self._named_file(parent, bytes(name))
-        if self.behind.is_pending(parent.inode):
+        if not self.behind.is_slight(parent.inode):
             await self.behind.settle(parent.inode)
         if self.behind.is_unmade(inode):
             await self.behind.settle(inode)
@@ -272,7 +273,7 @@ class NamingOperations(KnownNames):
         parent = self._inodes.get(parent_inode)
         listing = self._directories.cached(parent.inode)
         entry = listing.by_name.get(name) if listing is not None else None
-        if entry is None or entry.is_unreadable or self.behind.is_pending(parent.inode) or not self.behind.has_room:
+        if entry is None or entry.is_unreadable or not (self.behind.is_slight(parent.inode) and self.behind.has_room):
             return False
         inode = self._inodes.number(entry, parent.inode)
         if entry.is_directory is not directory or not self._is_plenty_now(parent, NAME_BYTES):
@@ -334,7 +335,7 @@ class NamingOperations(KnownNames):
         """Remove an empty directory."""
         parent = self._inodes.get(parent_inode)
         inode, name_bytes = await self._named_file(parent, bytes(name))
-        if self.behind.is_pending(parent.inode):
+        if not self.behind.is_slight(parent.inode):
             await self.behind.settle(parent.inode)
         await self.behind.settle(inode)
         async with self._paths.shared():
@@ -343,50 +344,3 @@ class NamingOperations(KnownNames):
             self._changed_names(parent, name_bytes, None, directory)
             self._lost_name(inode, (parent.inode, name_bytes), 0, moment_of(directory))
             self._gave_name(parent)
-
-    @answers_errno
-    async def rename(
-        self,
-        parent_inode_old: pyfuse3.InodeT,
-        name_old: pyfuse3.FileNameT,
-        parent_inode_new: pyfuse3.InodeT,
-        name_new: pyfuse3.FileNameT,
-        flags: pyfuse3.FlagT,
-        ctx: pyfuse3.RequestContext,
-    ) -> None:
-        """Rename as renameat2(2) does, alone with all paths."""
-        if flags & ~_RENAME_FLAGS:
-            raise pyfuse3.FUSEError(EINVAL)
-        source = (self._inodes.get(parent_inode_old).inode, bytes(name_old))
-        target = (self._inodes.get(parent_inode_new).inode, bytes(name_new))
-        for directory in {source[0], target[0]}:
-            await self.behind.settle(directory)
-        moved = await self._entry(self._inodes.get(source[0]), source[1])
-        replaced = await self._entry(self._inodes.get(target[0]), target[1])
-        if moved is None:
-            raise pyfuse3.FUSEError(ENOENT)
-        inode = self._inodes.number(moved, source[0])
-        other = self._inodes.number(replaced, target[0]) if replaced is not None else None
-        source = self._place(inode, source)
-        await self.behind.settle(inode)  # a file that replaces another one has its data first
-        if other is not None:
-            target = self._place(other, target)
-            if self.behind.has_names(other):
-                await self.behind.settle(other)
-            await self._know_xattrs(other)
-            await self.behind.pause(other)
-        try:
-            async with self._paths.alone():
-                path, newpath = (os.path.join(self._inodes.path(parent), name) for parent, name in (source, target))
-                exchanged = bool(flags & pyfuse3.RENAME_EXCHANGE)
-                keep = other is not None and not exchanged and self._must_keep(other, target, replaced=True)
-                kept, *stats = await self._writing.rename(path, newpath, flags, keep=keep)
-                if other is not None and not exchanged:
-                    self._lost_name(other, target, kept, moment_of(stats[1]))
-                self._changed_names(self._inodes.get(source[0]), source[1], None, stats[0])
-                if other is not None and replaced is not None and exchanged:
-                    self._moved(other, replaced, target, source, stats[0])
-                self._moved(inode, moved, source, target, stats[1])
-        finally:
-            if other is not None:
-                self.behind.resume(other)

@@ -15,6 +15,7 @@ from guestmount_py.written_files import Written
 from rpc import hot
 from rpc.types import Statns
 
+_MODE_AT: Final = 2
 _NLINK_AT: Final = 3
 
 
@@ -32,7 +33,11 @@ class KnownNames(LookingOperations):
     def _changed_names(self, parent: Node, name: bytes, entry: Entry | None, stat: bytes) -> None:
         """Note what a name means now, and the attributes that its directory has got by that."""
         self._directories.change(parent.inode, name, entry)
-        if self.behind.has_names(parent.inode):
+        if self.behind.is_pending(parent.inode):
+            self.behind.draft(parent)  # which tells what it is after both
+            known, told = parent.entry.fields, hot.STATNS.unpack(stat)
+            stat = hot.STATNS.pack(*told[:_MODE_AT], known[_MODE_AT], *told[_MODE_AT + 1 :])
+        if self.behind.is_pending(parent.inode) or self.behind.has_names(parent.inode):
             self._note_stale(parent.inode)
         else:
             self._stale.discard(parent.inode)

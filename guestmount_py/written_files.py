@@ -1,9 +1,13 @@
 """What a mount that writes knows of the files it changed, beside their nodes."""
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from guestmount_py.inode_numbers import Inode
 from guestmount_py.node_table import Node, NodeTable
+
+_PROMISED_TO_MAX: Final = 3
+"""rsync has two processes that make files in the same directory."""
 
 
 @dataclass(slots=True)
@@ -24,6 +28,8 @@ class Written:
         generation: how many files before had its inode number.
         changes: how often its attributes were told by the guest, so that an older answer is seen to be that.
         aliases: names of it that were seen beside the node's.
+        promised_to: the last few processes that were promised to have it made, or a name of it changed if it is a
+            directory: they are told estimates meanwhile.
     """
 
     opened: int = 0
@@ -39,6 +45,12 @@ class Written:
     generation: int = 0
     changes: int = 0
     aliases: set[tuple[Inode, bytes]] = field(default_factory=set)
+    promised_to: tuple[int, ...] = ()
+
+    def note_promised(self, pid: int) -> None:
+        """Note whom something of it is promised."""
+        if pid not in self.promised_to:
+            self.promised_to = (*self.promised_to[1 - _PROMISED_TO_MAX :], pid)
 
 
 @dataclass(slots=True)
