@@ -10,6 +10,7 @@ from guestmount_py.pending_names import Place
 from rpc.changes import Change, Wish
 
 _TIMES: Final = Wish.ATIME | Wish.MTIME
+_ATTRIBUTES: Final = Wish.MODE | Wish.UID | Wish.GID | _TIMES
 _NS: Final = 1_000_000_000
 _CLOCK: Final = 5
 """CLOCK_REALTIME_COARSE (linux/time.h), by which kernels date files."""
@@ -33,6 +34,7 @@ class Draft:
 
     Attributes:
         place: the directory and the name that comes or goes by it.
+        target: of a symbolic link that it makes.
         written_ns: when the last data were promised, by the clock of the host's kernel, as touch(1) has it.
         is_void: nobody can see the file any more, so what becomes of the step does not matter.
     """
@@ -48,10 +50,11 @@ class Draft:
     written_ns: int = 0
     is_void: bool = False
     place: Place | None = None
+    target: bytes = b""
 
-    def create(self, place: Place, mode: int, uid: int, gid: int) -> None:
-        """Have the file made before all else."""
-        self.place = place
+    def create(self, place: Place, mode: int, uid: int, gid: int, target: bytes) -> None:
+        """Have the file made before all else: a symbolic link if it has a target."""
+        self.place, self.target = place, target
         self.wishes = Wish.CREATE
         self.mode, self.uid, self.gid = mode, uid, gid
 
@@ -72,8 +75,8 @@ class Draft:
 
     @property
     def is_slight(self) -> bool:
-        """Tell whether it may be made before or after names come to a directory or go: all it sets is the mode."""
-        return not self.wishes & ~Wish.MODE
+        """Tell whether all it changes are attributes, which can be told before it is made."""
+        return not (self.runs or self.wishes & ~_ATTRIBUTES)
 
     @property
     def weight_bytes(self) -> int:
@@ -156,8 +159,12 @@ class Draft:
             gid=self.gid,
             atime=divmod(self.atime_ns, _NS),
             mtime=divmod(self.mtime_ns, _NS),
-            writes=[(run.offset, b"".join(run.pieces) if len(run.pieces) > 1 else run.pieces[0]) for run in self.runs],
+            writes=[(0, self.target)] if self.target else [(run.offset, _joined(run.pieces)) for run in self.runs],
         )
+
+
+def _joined(pieces: list[bytes]) -> bytes:
+    return b"".join(pieces) if len(pieces) > 1 else pieces[0]
 
 
 @dataclass(slots=True)

@@ -21,6 +21,7 @@ FORGET: Final = 2
 GETATTR: Final = 3
 SETATTR: Final = 4
 READLINK: Final = 5
+SYMLINK: Final = 6
 UNLINK: Final = 10
 RMDIR: Final = 11
 RENAME: Final = 12

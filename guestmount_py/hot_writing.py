@@ -1,7 +1,7 @@
 """Handlers, without pyfuse3, of what comes often to a mount that writes, where nobody need wait for the guest."""
 
 from collections.abc import Mapping
-from stat import S_IMODE
+from stat import S_IFREG, S_IMODE
 from typing import Final
 
 from guestmount_py import fuse_wire as wire
@@ -31,6 +31,7 @@ class HotWriting:
             wire.GETXATTR: self._getxattr,
             wire.LISTXATTR: self._listxattr,
             wire.CREATE: self._create,
+            wire.SYMLINK: self._symlink,
             wire.UNLINK: self._remove,
             wire.RMDIR: self._remove,
             wire.RENAME: self._rename,
@@ -93,10 +94,15 @@ class HotWriting:
     def _create(self, request: wire.Request) -> Answer | None:
         flags, mode = wire.CREATE_IN.unpack_from(request.body)
         name = wire.name_of(request.body[wire.CREATE_IN.size :])
-        node = self._operations.make_file_now(request.nodeid, name, S_IMODE(mode), request)
+        node = self._operations.make_file_now(request.nodeid, name, S_IFREG | S_IMODE(mode), request)
         if node is None:
             return None
         return self._entry(node), wire.OPEN_OUT.pack(self._operations.opened(node, flags, request), _FOPEN_KEEP_CACHE)
+
+    def _symlink(self, request: wire.Request) -> Answer | None:
+        name, target, _ = bytes(request.body).split(b"\0", 2)
+        node = self._operations.make_link_now(request.nodeid, name, target, request)
+        return (self._entry(node),) if node is not None else None
 
     def _remove(self, request: wire.Request) -> Answer | None:
         name, directory = wire.name_of(request.body), request.opcode == wire.RMDIR

@@ -127,9 +127,18 @@ class WriteBehind:
         return blocks * block_bytes // _SECTOR_BYTES
 
     def is_slight(self, inode: Inode) -> bool:
-        """Tell whether nothing is pending of a directory that matters to what is made in it."""
+        """Tell whether nothing but attributes are pending of a file."""
         file = self._files.get(inode)
         return file is None or all(step.is_slight for step in file.drafts.steps)
+
+    def outdate(self, directory: Inode) -> bool:
+        """Forget what time a directory should get, which a change of its names moves; False if some is under way."""
+        file = self._files.get(directory)
+        if file is None:
+            return True
+        for step in list(file.drafts.steps)[file.drafts.under_way :]:
+            step.wishes &= ~Wish.MTIME
+        return not file.drafts.under_way
 
     def has_names(self, directory: Inode, name: bytes | None = None) -> bool:
         """Tell whether a name, or any, is still to come or go in a directory."""
@@ -150,11 +159,11 @@ class WriteBehind:
         while not self.has_room:
             await self._settled.park()
 
-    def create(self, node: Node, mode: int, uid: int, gid: int) -> None:
-        """Have a file made."""
+    def create(self, node: Node, mode: int, uid: int, gid: int, target: bytes) -> None:
+        """Have a file made, or a symbolic link if it has a target; the mode is without the type of a regular one."""
         place = node.parent, node.entry.name
         draft = self.draft(node)
-        draft.create(place, mode, uid, gid)
+        draft.create(place, mode, uid, gid, target)
         draft.atime_ns = node.entry.fields[_ATIME_AT] * _NS + node.entry.fields[_ATIME_AT + 1]
         self._note_name(place, node.inode)
 
@@ -277,7 +286,7 @@ class WriteBehind:
 
     async def _send(self) -> None:
         while True:
-            ready = [file for inode, file in self._files.items() if file.drafts.is_ready and not self._must_wait(inode)]
+            ready = [file for file in self._files.values() if file.drafts.is_ready and not self._must_wait(file)]
             batch = self._batch(ready)
             if batch:
                 await self._make(batch)
@@ -286,9 +295,13 @@ class WriteBehind:
                 with trio.move_on_at(due):
                     await self._work.park()
 
-    def _must_wait(self, inode: Inode) -> bool:
+    def _must_wait(self, file: _File) -> bool:
         """Tell whether nothing of a file is to be begun: what is made in a directory would move its times."""
-        return inode in self._paused or inode in self._names
+        if file.node.inode in self._paused or file.node.inode in self._names:
+            return True
+        place = file.drafts.next.place
+        around = self._files.get(place[0]) if place is not None else None
+        return around is not None and around.drafts.under_way > 0
 
     def _is_enough(self) -> bool:
         enough_files, enough_bytes = (_ENOUGH_FILES, _ENOUGH_BYTES) if self._calls else (_FEW_FILES, _FEW_BYTES)

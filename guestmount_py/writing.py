@@ -25,7 +25,7 @@ from rpc.types import Statvfs
 _NS: Final = 1_000_000_000
 _MODE_AT: Final = 2
 _SIZE_AT: Final = 7
-_PROMISING: Final = (modes.S_IFREG, modes.S_IFDIR)
+_PROMISING: Final = (modes.S_IFREG, modes.S_IFDIR, modes.S_IFLNK)
 _BLKSIZE_AT: Final = 8
 _SIZE_LIMIT: Final = (2 << 30) - 1
 _SIZE_LIMITS: Final = {1024: 16 << 30, 2048: 256 << 30, 4096: (2 << 40) - 4096}
@@ -60,7 +60,7 @@ class WritingOperations(RenamingOperations):
         ctx: pyfuse3.RequestContext,
     ) -> tuple[pyfuse3.FileInfo, pyfuse3.EntryAttributes]:
         """Make a regular file and open it."""
-        node = await self._make_file(parent_inode, bytes(name), modes.S_IMODE(mode), ctx)
+        node = await self._make_file(parent_inode, bytes(name), modes.S_IFREG | modes.S_IMODE(mode), ctx)
         return self._opened(node, flags, ctx), self._attributes(node)
 
     @answers_errno
@@ -301,6 +301,8 @@ class WritingOperations(RenamingOperations):
         mode, uid, gid, atime_ns, mtime_ns, size_bytes = wanted
         if written is None or not written.is_fresh or kind not in _PROMISING or size_bytes is not None:
             return None
+        if kind == modes.S_IFDIR and (node.entry.fields[_MODE_AT] | (mode or 0)) & modes.S_ISGID:
+            return None  # whose group decides about the files in it
         self._capability_asked = None
         if node.entry.xattrs and not mode is uid is gid is None:
             self._forget_xattrs(node)  # an ACL follows the mode

@@ -1,5 +1,6 @@
 """Handlers of a mount that writes that only look: names, attributes, links' targets, listings."""
 
+import stat as modes
 from collections.abc import Sequence
 from enum import Enum
 from errno import ENODATA
@@ -13,6 +14,8 @@ from guestmount_py.errno_boundary import answers_errno
 from guestmount_py.inode_numbers import Inode
 from guestmount_py.node_table import Node
 from guestmount_py.writing_base import CAPABILITY, NAME_MAX_BYTES, WritingBase
+
+_MODE_AT: Final = 2
 
 
 class Absent(Enum):
@@ -84,9 +87,10 @@ class LookingOperations(WritingBase):
         written, inode = self._written.find(node.inode), node.inode
         if written is None or pid not in written.promised_to:
             return False
-        if node.entry.is_directory:
-            return self.behind.is_slight(inode) and (self.behind.is_pending(inode) or self.behind.has_names(inode))
-        return self.behind.is_unmade(inode)
+        if not self.behind.is_pending(inode):
+            return self.behind.has_names(inode)
+        is_regular = modes.S_ISREG(node.entry.fields[_MODE_AT])
+        return self.behind.is_unmade(inode) or (not is_regular and self.behind.is_slight(inode))
 
     @answers_errno
     async def readlink(self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext) -> pyfuse3.FileNameT:

@@ -27,6 +27,9 @@ _BLKSIZE_AT: Final = 8
 _NS: Final = 1_000_000_000
 _SPARE: Final = (0,) * 6
 _ASKING_TAKES: Final = 32
+_TARGET_MAX_BYTES: Final = 1000
+"""Less than any filesystem with exact names can hold in a link: ext's with blocks of 1 KiB 1023, xfs 1023."""
+_LINK_MODE: Final = modes.S_IFLNK | 0o777
 
 
 class Caller(Protocol):
@@ -85,50 +88,62 @@ class NamingOperations(KnownNames):
 
     async def _settle_place(self, directory: Inode, name: bytes) -> None:
         """Wait until a name means what it will, and its directory is as promised: what changes there comes later."""
-        if not self.behind.is_slight(directory) or self.behind.has_names(directory, name):
+        if not self.behind.outdate(directory) or self.behind.has_names(directory, name):
             await self.behind.settle(directory)
 
     async def _inherited_xattrs(self, parent: Node) -> tuple[tuple[bytes, bytes], ...] | None:
         """Return the extended attributes that a new file will have; None if the guest decides."""
         return None if any(key == _DEFAULT_ACL for key, _ in await self._xattrs(parent.inode)) else ()
 
-    async def _make_file(self, parent_inode: int, name: bytes, mode: int, ctx: pyfuse3.RequestContext) -> Node:
-        """Make a regular file, behind whoever asks if nothing can keep the guest from it."""
+    async def _make_file(
+        self, parent_inode: int, name: bytes, mode: int, ctx: pyfuse3.RequestContext, target: bytes = b""
+    ) -> Node:
+        """Make a regular file, or a link, behind whoever asks if nothing can keep the guest from it."""
         parent = self._inodes.get(parent_inode)
-        if await self._may_promise_file(parent, name):
-            return self._promise_file(parent, name, mode, ctx)
-        return await self._make(parent_inode, name, modes.S_IFREG | mode, ctx)
+        if len(target) <= _TARGET_MAX_BYTES and await self._may_promise_file(parent, name):
+            return self._promise_file(parent, name, mode, ctx, target)
+        return await self._make(parent_inode, name, mode, ctx, target=target)
 
-    def make_file_now(self, parent_inode: int, name: bytes, mode: int, caller: Caller) -> Node | None:
-        """Promise to make a regular file, if nobody need be asked whether that is possible."""
+    def make_link_now(self, parent_inode: int, name: bytes, target: bytes, caller: Caller) -> Node | None:
+        """Promise to make a symbolic link, if nobody need be asked whether that is possible."""
+        if len(target) > _TARGET_MAX_BYTES:
+            return None
+        return self.make_file_now(parent_inode, name, _LINK_MODE, caller, target)
+
+    def make_file_now(
+        self, parent_inode: int, name: bytes, mode: int, caller: Caller, target: bytes = b""
+    ) -> Node | None:
+        """Promise to make a regular file, or a link, if nobody need be asked whether that is possible."""
         parent = self._inodes.get(parent_inode)
         inode, xattrs = parent.inode, parent.entry.xattrs
         if not self._lets_promise(parent, name) or xattrs is None or any(key == _DEFAULT_ACL for key, _ in xattrs):
             return None
-        if not self.behind.is_slight(inode) or self.behind.has_names(inode, name) or not self.behind.has_room:
+        if self.behind.has_names(inode, name) or not self.behind.has_room:
             return None
         if not self._is_plenty_now(parent, NAME_BYTES, 1) or not self.space.take_now(0):
             return None
-        return self._promise_file(parent, name, mode, caller)
+        return self._promise_file(parent, name, mode, caller, target)
 
-    def _promise_file(self, parent: Node, name: bytes, mode: int, caller: Caller) -> Node:
+    def _promise_file(self, parent: Node, name: bytes, mode: int, caller: Caller, target: bytes = b"") -> Node:
         owner = parent.entry.fields
         gid = owner[_GID_AT] if owner[_MODE_AT] & modes.S_ISGID else caller.gid
         moment = divmod(time.time_ns(), _NS)
-        identity = PROMISED_DEVICE, self._inodes.next_promised(), modes.S_IFREG | mode, 1, caller.uid, gid
-        stat = hot.STATNS.pack(*identity, 0, 0, owner[_BLKSIZE_AT], 0, *moment, *moment, *moment, *_SPARE)
-        entry = Entry(name, stat, 0, None, ())
+        identity = PROMISED_DEVICE, self._inodes.next_promised(), mode, 1, caller.uid, gid
+        stat = hot.STATNS.pack(*identity, 0, len(target), owner[_BLKSIZE_AT], 0, *moment, *moment, *moment, *_SPARE)
+        entry = Entry(name, stat, 0, target or None, ())
         node = self._remember(entry, parent.inode)
         self._written.get(node.inode).is_fresh = True
         self._directories.change(parent.inode, name, entry)
         self._promised(parent, moment, caller.pid)
         self._written.get(node.inode).note_promised(caller.pid)
-        self.behind.create(node, mode, caller.uid, caller.gid)
+        draft_mode = mode if target else modes.S_IMODE(mode)
+        self.behind.create(node, draft_mode, caller.uid, caller.gid, target)
         return node
 
     def _promised(self, directory: Node, moment: tuple[int, int], pid: int) -> None:
         """Note that a name of a directory will change, and when somebody was promised that."""
         self._stale.add(directory.inode)
+        self.behind.outdate(directory.inode)
         self._written.get(directory.inode).note_promised(pid)
         self._estimate(
             directory,
@@ -185,7 +200,7 @@ class NamingOperations(KnownNames):
         ctx: pyfuse3.RequestContext,
     ) -> pyfuse3.EntryAttributes:
         """Make a symbolic link."""
-        return self._attributes(await self._make(parent_inode, name, modes.S_IFLNK, ctx, target=bytes(target)))
+        return self._attributes(await self._make_file(parent_inode, bytes(name), _LINK_MODE, ctx, bytes(target)))
 
     @answers_errno
     async def link(
@@ -198,7 +213,7 @@ class NamingOperations(KnownNames):
         """Give a file one name more."""
         node, parent, name = self._inodes.get(inode), self._inodes.get(new_parent_inode), bytes(new_name)
         await self.space.take(0)
-        await self.behind.settle(parent.inode)
+        await self._settle_place(parent.inode, name)
         if self.behind.is_unmade(node.inode):
             await self.behind.settle(node.inode)
         async with self._paths.shared():
@@ -235,7 +250,7 @@ class NamingOperations(KnownNames):
         """Remove a name of a file."""
         parent = self._inodes.get(parent_inode)
         inode, name_bytes = await self._named_file(parent, bytes(name))
-        if not self.behind.is_slight(parent.inode):
+        if not self.behind.outdate(parent.inode):
             await self.behind.settle(parent.inode)
         if self.behind.is_unmade(inode):
             await self.behind.settle(inode)
@@ -273,7 +288,7 @@ class NamingOperations(KnownNames):
         parent = self._inodes.get(parent_inode)
         listing = self._directories.cached(parent.inode)
         entry = listing.by_name.get(name) if listing is not None else None
-        if entry is None or entry.is_unreadable or not (self.behind.is_slight(parent.inode) and self.behind.has_room):
+        if entry is None or entry.is_unreadable or not self.behind.has_room:
             return False
         inode = self._inodes.number(entry, parent.inode)
         if entry.is_directory is not directory or not self._is_plenty_now(parent, NAME_BYTES):
@@ -335,7 +350,7 @@ class NamingOperations(KnownNames):
         """Remove an empty directory."""
         parent = self._inodes.get(parent_inode)
         inode, name_bytes = await self._named_file(parent, bytes(name))
-        if not self.behind.is_slight(parent.inode):
+        if not self.behind.outdate(parent.inode):
             await self.behind.settle(parent.inode)
         await self.behind.settle(inode)
         async with self._paths.shared():

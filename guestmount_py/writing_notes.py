@@ -15,7 +15,8 @@ from guestmount_py.written_files import Written
 from rpc import hot
 from rpc.types import Statns
 
-_MODE_AT: Final = 2
+_PROMISED_AT: Final = (2, 4, 5, 10, 11)
+"""Mode, owner, group and atime of a directory, which the guest may not have been told yet."""
 _NLINK_AT: Final = 3
 
 
@@ -35,8 +36,10 @@ class KnownNames(LookingOperations):
         self._directories.change(parent.inode, name, entry)
         if self.behind.is_pending(parent.inode):
             self.behind.draft(parent)  # which tells what it is after both
-            known, told = parent.entry.fields, hot.STATNS.unpack(stat)
-            stat = hot.STATNS.pack(*told[:_MODE_AT], known[_MODE_AT], *told[_MODE_AT + 1 :])
+            fields = list(hot.STATNS.unpack(stat))
+            for at in _PROMISED_AT:
+                fields[at] = parent.entry.fields[at]
+            stat = hot.STATNS.pack(*fields)
         if self.behind.is_pending(parent.inode) or self.behind.has_names(parent.inode):
             self._note_stale(parent.inode)
         else:

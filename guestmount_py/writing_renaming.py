@@ -31,7 +31,7 @@ class RenamingOperations(NamingOperations):
         parent, (name, new_name) = self._inodes.get(parents[0]), names
         if parents[0] != parents[1] or flags & ~pyfuse3.RENAME_NOREPLACE or not self._lets_promise(parent, new_name):
             return False
-        if not self.behind.is_slight(parent.inode) or self.behind.has_names(parent.inode, new_name):
+        if self.behind.has_names(parent.inode, new_name):
             return False
         listing = self._directories.cached(parent.inode)
         entry = listing.by_name.get(name) if listing is not None else None
