@@ -10,18 +10,18 @@ import math
 import os
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Final
 
 import trio
 
 from guestmount_py.broken_promises import BrokenPromises
-from guestmount_py.drafts import STEP_MAX_BYTES, Draft, Drafts
+from guestmount_py.drafts import STEP_MAX_BYTES, Draft
 from guestmount_py.guest_writing import GuestWriting
 from guestmount_py.inode_numbers import Inode
 from guestmount_py.log import logger
 from guestmount_py.node_table import Node, NodeTable
 from guestmount_py.path_lock import PathLock
+from guestmount_py.pending_file import PendingFile
 from guestmount_py.pending_names import PendingNames, Place
 from rpc.changes import Answer, Change, Wish
 from rpc.errors import ConnectionLost, GuestmountError, ProcedureError
@@ -38,27 +38,8 @@ _FEW_FILES: Final = 12
 _GATHER_S: Final = 0.2
 """How long changes wait for company: a call costs the guest more than the changes of a small file."""
 _SENDERS: Final = 2
-_BLKSIZE_AT: Final = 8
 _ATIME_AT: Final = 10
 _NS: Final = 1_000_000_000
-_SECTOR_BYTES: Final = 512
-
-
-@dataclass(slots=True)
-class _File:
-    """Drafts of one file.
-
-    Attributes:
-        wanted: somebody waits until nothing is pending.
-        is_mixed: two steps were under way at once, so that neither answer tells what the file is after both.
-        mtime_ns: what its time shall be after all that the guest has; None if the guest decides.
-    """
-
-    node: Node
-    drafts: Drafts = field(default_factory=Drafts)
-    wanted: bool = False
-    is_mixed: bool = False
-    mtime_ns: int | None = None
 
 
 class WriteBehind:
@@ -94,7 +75,7 @@ class WriteBehind:
         self._name = name
         self._adopt = adopt
         self._release = release
-        self._files: OrderedDict[Inode, _File] = OrderedDict()
+        self._files: OrderedDict[Inode, PendingFile] = OrderedDict()
         self.broken: Final = BrokenPromises()
         self._paused: dict[Inode, int] = {}
         self._names: Final = PendingNames()
@@ -118,26 +99,23 @@ class WriteBehind:
     def is_unmade(self, inode: Inode) -> bool:
         """Tell whether a file that was promised is still to be made."""
         file = self._files.get(inode)
-        return file is not None and file.drafts.steps[0].creates
+        return file is not None and file.is_unmade
 
     def unmade_blocks(self, node: Node) -> int:
         """Return how many sectors the data will take that were promised of a file which is still to be made."""
-        block_bytes = node.entry.fields[_BLKSIZE_AT] or _SECTOR_BYTES
-        blocks = sum(step.blocks(block_bytes) for step in self._files[node.inode].drafts.steps)
-        return blocks * block_bytes // _SECTOR_BYTES
+        return self._files[node.inode].sectors
 
     def is_slight(self, inode: Inode) -> bool:
         """Tell whether nothing but attributes are pending of a file."""
         file = self._files.get(inode)
-        return file is None or all(step.is_slight for step in file.drafts.steps)
+        return file is None or file.is_slight
 
     def outdate(self, directory: Inode) -> bool:
         """Forget what time a directory should get, which a change of its names moves; False if some is under way."""
         file = self._files.get(directory)
         if file is None:
             return True
-        for step in list(file.drafts.steps)[file.drafts.under_way :]:
-            step.wishes &= ~Wish.MTIME
+        file.forget_mtime()
         return not file.drafts.under_way
 
     def has_names(self, directory: Inode, name: bytes | None = None) -> bool:
@@ -200,7 +178,7 @@ class WriteBehind:
         """Return the step that further changes of a file may go into; the node stays known until it is made."""
         file = self._files.get(node.inode)
         if file is None:
-            file = self._files[node.inode] = _File(node)
+            file = self._files[node.inode] = PendingFile(node)
             node.lookup_count += 1
             if len(self._files) == 1:
                 self._work.unpark_all()
@@ -274,7 +252,7 @@ class WriteBehind:
         for inode in list(self._files):
             await self.settle(inode)
 
-    def _want(self, file: _File) -> None:
+    def _want(self, file: PendingFile) -> None:
         file.wanted = True
         self._work.unpark_all()
 
@@ -295,7 +273,7 @@ class WriteBehind:
                 with trio.move_on_at(due):
                     await self._work.park()
 
-    def _must_wait(self, file: _File) -> bool:
+    def _must_wait(self, file: PendingFile) -> bool:
         """Tell whether nothing of a file is to be begun: what is made in a directory would move its times."""
         if file.node.inode in self._paused or file.node.inode in self._names:
             return True
@@ -308,7 +286,7 @@ class WriteBehind:
         waiting_files, waiting_bytes = len(self._files) - self._sent_files, self._pending_bytes - self._sent_bytes
         return waiting_bytes >= enough_bytes or waiting_files >= enough_files
 
-    def _batch(self, ready: list[_File]) -> list[_File]:
+    def _batch(self, ready: list[PendingFile]) -> list[PendingFile]:
         """Return the files whose first steps shall be made now: if somebody waits for some, those alone."""
         chosen = [file for file in ready if file.wanted]
         if not chosen:
@@ -321,7 +299,7 @@ class WriteBehind:
                 return chosen[:count]
         return chosen
 
-    async def _make(self, batch: list[_File]) -> None:
+    async def _make(self, batch: list[PendingFile]) -> None:
         steps = [file.drafts.next for file in batch]
         for file, step in zip(batch, steps, strict=True):
             file.is_mixed |= file.drafts.under_way > 0
@@ -355,7 +333,7 @@ class WriteBehind:
             self._settled.unpark_all()
             self._work.unpark_all()
 
-    def _made(self, file: _File, step: Draft, answer: Answer) -> None:
+    def _made(self, file: PendingFile, step: Draft, answer: Answer) -> None:
         drafts = file.drafts
         drafts.under_way -= 1
         drafts.steps.remove(step)
@@ -379,7 +357,7 @@ class WriteBehind:
                 self._adopt(file.node, answer.stat)
             self._finish(file)
 
-    def _note_named(self, file: _File, step: Draft, place: Place, answer: Answer) -> None:
+    def _note_named(self, file: PendingFile, step: Draft, place: Place, answer: Answer) -> None:
         """Note that a name has come or gone, or cannot: what should become of a file that cannot be made is lost."""
         steps = file.drafts.steps
         self._names.remove(place)
@@ -391,12 +369,12 @@ class WriteBehind:
         while step.creates and not any(answer.stat) and steps:
             self._pending_bytes -= steps.pop().size_bytes
 
-    def _finish(self, file: _File) -> None:
+    def _finish(self, file: PendingFile) -> None:
         del self._files[file.node.inode]
         self._release(file.node)
         self._settled.unpark_all()
 
 
-def _whole(files: list[_File]) -> list[_File]:
+def _whole(files: list[PendingFile]) -> list[PendingFile]:
     """Leave the last file out, to which more will be added soon, unless that is much already."""
     return files if files and files[-1].drafts.next.size_bytes >= _FEW_BYTES else files[:-1]
