@@ -1,6 +1,5 @@
 """What all handlers of a mount that writes stand on: which file a name means now, and what its attributes are."""
 
-import os
 import stat as modes
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -16,7 +15,7 @@ from guestmount_py.changing_directories import ChangingDirectories
 from guestmount_py.config import DEFAULT_CACHE_MIB
 from guestmount_py.dircache import Listing
 from guestmount_py.drafts import Draft
-from guestmount_py.entries import Entry, Xattrs
+from guestmount_py.entries import Entry
 from guestmount_py.filedata import FileData
 from guestmount_py.guest_files import GuestFiles
 from guestmount_py.guest_space import GuestSpace
@@ -36,7 +35,6 @@ from rpc.types import Statns
 CAPABILITY: Final = b"security.capability"
 _MODE_AT: Final = 2
 _NLINK_AT: Final = 3
-_NEIGHBOURS_MIN: Final = 4
 _SIZE_AT: Final = 7
 NAME_MAX_BYTES: Final = 255
 """Of the filesystems whose names are exact."""
@@ -212,8 +210,10 @@ class WritingBase(pyfuse3.Operations):
 
     def _adopt(self, node: Node, stat: bytes) -> None:
         """Take in the attributes that a file has now, for all names of it."""
-        node.entry.data, node.entry.offset = stat, 0
         written = self._written.find(node.inode)
+        if written is not None:
+            stat = written.as_told(stat)
+        node.entry.data, node.entry.offset = stat, 0
         if written is not None:
             written.changes += 1
             if written.is_gone:
@@ -233,6 +233,9 @@ class WritingBase(pyfuse3.Operations):
         """Take in the attributes that a file has when all that was promised of it is done."""
         if self.behind.has_names(node.inode):
             return  # in that directory: these may be from before some have come, which others have been told of
+        written = self._written.find(node.inode)
+        if written is not None:
+            written.keep_told(node.entry.fields, stat)
         self._adopt(node, stat)
         if node.entry.is_directory:
             self._stale.discard(node.inode)
@@ -348,51 +351,3 @@ class WritingBase(pyfuse3.Operations):
     async def _let_go(self, kept: int) -> None:
         with suppress(GuestmountError):  # then it goes with the appliance
             await self._writing.close_kept(kept)
-
-    async def _xattrs(self, inode: int) -> Xattrs:
-        """Return a file's extended attributes, as they are when nothing of it is pending."""
-        node = self._inodes.get(inode)
-        while node.entry.xattrs is None:
-            await self.behind.settle(node.inode)
-            async with self._paths.shared():
-                path, kept = self._where(node)
-                if kept:
-                    for parent, name in self._names_beside(self._written.get(node.inode)):
-                        path = os.path.join(self._inodes.path(parent), name)
-                        break
-                    else:
-                        return ()
-                elif await self._ask_neighbours(node):
-                    continue
-                found = await self._guest.xattrs(path)
-                if not self.behind.is_pending(node.inode):
-                    node.entry.xattrs = found
-        return node.entry.xattrs
-
-    async def _ask_neighbours(self, node: Node) -> bool:
-        """Ask for the extended attributes of a file and of those in its directory that nobody has changed or opened.
-
-        Tell whether those of the file are known now. The lock of paths is held.
-        """
-        listing, path = self._directories.peek(node.parent), self._inodes.path(node.parent)
-        if listing is None or listing.by_name.get(node.entry.name) is not node.entry:
-            return False
-        asked = [entry for entry in listing.entries if self._is_as_listed(entry, node.parent)]
-        if len(asked) < _NEIGHBOURS_MIN:
-            return False
-        copies, forgotten = [entry.copy() for entry in asked], self._written.forgotten
-        await self._guest.neighbours_xattrs(path, copies)
-        if self._written.forgotten != forgotten:  # perhaps one that was changed meanwhile
-            return False
-        for entry, copy in zip(asked, copies, strict=True):
-            if listing.by_name.get(entry.name) is entry and self._is_as_listed(entry, node.parent):
-                entry.xattrs = copy.xattrs
-        self._directories.count_again(node.parent)
-        return node.entry.xattrs is not None
-
-    def _is_as_listed(self, entry: Entry, parent: Inode) -> bool:
-        """Tell whether a file's extended attributes have not been asked for, and it is as the guest said."""
-        if entry.xattrs is not None or entry.is_unreadable:
-            return False
-        inode = self._inodes.number(entry, parent)
-        return self._written.find(inode) is None and not self.behind.is_pending(inode) and inode not in self._linked

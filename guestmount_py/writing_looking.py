@@ -12,8 +12,9 @@ from guestmount_py.attributes import absent_attributes, unreadable_attributes
 from guestmount_py.entries import Entry, Xattrs
 from guestmount_py.errno_boundary import answers_errno
 from guestmount_py.inode_numbers import Inode
+from guestmount_py.known_xattrs import KnownXattrs
 from guestmount_py.node_table import Node
-from guestmount_py.writing_base import CAPABILITY, NAME_MAX_BYTES, WritingBase
+from guestmount_py.writing_base import CAPABILITY, NAME_MAX_BYTES
 
 _MODE_AT: Final = 2
 
@@ -27,7 +28,7 @@ class Absent(Enum):
 ABSENT: Final = Absent.ABSENT
 
 
-class LookingOperations(WritingBase):
+class LookingOperations(KnownXattrs):
     """What there is, as it is when nothing of it is pending."""
 
     @answers_errno
@@ -71,8 +72,10 @@ class LookingOperations(WritingBase):
         """Return a file that is known well enough to whoever asks for its attributes; None if the guest is to tell."""
         node = self._inodes.get(inode)
         is_mode_wanted = self._capability_asked == (pid, inode) and inode not in self._stale
-        if not is_mode_wanted and not self._is_exact(node) and not self._is_estimate_enough(node, pid):
-            return None
+        if not is_mode_wanted and not self._is_exact(node):
+            if not self._is_estimate_enough(node, pid):
+                return None
+            self._written.get(node.inode).is_told = True
         self._capability_asked = None
         if self.behind.is_unmade(node.inode):
             self._estimate(node, st_blocks=self.behind.unmade_blocks(node))
