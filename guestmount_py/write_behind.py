@@ -110,13 +110,11 @@ class WriteBehind:
         file = self._files.get(inode)
         return file is None or file.is_slight
 
-    def outdate(self, directory: Inode) -> bool:
-        """Forget what time a directory should get, which a change of its names moves; False if some is under way."""
+    def outdate(self, directory: Inode) -> None:
+        """Forget what time a directory should get: a change of its names has moved it since."""
         file = self._files.get(directory)
-        if file is None:
-            return True
-        file.forget_mtime()
-        return not file.drafts.under_way
+        if file is not None:
+            file.forget_mtime()
 
     def has_names(self, directory: Inode, name: bytes | None = None) -> bool:
         """Tell whether a name, or any, is still to come or go in a directory."""

@@ -67,7 +67,7 @@ class NamingOperations(KnownNames):
         await self.space.take(0)
         await self._settle_place(parent.inode, name)
         inherited = await self._inherited_xattrs(parent)
-        async with self._paths.shared():
+        async with self._changing(parent.inode), self._paths.shared():
             path = os.path.join(self._inodes.path(parent.inode), name)
             entry, directory = await self._writing.make(path, name, mode, rdev, (ctx.uid, ctx.gid), target)
             entry.target = target or None
@@ -87,8 +87,8 @@ class NamingOperations(KnownNames):
         return node
 
     async def _settle_place(self, directory: Inode, name: bytes) -> None:
-        """Wait until a name means what it will, and its directory is as promised: what changes there comes later."""
-        if not self.behind.outdate(directory) or self.behind.has_names(directory, name):
+        """Wait until a name means what it will."""
+        if self.behind.has_names(directory, name):
             await self.behind.settle(directory)
 
     async def _inherited_xattrs(self, parent: Node) -> tuple[tuple[bytes, bytes], ...] | None:
@@ -216,7 +216,7 @@ class NamingOperations(KnownNames):
         await self._settle_place(parent.inode, name)
         if self.behind.is_unmade(node.inode):
             await self.behind.settle(node.inode)
-        async with self._paths.shared():
+        async with self._changing(parent.inode), self._paths.shared():
             written = self._written.get(node.inode)
             path, kept = self._where(node)
             if kept:
@@ -250,8 +250,6 @@ class NamingOperations(KnownNames):
         """Remove a name of a file."""
         parent = self._inodes.get(parent_inode)
         inode, name_bytes = await self._named_file(parent, bytes(name))
-        if not self.behind.outdate(parent.inode):
-            await self.behind.settle(parent.inode)
         if self.behind.is_unmade(inode):
             await self.behind.settle(inode)
         if await self._may_promise_removal(inode, (parent.inode, name_bytes)):
@@ -262,7 +260,7 @@ class NamingOperations(KnownNames):
         written = self._written.find(inode)
         opened = written is not None and written.opened > 0
         try:  # whoever reads it does so by a path: by this one, if it has no other
-            async with self._paths.alone() if opened else self._paths.shared():
+            async with self._changing(parent.inode), self._paths.alone() if opened else self._paths.shared():
                 path = os.path.join(self._inodes.path(parent.inode), name_bytes)
                 keep = self._must_keep(inode, (parent.inode, name_bytes))
                 kept, directory = await self._writing.remove(path, directory=False, keep=keep)
@@ -350,10 +348,8 @@ class NamingOperations(KnownNames):
         """Remove an empty directory."""
         parent = self._inodes.get(parent_inode)
         inode, name_bytes = await self._named_file(parent, bytes(name))
-        if not self.behind.outdate(parent.inode):
-            await self.behind.settle(parent.inode)
         await self.behind.settle(inode)
-        async with self._paths.shared():
+        async with self._changing(parent.inode), self._paths.shared():
             path = os.path.join(self._inodes.path(parent.inode), name_bytes)
             _, directory = await self._writing.remove(path, directory=True, keep=False)
             self._changed_names(parent, name_bytes, None, directory)

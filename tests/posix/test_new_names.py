@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.posix.actor import Actor
-from tests.posix.syscalls import RENAME_EXCHANGE, RENAME_NOREPLACE, refused, renameat2
+from tests.posix.syscalls import RENAME_EXCHANGE, RENAME_NOREPLACE, forget_files, refused, renameat2
 from tests.posix.worlds import STANDARD
 
 DATA = b"0123456789" * 1000
@@ -171,6 +171,19 @@ def test_directory_has_the_time_of_what_came_last(other: Actor, place: Path) -> 
         os.utime(directory, ns=(THEN_NS, THEN_NS))
         time.sleep(wait_s)
         assert other.call(os.lstat, str(directory)).st_mtime_ns == THEN_NS
+
+
+def test_refused_change_of_names_leaves_a_directory_its_time(other: Actor, place: Path) -> None:
+    Path("directory/full").mkdir(parents=True)
+    Path("directory/full/inner").touch()
+    for refuse, number in ((os.rmdir, errno.ENOTEMPTY), (os.unlink, errno.EISDIR)):
+        os.utime("directory", ns=(THEN_NS, THEN_NS))
+        with refused(number):
+            refuse("directory/full")
+        os.utime("directory/full", ns=(THEN_NS, THEN_NS))
+        assert other.call(os.lstat, str(place / "directory")).st_mtime_ns == THEN_NS
+    forget_files()
+    assert os.lstat("directory").st_mtime_ns == THEN_NS
 
 
 def test_group_of_a_directory_that_has_just_got_its_bit_counts() -> None:
