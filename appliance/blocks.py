@@ -23,6 +23,7 @@ MAILBOX_NODE: Final = {
     "file": {"driver": "file", "filename": f"/dev/fdset/{_MAILBOX_FDSET}", "locking": "off"},
     "cache": {"no-flush": True},
 }
+_CHANGES: Final = ("wr_operations", "unmap_operations", "failed_wr_operations", "failed_unmap_operations")
 MAILBOX_DEVICE: Final = {
     "driver": "scsi-hd",
     "bus": "scsi.0",
@@ -51,8 +52,9 @@ class Blocks:
     async def written(self, index: int) -> bool:
         """Tell whether anything of a drive is in its overlay, so that the image alone is out of date.
 
-        qemu counts a guest's writes and discards at the disk (``wr_operations``, ``unmap_operations``), and at a node
-        how far any write reached (``wr_highest_offset``), each when it is complete (qemu: qapi/block-core.json).
+        qemu counts a guest's writes and discards at the disk (``wr_operations``, ``unmap_operations``; those that
+        failed, perhaps halfway, apart), and at a node how far any write reached (``wr_highest_offset``), each when it
+        is complete (qemu: qapi/block-core.json).
 
         Raises:
             DriveError: qemu does not tell; ConnectionLost: it has gone.
@@ -63,8 +65,8 @@ class Blocks:
         try:
             [disk] = [each["stats"] for each in disks if each.get("node-name") == name]
             [node] = [each for each in nodes if each.get("node-name") == name]
-            counts = (disk["wr_operations"], disk["unmap_operations"], node["stats"]["wr_highest_offset"])
-            return any(counts) or bool(node["parent"]["stats"]["wr_highest_offset"])
+            reached = (each["wr_highest_offset"] for each in (node["stats"], node["parent"]["stats"]))
+            return any(disk[count] for count in _CHANGES) or any(reached)
         except (KeyError, TypeError, ValueError, AttributeError) as exc:
             raise DriveError(f"qemu does not tell whether {name} was written to") from exc
 

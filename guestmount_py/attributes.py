@@ -6,7 +6,6 @@ import pyfuse3
 
 from guestmount_py.entries import Entry
 from guestmount_py.inode_numbers import Inode
-from rpc.types import Statvfs
 
 FOREVER_S: Final = 10 * 365 * 86400.0
 """A read-only mount never changes."""
@@ -54,18 +53,3 @@ def unreadable_attributes() -> pyfuse3.EntryAttributes:
     attributes.st_ino = pyfuse3.InodeT(UNKNOWN_INODE)
     attributes.entry_timeout = 0
     return attributes
-
-
-def statvfs_data(found: Statvfs) -> pyfuse3.StatvfsData:
-    """Return a filesystem's size and use."""
-    data = pyfuse3.StatvfsData()
-    data.f_bsize = found.bsize
-    data.f_frsize = found.frsize
-    data.f_blocks = found.blocks
-    data.f_bfree = found.bfree
-    data.f_bavail = found.bavail
-    data.f_files = found.files
-    data.f_ffree = found.ffree
-    data.f_favail = max(found.favail, 0)
-    data.f_namemax = found.namemax
-    return data

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from stat import S_ISGID, S_ISUID
 from typing import Final
 
-from guestmount_py.inode_numbers import Inode
+from guestmount_py.pending_names import Place
 from rpc.changes import Change, Wish
 
 _TIMES: Final = Wish.ATIME | Wish.MTIME
+_ATTRIBUTES: Final = Wish.MODE | Wish.UID | Wish.GID | _TIMES
 _NS: Final = 1_000_000_000
 _CLOCK: Final = 5
 """CLOCK_REALTIME_COARSE (linux/time.h), by which kernels date files."""
@@ -37,6 +38,7 @@ class Draft:
     Attributes:
         max_bytes: how much it may take on the way to the guest.
         place: the directory and the name that comes or goes by it.
+        target: of a symbolic link that it makes.
         written_ns: when the last data were promised, by the clock of the host's kernel, as touch(1) has it.
         is_void: nobody can see the file any more, so what becomes of the step does not matter.
     """
@@ -52,15 +54,16 @@ class Draft:
     size_bytes: int = 0
     written_ns: int = 0
     is_void: bool = False
-    place: tuple[Inode, bytes] | None = None
+    place: Place | None = None
+    target: bytes = b""
 
-    def create(self, place: tuple[Inode, bytes], mode: int, uid: int, gid: int) -> None:
-        """Have the file made before all else."""
-        self.place = place
+    def create(self, place: Place, mode: int, uid: int, gid: int, target: bytes) -> None:
+        """Have the file made before all else: a symbolic link if it has a target."""
+        self.place, self.target = place, target
         self.wishes = Wish.CREATE
         self.mode, self.uid, self.gid = mode, uid, gid
 
-    def remove(self, place: tuple[Inode, bytes]) -> None:
+    def remove(self, place: Place) -> None:
         """Have the file's only name removed, and nothing else done."""
         self.place = place
         self.wishes = Wish.REMOVE
@@ -76,9 +79,18 @@ class Draft:
         return bool(self.wishes & Wish.REMOVE)
 
     @property
+    def is_slight(self) -> bool:
+        """Tell whether all it changes are attributes, which can be told before it is made."""
+        return not (self.runs or self.wishes & ~_ATTRIBUTES)
+
+    @property
     def weight_bytes(self) -> int:
         """Return about what it takes on the way to the guest."""
         return self.size_bytes + _RUN_BYTES * len(self.runs)
+
+    def blocks(self, block_bytes: int) -> int:
+        """Return how many blocks of a file its data lie in."""
+        return sum(-(-(run.offset + run.size_bytes) // block_bytes) - run.offset // block_bytes for run in self.runs)
 
     @property
     def _only_writes(self) -> bool:
@@ -136,7 +148,9 @@ class Draft:
             self.mtime_ns = mtime_ns
 
     def seal(self) -> None:
-        """Have data that are not dated get the moment of the last: nothing is added any more."""
+        """Have what is not dated get the moment of the last data, and of its creation: nothing is added any more."""
+        if self.runs and self.creates:
+            self.wishes |= Wish.ATIME
         if self.runs and not self.wishes & Wish.MTIME:
             self.date(None, self.written_ns)
 
@@ -150,8 +164,12 @@ class Draft:
             gid=self.gid,
             atime=divmod(self.atime_ns, _NS),
             mtime=divmod(self.mtime_ns, _NS),
-            writes=[(run.offset, b"".join(run.pieces) if len(run.pieces) > 1 else run.pieces[0]) for run in self.runs],
+            writes=[(0, self.target)] if self.target else [(run.offset, _joined(run.pieces)) for run in self.runs],
         )
+
+
+def _joined(pieces: list[bytes]) -> bytes:
+    return b"".join(pieces) if len(pieces) > 1 else pieces[0]
 
 
 @dataclass(slots=True)
@@ -180,11 +198,6 @@ class Drafts:
     def next(self) -> Draft:
         """Return the first step that is not under way, which there must be."""
         return self.steps[self.under_way]
-
-    @property
-    def is_plain(self) -> bool:
-        """Tell whether there is one step, which writes nothing."""
-        return len(self.steps) == 1 and not self.steps[0].runs
 
     def last(self, now: float) -> Draft:
         """Return the step that further changes may go into."""

@@ -14,17 +14,21 @@ import pyfuse3
 from guestmount_py.attributes import FOREVER_S, UNKNOWN_INODE
 from guestmount_py.entries import Entry
 from guestmount_py.inodes import Inode
+from rpc.types import Statvfs
 
 LOOKUP: Final = 1
 FORGET: Final = 2
 GETATTR: Final = 3
 SETATTR: Final = 4
 READLINK: Final = 5
+SYMLINK: Final = 6
 UNLINK: Final = 10
 RMDIR: Final = 11
+RENAME: Final = 12
 OPEN: Final = 14
 READ: Final = 15
 WRITE: Final = 16
+STATFS: Final = 17
 RELEASE: Final = 18
 GETXATTR: Final = 22
 LISTXATTR: Final = 23
@@ -36,6 +40,7 @@ CREATE: Final = 35
 INTERRUPT: Final = 36
 BATCH_FORGET: Final = 42
 READDIRPLUS: Final = 44
+RENAME2: Final = 45
 LSEEK: Final = 46
 
 REQUEST_HEAD: Final = Struct("=IIQQIIIHH")
@@ -50,6 +55,10 @@ LSEEK_OUT: Final = Struct("=Q")
 XATTR_IN: Final = Struct("=I4x")
 """struct fuse_getxattr_in, of GETXATTR and LISTXATTR: the size of the buffer; 0 asks how long the answer is."""
 XATTR_OUT: Final = Struct("=I4x")
+RENAME_IN: Final = Struct("=Q")
+"""struct fuse_rename_in: the new directory; two names follow."""
+RENAME2_IN: Final = Struct("=QI4x")
+"""struct fuse_rename2_in: the new directory, flags."""
 FORGET_IN: Final = Struct("=Q")
 SETATTR_IN: Final = Struct("=I28xqq8xII4xI4xII4x")
 """struct fuse_setattr_in: valid, atime, mtime, their nanoseconds, mode, uid, gid."""
@@ -70,6 +79,8 @@ OPEN_OUT: Final = Struct("=QI4x")
 """struct fuse_open_out: fh, flags."""
 HANDLE_IN: Final = Struct("=Q")
 """What FLUSH and RELEASE begin with."""
+_STATFS_OUT: Final = Struct("=5Q3I28x")
+"""struct fuse_statfs_out: blocks, bfree, bavail, files, ffree, bsize, namelen, frsize, and what is spare."""
 _BATCH_HEAD: Final = Struct("=I4x")
 _FORGET_ONE: Final = Struct("=QQ")
 _INIT_IN_FLAGS: Final = Struct("=12xI")
@@ -194,6 +205,12 @@ def xattr_answer(data: bytes, limit_bytes: int) -> tuple[bytes, ...]:
     if len(data) > limit_bytes:
         raise pyfuse3.FUSEError(errno.ERANGE)
     return (data,)
+
+
+def statfs_reply(found: Statvfs) -> bytes:
+    """Answer STATFS with a filesystem's size and use."""
+    counts = (found.blocks, found.bfree, found.bavail, found.files, found.ffree)
+    return _STATFS_OUT.pack(*counts, found.bsize, found.namemax, found.frsize)
 
 
 def _attributes(fields: tuple[int, ...], inode: int) -> tuple[int, ...]:

@@ -87,7 +87,8 @@ class GuestFiles:
     async def statvfs(self, path: bytes) -> Statvfs:
         """Return a filesystem's size and use."""
         found = await self._pool.call(procedures.STATVFS, PathArgs(GuestPath(path)))
-        if min(found.bsize, found.frsize, found.blocks, found.bfree, found.bavail, found.files, found.ffree) < 0:
+        sizes = (found.bsize, found.frsize, found.namemax)
+        if min(*sizes, found.blocks, found.bfree, found.bavail, found.files, found.ffree) < 0 or max(sizes) >= 1 << 32:
             raise RemoteProtocolError(f"impossible filesystem sizes {found}")
         return found
 

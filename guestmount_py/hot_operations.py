@@ -43,6 +43,7 @@ class HotOperations:
             wire.READDIR: self._readdir,
             wire.READDIRPLUS: self._readdir,
             wire.READLINK: self._readlink,
+            wire.STATFS: self._statfs,
             wire.FORGET: self._forget,
             wire.BATCH_FORGET: self._forget,
         }
@@ -76,6 +77,11 @@ class HotOperations:
         except Unlisted:
             return None
         return (target,) if target is not None else None
+
+    async def _statfs(self, request: wire.Request) -> Answer:
+        node = await self._tree.inodes.node(request.nodeid)
+        directory = node if node.entry.is_directory else await self._tree.inodes.node(node.parent)
+        return (wire.statfs_reply(await self._tree.guest.statvfs(self._tree.inodes.path(directory.inode))),)
 
     def _getxattr(self, request: wire.Request) -> Answer | Awaitable[Answer]:
         name = bytes(request.body[wire.XATTR_IN.size :]).partition(b"\0")[0]

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 import pyfuse3
 
-from guestmount_py.attributes import absent_attributes, entry_attributes, statvfs_data
+from guestmount_py.attributes import absent_attributes, entry_attributes
 from guestmount_py.errno_boundary import answers_errno
 from guestmount_py.tree import Tree
 
@@ -64,11 +64,6 @@ class ReadOnlyOperations(pyfuse3.Operations):
             raise pyfuse3.FUSEError(errno.EROFS)
         permissions = node.entry.fields[2]
         return not mode & os.X_OK or modes.S_ISDIR(permissions) or bool(permissions & 0o111)
-
-    @answers_errno
-    async def statfs(self, ctx: pyfuse3.RequestContext) -> pyfuse3.StatvfsData:
-        """Return the root filesystem's size and use."""
-        return statvfs_data(await self._guest.statvfs(b"/"))
 
     # ── whatever writes; ``flush`` is left unanswered (ENOSYS), so that the kernel stops asking at each close(2) ──
 

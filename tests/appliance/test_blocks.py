@@ -41,7 +41,9 @@ async def launched(files: ApplianceFiles, directory: Path, *, template: bool = T
 
 
 async def shell(appliance: Appliance, command: str) -> None:
-    await appliance.channels[0].call(procedures.DEBUG, DebugArgs("sh", [command]))
+    """Run a command in the guest, in which ``$a`` and ``$b`` are the drives: the kernel names disks in any order."""
+    names = "; ".join(f"{name}=/dev/$(ls /sys/bus/scsi/devices/*:0:{index}:0/block)" for index, name in enumerate("ab"))
+    await appliance.channels[0].call(procedures.DEBUG, DebugArgs("sh", [f"{names}; {command}"]))
 
 
 async def test_write_in_the_guest_is_seen_for_its_drive_alone(
@@ -51,20 +53,21 @@ async def test_write_in_the_guest_is_seen_for_its_drive_alone(
         assert appliance.restored is is_restored
         assert [Path(str(drive.path)).name for drive in appliance.blocks.drives] == ["a", "b"]
         assert [await appliance.blocks.written(index) for index in range(2)] == [False, False]
-        await shell(appliance, "dd if=/dev/zero of=/dev/sdb bs=512 count=1 oflag=direct")
+        await shell(appliance, "dd if=/dev/zero of=$b bs=512 count=1 oflag=direct")
         assert [await appliance.blocks.written(index) for index in range(2)] == [False, True]
     assert await appliance.wait() == 0
 
 
 async def test_discard_in_the_guest_is_seen(appliance_files: ApplianceFiles, tmp_path: Path) -> None:
     async with launched(appliance_files, tmp_path) as appliance:
-        await shell(appliance, "blkdiscard --force /dev/sda")
+        assert not await appliance.blocks.written(0)
+        await shell(appliance, "blkdiscard --force $a")
         assert await appliance.blocks.written(0)
 
 
 async def test_reading_in_the_guest_is_no_write(appliance_files: ApplianceFiles, tmp_path: Path) -> None:
     async with launched(appliance_files, tmp_path) as appliance:
-        await shell(appliance, "cat /dev/sda >/dev/null; sync")
+        await shell(appliance, "cat $a >/dev/null; sync")
         assert not await appliance.blocks.written(0)
 
 

@@ -42,6 +42,10 @@ GUID = "01234567-89AB-CDEF-0123-456789ABCDEF"
 MIB = 1 << 20
 
 
+NODE = "/dev/$(ls /sys/bus/scsi/devices/*:0:0:0/block)"
+"""What the appliance itself calls SDA, to a shell: the kernel names disks in any order."""
+
+
 def shell(storage: Scratch, command: str) -> str:
     return storage.call(DEBUG, DebugArgs("sh", [command])).strip()
 
@@ -83,12 +87,12 @@ def test_read_only_disk_cannot_be_written(storage: Scratch) -> None:
 def test_read_ahead_is_the_kernels(storage: Scratch) -> None:
     for sectors in (64, 256):
         storage.call(BLOCKDEV_SETRA, BlockdevSetraArgs(SDA.device, sectors))
-        assert shell(storage, "blockdev --getra /dev/sda") == str(sectors)
+        assert shell(storage, f"blockdev --getra {NODE}") == str(sectors)
 
 
 def test_flushed_blocks_are_cached_no_longer(storage: Scratch) -> None:
     """The page cache of block devices is what /proc/meminfo calls Buffers; the last close of a device drops it, too."""
-    holder = shell(storage, "sleep 600 < /dev/sda > /dev/null 2>&1 & echo $!")
+    holder = shell(storage, f"sleep 600 < {NODE} > /dev/null 2>&1 & echo $!")
     try:
         for position_mib in range(0, 60, 2):
             read(storage, 2 * MIB, position_mib * MIB)

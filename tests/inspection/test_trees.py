@@ -17,7 +17,7 @@ from tests.guests.stacks import drive_names
 from tests.guests.systems import apart_disk, subvolumes_disk, windows_disk
 from tests.inspection.test_mounting import inspected
 from tests.system.sandbox import Sandbox
-from tests.system.test_matrix import Sums, sums_of_mount, ways
+from tests.system.test_matrix import Tree, entries_of_mount, sums_of_mount, ways
 
 pytestmark = [pytest.mark.appliance, pytest.mark.fuse, pytest.mark.root]
 
@@ -38,7 +38,7 @@ class System(NamedTuple):
 
 _EXT4: Final = READ_ONLY_OPTIONS["ext4"]
 SYSTEMS: Final[Mapping[str, System]] = {
-    # /boot/efi has no files, and the kernel may not know vfat
+    # of /boot/efi the kernel may know nothing, as it is a vfat
     "apart": System(apart_disk, (("", 5, _EXT4), ("boot", 1, _EXT4), ("usr", 3, _EXT4), ("var", 4, _EXT4))),
     "subvolumes": System(subvolumes_disk, (("", 1, "ro,subvol=root"), ("home", 1, "ro,subvol=home"))),
     "windows": System(windows_disk, (("", 2, "ro"),)),
@@ -49,14 +49,15 @@ SYSTEMS: Final[Mapping[str, System]] = {
 }
 
 
-def sums_by_kernel(system: System) -> Sums:
-    """Return what this machine reads of a system."""
-    found: Sums = {}
+def tree_by_kernel(system: System) -> Tree:
+    """Return what this machine reads of a system; of what others are mounted on, only that it is there."""
+    found = Tree({}, {}, 0)
     for place, number, options in system.pieces:
         with ExitStack() as stack:
             device = stack.enter_context(loop_device(system.disk(), number, read_only=True))
             root = stack.enter_context(mounted(device, "-o", options))
-            found |= {str(Path(place, path)): digest for path, digest in sums_of_mount(root).items()}
+            found.sums.update({str(Path(place, path)): digest for path, digest in sums_of_mount(root).items()})
+            found.entries.update({str(Path(place, path)): entry for path, entry in entries_of_mount(root).items()})
     return found
 
 
@@ -64,9 +65,14 @@ def sums_by_kernel(system: System) -> Sums:
 def test_tree_of_a_system_is_what_was_put_on_its_disks(sandbox: Sandbox, note: Note, name: str) -> None:
     system, stats = SYSTEMS[name], sandbox.directory / "stats.json"
     with inspected(sandbox, system.disk(), *system.options, "--stats", stats):
-        found = sums_of_mount(sandbox.mountpoint)
-    assert found == sums_by_kernel(system)
-    note("systems", name, read=ways(json.loads(stats.read_text())["planes"]), files=str(len(found)))
+        entries = entries_of_mount(sandbox.mountpoint)
+        sums = sums_of_mount(sandbox.mountpoint)
+    expected = tree_by_kernel(system)
+    assert sums == expected.sums
+    mountpoints = {place for place, *_ in system.pieces} | {"boot/efi"}
+    assert entries.keys() - {"boot/efi/EFI"} == expected.entries.keys()
+    assert not [path for path in expected.entries.keys() - mountpoints if entries[path] != expected.entries[path]]
+    note("systems", name, read=ways(json.loads(stats.read_text())["planes"]), files=str(len(sums)))
 
 
 def test_trees_of_all_families_are_what_was_put_on_their_disks(sandbox: Sandbox, note: Note, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Every file of every kind of filesystem, on every kind of disk, by every plane: its bytes are those the guest reads.
 
-What the guest reads is told by its own checksums. Which way it came stands in tests/guests/results.json.
+What the guest reads is told by its own checksums, and what attributes it sees by its own find(1). Which way the bytes
+came stands in tests/guests/results.json.
 """
 
 import hashlib
@@ -9,6 +10,7 @@ import random
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -45,6 +47,19 @@ What only the guest can read, it reads of a raw image only: it sees no format.
 """
 Sums: TypeAlias = dict[str, str]
 """MD5 sums of files by their paths from the root of their filesystem."""
+Entries: TypeAlias = dict[str, str]
+"""Attributes of files, directories and links by their paths."""
+ENTRY: Final = r"%P\0%y %m %U:%G %s bytes, %b blocks, %n links, %T@, %C@, %l\0"
+"""What find(1) is to print of each file, directory or link: all but its inode and the time of its last access."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """What is on a filesystem."""
+
+    sums: Sums
+    entries: Entries
+    blocks: int
 
 
 def ways(planes: Mapping[str, int]) -> str:
@@ -85,16 +100,33 @@ def _chain(raw: Path, top: Path) -> Path:
     return top
 
 
-def sums_of_guest(images: Sequence[Path], devices: Mapping[str, str]) -> dict[str, Sums]:
-    """Have the guest itself add up all files of filesystems: of the first one, mounted on /, those in one directory."""
+def trees_of_guest(images: Sequence[Path], devices: Mapping[str, str]) -> dict[str, Tree]:
+    """Have the guest itself look at filesystems: of the first one, which is mounted on /, at one directory."""
     with appliance(list(images)) as guest:
         for name, device in devices.items():
             guest.mount_ro(device, f"/{name}" if name != next(iter(devices)) else "/")
         found = {}
         for name in devices:
             lines = guest.checksums_out("md5", f"/{name}").read().decode().splitlines()
-            found[name] = {path.removeprefix("./"): digest for digest, path in (line.split("  ", 1) for line in lines)}
+            sums = {path.removeprefix("./"): digest for digest, path in (line.split("  ", 1) for line in lines)}
+            found[name] = Tree(
+                sums,
+                _entries(guest.debug("sh", [f"find /sysroot/{name} -printf '{ENTRY}'"])),
+                guest.statvfs(f"/{name}").blocks,
+            )
         return found
+
+
+def entries_of_mount(root: Path) -> Entries:
+    """Look at all below a directory with this machine's find(1)."""
+    return _entries(run("find", root, "-printf", ENTRY))
+
+
+def _entries(listing: str) -> Entries:
+    words = listing.split("\0")
+    entries = dict(zip(words[:-1:2], words[1::2], strict=True))
+    del entries[""]  # the root of some filesystems has no times but that of the mount
+    return entries
 
 
 def sums_of_mount(root: Path) -> Sums:
@@ -159,15 +191,15 @@ def mounted(
 
 
 @pytest.fixture(scope="module")
-def filesystems(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Sums]]:
+def filesystems(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Tree]]:
     """The disk with all filesystems, and what the guest reads of it: on those of other systems, what was put there."""
     image = matrix_disk()
-    found = sums_of_guest([image], partitions())
+    found = trees_of_guest([image], partitions())
     plain = tmp_path_factory.mktemp("plain")
     fill_plainly(plain)
     put = sums_of_mount(plain)
     for each in FILESYSTEMS:
-        assert each.is_mapped or put.items() <= found[each.name].items(), each.name
+        assert each.is_mapped or put.items() <= found[each.name].sums.items(), each.name
     return image, found
 
 
@@ -178,7 +210,7 @@ def partitions() -> dict[str, str]:
 
 @pytest.mark.parametrize("image_format", FORMATS)
 def test_files_of_every_filesystem_are_the_guests_by_every_plane(
-    appliance_directory: Path, filesystems: tuple[Path, dict[str, Sums]], note: Note, image_format: str
+    appliance_directory: Path, filesystems: tuple[Path, dict[str, Tree]], note: Note, image_format: str
 ) -> None:
     raw, expected = filesystems
     way, planes = FORMATS[image_format]
@@ -191,14 +223,16 @@ def test_files_of_every_filesystem_are_the_guests_by_every_plane(
             named = f"--format={image_format.partition('-')[0]}"
             with mounted(sandbox, [image], devices, plane, named) as mount:
                 for filesystem in read:
-                    sums, root = expected[filesystem.name], mount.root / filesystem.name
-                    assert sums_of_mount(root) == sums, filesystem.name
+                    tree, root = expected[filesystem.name], mount.root / filesystem.name
+                    assert entries_of_mount(root) == tree.entries, filesystem.name
+                    assert os.statvfs(root).f_blocks == tree.blocks, filesystem.name
+                    assert sums_of_mount(root) == tree.sums, filesystem.name
                     came = mount.planes()
                     found.setdefault(filesystem.name, []).append(ways(came))
-                    sizes = {path: (root / path).stat().st_size for path in sums}
+                    sizes = {path: (root / path).stat().st_size for path in tree.sums}
                     check_planes(filesystem, came, sizes, {"auto": way, "qemu": "export"}.get(plane))
     for name, letters in found.items():
-        note("filesystems", name, **{image_format: " ".join(letters)}, files=str(len(expected[name])))
+        note("filesystems", name, **{image_format: " ".join(letters)}, files=str(len(expected[name].sums)))
 
 
 def check_planes(filesystem: Filesystem, planes: Mapping[str, int], sizes: Mapping[str, int], way: str | None) -> None:
