@@ -135,7 +135,8 @@ def test_whoever_waits_for_a_promise_in_a_directory_is_answered_if_it_fails(disk
     """The kernel is told that the name has gone, for which it locks the directory: we must not wait for that."""
     with served(disk, scratch, may_log="promised and failed", exit_status=1) as mount:
         directory = mount.path / "directory"
-        (directory / "old").mkdir(parents=True)
+        directory.mkdir()
+        (directory / "old").mkdir()
         run("mount", "-o", "remount,ro", disk)
         try:
             for number in range(PROMISES):
