@@ -383,7 +383,7 @@ class WriteBehind:
         self._removals -= step.removes
         if step.place is not None:
             self._note_named(file, step, step.place, answer)
-        if answer.errno and not step.is_void:
+        if answer.errno and not step.is_void and (step.wishes or step.runs):
             self.broken.add(file.node.inode, answer.errno)
             logger.error(
                 "%r: a change was promised and failed: %s",

@@ -2,7 +2,6 @@
 
 import os
 import stat as modes
-import time
 from contextlib import suppress
 from errno import ENOENT
 from typing import Final, cast
@@ -155,7 +154,8 @@ class WritingOperations(XattrOperations):
         self._written.get(node.inode).is_dirty = True
         self.behind.write(node, offset, data, append=file.appends)
         seconds, ns = divmod(self.behind.draft(node).written_ns, _NS)
-        dates = {"st_mtime_sec": seconds, "st_mtime_nsec": ns, "st_ctime_sec": seconds, "st_ctime_nsec": ns}
+        changed = self._moment(node)
+        dates = {"st_mtime_sec": seconds, "st_mtime_nsec": ns, "st_ctime_sec": changed[0], "st_ctime_nsec": changed[1]}
         self._estimate(node, st_size=max(end, fields[_SIZE_AT]), **dates)
         mode = None if file.by_root else stripped(fields[_MODE_AT])
         if mode is not None:
@@ -321,7 +321,7 @@ class WritingOperations(XattrOperations):
             estimate["st_atime_sec"], estimate["st_atime_nsec"] = divmod(atime_ns, _NS)
         if mtime_ns is not None:
             estimate["st_mtime_sec"], estimate["st_mtime_nsec"] = divmod(mtime_ns, _NS)
-        estimate["st_ctime_sec"], estimate["st_ctime_nsec"] = divmod(time.time_ns(), _NS)
+        estimate["st_ctime_sec"], estimate["st_ctime_nsec"] = self._moment(node)
         self._estimate(node, **estimate)
         return node
 

@@ -17,6 +17,7 @@ from guestmount_py.dircache import Listing
 from guestmount_py.drafts import Draft
 from guestmount_py.entries import Entry
 from guestmount_py.filedata import FileData
+from guestmount_py.guest_clock import GuestClock
 from guestmount_py.guest_files import GuestFiles
 from guestmount_py.guest_space import GuestSpace
 from guestmount_py.guest_writing import GuestWriting, change_of
@@ -37,6 +38,8 @@ CAPABILITY: Final = b"security.capability"
 _MODE_AT: Final = 2
 _NLINK_AT: Final = 3
 _SIZE_AT: Final = 7
+_CTIME_AT: Final = 14
+_NS: Final = 1_000_000_000
 NAME_MAX_BYTES: Final = 255
 """Of the filesystems whose names are exact."""
 _FOREVER_S: Final = int(FOREVER_S)
@@ -91,6 +94,7 @@ class WritingBase(pyfuse3.Operations):
         self._stale: set[Inode] = set()
         self._capability_asked: tuple[int, int] | None = None
         self._guest_space = GuestSpace(guest)
+        self._clock = GuestClock()
         self._linked: dict[Inode, Entry] = {}
         self.behind = WriteBehind(
             writing, inodes, self._paths, self._change_of, self._settled, self._release, self._named
@@ -212,6 +216,7 @@ class WritingBase(pyfuse3.Operations):
 
     def _adopt(self, node: Node, stat: bytes) -> None:
         """Take in the attributes that a file has now, for all names of it."""
+        self._clock.learn(stat)
         written = self._written.find(node.inode)
         if written is not None:
             stat = written.as_told(stat)
@@ -263,6 +268,11 @@ class WritingBase(pyfuse3.Operations):
             around.changes += 1
             if not (self.behind.has_names(parent) or around.is_gone):
                 self.behind.draft(directory)  # which tells, with the next changes, what the directory is now
+
+    def _moment(self, *nodes: Node) -> tuple[int, int]:
+        """Return when files change that are promised to, in seconds and nanoseconds: later than when they did last."""
+        last_ns = (node.entry.fields[_CTIME_AT] * _NS + node.entry.fields[_CTIME_AT + 1] for node in nodes)
+        return divmod(max(self._clock.now_ns(), *(changed_ns + 1 for changed_ns in last_ns)), _NS)
 
     def _estimate(self, node: Node, **changes: int) -> None:
         """Note what attributes a file will have, by the names of ``Statns``."""

@@ -2,7 +2,6 @@
 
 import os
 import stat as modes
-import time
 from errno import ENOENT
 from typing import Final, Protocol
 
@@ -127,7 +126,7 @@ class NamingOperations(KnownNames):
     def _promise_file(self, parent: Node, name: bytes, mode: int, caller: Caller, target: bytes = b"") -> Node:
         owner = parent.entry.fields
         gid = owner[_GID_AT] if owner[_MODE_AT] & modes.S_ISGID else caller.gid
-        moment = divmod(time.time_ns(), _NS)
+        moment = self._moment(parent)
         identity = PROMISED_DEVICE, self._inodes.next_promised(), mode, 1, caller.uid, gid
         stat = hot.STATNS.pack(*identity, 0, len(target), owner[_BLKSIZE_AT], 0, *moment, *moment, *moment, *_SPARE)
         entry = Entry(name, stat, 0, target or None, ())
@@ -332,7 +331,7 @@ class NamingOperations(KnownNames):
                 above.is_free = not await self._writing.any_protected(self._inodes.path(directory.inode))
 
     def _promise_removal(self, node: Node, directory: Node, pid: int) -> None:
-        place, moment = (directory.inode, node.entry.name), divmod(time.time_ns(), _NS)
+        place, moment = (directory.inode, node.entry.name), self._moment(directory, node)
         self._directories.change(*place, None)
         self._promised(directory, moment, pid)
         links = directory.entry.fields[_NLINK_AT]

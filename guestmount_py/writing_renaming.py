@@ -1,7 +1,6 @@
 """Handlers that rename: a file that is still to be made just by another name, all others when the guest has done it."""
 
 import os
-import time
 from errno import EINVAL, ENOENT
 from typing import Final
 
@@ -44,7 +43,7 @@ class RenamingOperations(NamingOperations):
             or (node.parent, node.entry.name) != (parent.inode, name)
         ):
             return False
-        moment = divmod(time.time_ns(), _NS)
+        moment = self._moment(parent, node)
         self._estimate(node, st_ctime_sec=moment[0], st_ctime_nsec=moment[1])
         moved = Entry(new_name, node.entry.data, node.entry.offset, node.entry.target, node.entry.xattrs)
         self._directories.change(parent.inode, name, None)
