@@ -1,14 +1,16 @@
 """Which operating systems the guest's disks hold; every process of the daemon knows what one of them found."""
 
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from typing import Final, NamedTuple
 
 from daemon import mounts
 from daemon.assembly import IN_APPLIANCE, incomplete
+from daemon.devices import disks
 from daemon.filesystems import ENCRYPTED, Filesystem, filesystems
-from daemon.fstab import Entry, entries
+from daemon.fstab import Entry, entries, sifted
 from daemon.guest_names import GuestNames, disk_of
 from daemon.guest_view import GuestView
 from daemon.mountables import checked_mountable, wire_mountable
@@ -26,6 +28,10 @@ from rpc.xdr import Reader, Writer
 _STATE: Final = "/run/guestfsd.inspection"
 _NOT_MOUNTED: Final = frozenset(("swap", "unknown", *ENCRYPTED))
 _SECTOR_BYTES: Final = 512
+_LOOK_S: Final = 60.0
+"""How long to look at one filesystem: a hundred times what a system takes under emulation."""
+_SEARCH_S: Final = 600.0
+"""How long to look at all, before those that are left are only named."""
 
 _found: list[FoundSystem] = []
 
@@ -67,20 +73,24 @@ class _Search(NamedTuple):
         session: nothing is mounted in it.
         candidates: all that may be mounted.
         unread: what cannot be, and why.
+        end_s: of the monotonic clock.
     """
 
     session: Session
     candidates: Sequence[Filesystem]
     unread: Pairs
+    end_s: float
 
     def looked_at(self, candidate: Filesystem) -> FoundSystem | None:
         """Mount a filesystem for a moment; return the system that it is the root of.
 
         None if it is none, or if it cannot be mounted or read: that must not hide the systems on the other ones.
         """
+        view = GuestView(self.session, end_s=min(time.monotonic() + _LOOK_S, self.end_s))
         try:
+            view.check_time()
             self._mount(candidate.mountable, "/")
-            return self._found(candidate.mountable)
+            return self._found(candidate.mountable, view)
         except (CallError, OSError) as exc:
             sys.stderr.write(f"guestfsd: {candidate.mountable} is not inspected: {exc}\n")
             self.unread.append((candidate.mountable, str(exc)))
@@ -99,25 +109,31 @@ class _Search(NamedTuple):
     def _mount(self, mountable: str, place: str) -> None:
         mounts.mount_ro(self.session, MountArgs(Mountable(checked_mountable(mountable)), place))
 
-    def _found(self, root: str) -> FoundSystem | None:
-        view = GuestView(self.session)
-        table = entries(view.text(b"/etc/fstab"))
-        names = GuestNames(self.candidates, root, _opened(view), _arrays(view)) if table else None
+    def _found(self, root: str, view: GuestView) -> FoundSystem | None:
+        table, notes = sifted(entries(view.text(b"/etc/fstab")))
+        names = GuestNames(self.candidates, root, _opened(view), _arrays(view), len(disks())) if table else None
         mountpoints, absent = [("/", root)], []
         for entry in table:
             if entry.place == "/" or names is None:
                 continue
+            view.check_time()
             mountable = self._mountable(entry, names)
             if mountable is not None:
                 mountpoints.append((entry.place, mountable))
-            elif not entry.is_optional:
+            elif entry.is_optional:
+                notes.append(f"{entry.place} is left out: {entry.device} is on none of the disks, and is optional")
+            else:
                 absent.append((entry.device, entry.place))
+        guessed = list(names.guessed.items()) if names is not None else []
         apart = dict(mountpoints).get("/usr")
         if apart is not None:  # it has the programs, and perhaps os-release
             with suppress(CallError, OSError):
                 self._mount(apart, "/usr")
         looked = system_of(view)
-        return self._whole(root, looked, mountpoints, absent) if looked is not None else None
+        if looked is None:
+            return None
+        drives = self._drives(root, looked)
+        return FoundSystem(Mountable(root), looked.system, mountpoints, absent, drives, guessed, notes)
 
     def _mountable(self, entry: Entry, names: GuestNames) -> str | None:
         """Return what an entry mounts, as named on the wire; None if it is on none of the disks."""
@@ -131,10 +147,9 @@ class _Search(NamedTuple):
             return device
         return f"btrfsvol:{device}/{subvolume}"
 
-    def _whole(self, root: str, looked: Looked, mountpoints: Pairs, absent: Pairs) -> FoundSystem:
+    def _drives(self, root: str, looked: Looked) -> Pairs:
         drives = [(letter, self._drive(place, root)) for letter, place in sorted(looked.places.items())]
-        there = [(letter, device) for letter, device in drives if device is not None]
-        return FoundSystem(Mountable(root), looked.system, mountpoints, absent, there)
+        return [(letter, device) for letter, device in drives if device is not None]
 
     def _drive(self, place: Place, root: str) -> str | None:
         """Return the device that is at a place; of clones, the one on the disk of the root."""
@@ -192,7 +207,7 @@ def find_systems(session: Session, args: NoArgs) -> FoundSystems:
     """
     mounts.umount_all(session, args)
     candidates = filesystems()  # which puts together what can be
-    search = _Search(session, candidates, incomplete())
+    search = _Search(session, candidates, incomplete(), time.monotonic() + _SEARCH_S)
     systems: list[FoundSystem] = []
     for candidate in search.candidates:
         if candidate.kind in _NOT_MOUNTED or candidate.is_snapshot:
