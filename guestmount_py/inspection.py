@@ -7,10 +7,11 @@ from typing import Final, NamedTuple
 import trio
 
 from appliance.patience import patience
+from appliance.state import State
 from guestmount_py.config import GuestMount
 from guestmount_py.handle import Guest
 from rpc.codec import Pairs
-from rpc.errors import GuestmountError, ProcedureError, RemoteProtocolError
+from rpc.errors import GuestmountError, RemoteProtocolError
 
 FIRST: Final = "first"
 SINGLE: Final = "single"
@@ -86,25 +87,28 @@ async def find_systems(guest: Guest, report: Callable[[str], None]) -> Found:
         report: takes a line when it takes long.
 
     Raises:
-        GuestmountError: it takes too long: the daemon does no more than say so itself when disks are made for that.
+        GuestmountError: it takes too long, though the daemon itself should have ended it. The appliance is killed: who
+            is still looking would mount something else below what is mounted meanwhile.
     """
     try:
         async with patience(_FIND_S, lambda: report("the guest is still looking for operating systems")):
             return await _found(guest)
     except trio.TooSlowError as exc:
+        await guest.kill_subprocess()
         raise GuestmountError(
             f"the guest did not find out within {_FIND_S:g} s which operating systems there are: mount with -m"
         ) from exc
 
 
 async def find_systems_if_possible(guest: Guest, report: Callable[[str], None]) -> Found:
-    """Look at all disks; if that fails say so, and return nothing: the filesystems may still be mounted."""
+    """Look at all disks; if it takes too long say so, launch again and return nothing: other things can be mounted."""
     try:
         return await find_systems(guest, report)
     except GuestmountError as exc:
+        if guest.state is State.READY:
+            raise
         report(f"warning: {exc}")
-        with suppress(ProcedureError):  # what was looked at last may be mounted, and in use
-            await guest.umount_all()
+        await guest.launch()
         return Found([])
 
 

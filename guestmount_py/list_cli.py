@@ -14,6 +14,7 @@ from guestmount_py.image_keys import with_image_keys
 from guestmount_py.interruption import interruptible
 from guestmount_py.keys import Ask, Keys, KeySelector, hide_keys
 from guestmount_py.list_disks import Thing, list_disks
+from guestmount_py.printable import printable
 from guestmount_py.prompt import asking
 from rpc.errors import GuestmountError, UsageError
 
@@ -128,9 +129,9 @@ def _plural(kind: str) -> str:
 
 
 def _as_table(things: Sequence[Thing]) -> str:
-    """Return a line for each thing, in columns; what a terminal might obey is shown as question marks."""
+    """Return a line for each thing, in columns."""
     rows = [_COLUMNS, *(_row(thing) for thing in things)]
-    rows = [tuple("".join(each if each.isprintable() else "?" for each in cell) or "-" for cell in row) for row in rows]
+    rows = [tuple(printable(cell) or "-" for cell in row) for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "".join(f"{line.rstrip()}\n" for line in lines)
@@ -150,8 +151,7 @@ def human_size(count: int) -> str:
 
 
 def _say(text: str) -> None:
-    printable = "".join(letter if letter.isprintable() else "?" for letter in text)  # part of it may be the guest's
-    sys.stderr.write(f"guestmount-py: {printable}\n")
+    sys.stderr.write(f"guestmount-py: {printable(text)}\n")
     sys.stderr.flush()
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from guestmount_py.keys import Ask
+from guestmount_py.printable import printable
 from rpc.errors import GuestmountError
 
 _TERMINAL: Final = Path("/dev/tty")
@@ -31,6 +32,7 @@ def _on_terminal(*, echo: bool) -> Ask:
     """Return what asks on the terminal, whatever standard input is; what is typed is not shown, unless ``echo``."""
 
     def ask(prompt: str) -> str:
+        prompt = printable(prompt)
         try:
             with _TERMINAL.open("r+b", buffering=0) as terminal:
                 if not echo:
