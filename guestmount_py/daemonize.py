@@ -12,7 +12,7 @@ from typing import Final
 import trio
 
 from guestmount_py.config import MountConfig
-from guestmount_py.keys import Ask
+from guestmount_py.keys import Ask, forbid_core_dumps
 from guestmount_py.log import log_path, logger, open_log
 from guestmount_py.mount import serve_mount
 from guestmount_py.printable import printable
@@ -31,6 +31,8 @@ def run_mount(config: MountConfig) -> int:
 
     The child is forked before trio and qemu start: qemu's life is bound to the thread that starts it.
     """
+    if config.keys:
+        forbid_core_dumps()
     asker = asking(from_stdin=config.keys_from_stdin, echo=config.echo_keys)
     if config.foreground:
         return _run(config, echo=True, report=_write_line, ready=lambda: None, ask=asker)

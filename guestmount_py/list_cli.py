@@ -12,7 +12,7 @@ from guestmount_py.events import LogMessage
 from guestmount_py.handle import Guest
 from guestmount_py.image_keys import with_image_keys
 from guestmount_py.interruption import interruptible
-from guestmount_py.keys import Ask, Keys, KeySelector, hide_keys
+from guestmount_py.keys import Ask, Keys, KeySelector, forbid_core_dumps, hide_keys
 from guestmount_py.list_disks import Thing, list_disks
 from guestmount_py.printable import printable
 from guestmount_py.prompt import asking
@@ -69,6 +69,8 @@ def _run(arguments: Sequence[str]) -> None:
     if not options.drives:
         raise UsageError("no disk image: give one with -a, or a libvirt domain with -d")
     keys = selected_keys(options)
+    if keys:
+        forbid_core_dumps()
     ask = asking(from_stdin=options.keys_from_stdin, echo=options.echo_keys)
     found: list[Thing] = []
 
