@@ -34,6 +34,10 @@ class GuestNames:
         root: the mountable that names are of; of clones, the one on its disk is meant.
         opened: names of encrypted devices in the guest, and in its words what they are on (crypttab(5)).
         arrays: names of arrays in the guest, and their UUIDs (mdadm.conf(5)).
+        disks: how many there are.
+
+    Attributes:
+        guessed: names that tell nothing but the number of a partition, and what they were taken for.
     """
 
     def __init__(
@@ -42,6 +46,7 @@ class GuestNames:
         root: str,
         opened: Mapping[str, str] | None = None,
         arrays: Mapping[str, str] | None = None,
+        disks: int = 0,
     ) -> None:
         disk = disk_of(root)
         devices = [found for found in filesystems if not found.mountable.startswith("btrfsvol:")]
@@ -50,6 +55,8 @@ class GuestNames:
         self._root_disk: Final = disk
         self._opened: Final = opened or {}
         self._arrays: Final = arrays or {}
+        self._disks: Final = disks
+        self.guessed: Final[dict[str, str]] = {}
 
     def device(self, spec: str) -> str | None:
         """Return the device that a name means, as named on the wire; None if it is none of the known ones."""
@@ -61,7 +68,7 @@ class GuestNames:
         linked = re.fullmatch(r"/dev/disk/by-(uuid|label|partuuid|partlabel|id|path)/(.+)", spec)
         if linked:
             value = re.sub(r"\\x([0-9a-f]{2})", lambda match: chr(int(match[1], 16)), linked[2])
-            return self._by_id(value) if linked[1] in ("id", "path") else self._tagged(linked[1].upper(), value)
+            return self._by_id(spec, value) if linked[1] in ("id", "path") else self._tagged(linked[1].upper(), value)
         if spec.startswith("/dev/mapper/"):
             return self._mapped(spec)
         bsd = re.fullmatch(r"/dev/(gpt|gptid|ufs|ufsid)/(.+)", spec)
@@ -107,17 +114,21 @@ class GuestNames:
         known = f"/dev/mapper/luks-{uuid.lower()}"
         return known if known in self._names else None
 
-    def _by_id(self, name: str) -> str | None:
-        """Find a partition by a name that tells the model of its disk: only its number means something here."""
+    def _by_id(self, spec: str, name: str) -> str | None:
+        """Find a partition by a name that tells the model of its disk: only its number means something here.
+
+        Of several disks it may be any, or one that was not given.
+        """
         if name.startswith("dm-name-"):
             return self._mapped("/dev/mapper/" + name.removeprefix("dm-name-"))
         if name.startswith(("md-uuid-", "md-name-")):
             return self._array(name)
         part = re.search(r"-part(\d+)$", name)
-        ending = part[1] if part else ""
-        found = [known for known in self._names if re.fullmatch(rf"/dev/sd[a-z]+{ending}", known)]
-        own = [known for known in found if disk_of(known) == self._root_disk]
-        return found[0] if len(found) == 1 else own[0] if len(own) == 1 else None
+        guess = f"/dev/sda{part[1] if part else ''}"
+        if self._disks != 1 or guess not in self._names or name.startswith(("dm-", "lvm-")):
+            return None
+        self.guessed[spec] = guess
+        return guess
 
     def _array(self, spec: str) -> str | None:
         """Find an array by its name, with or without the host's, or by its UUID, which the guest's mdadm.conf tells."""

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from typing import Final, NamedTuple
@@ -9,8 +10,9 @@ from typing import Final, NamedTuple
 from daemon import mounts
 from daemon.assembly import IN_APPLIANCE, incomplete
 from daemon.btrfs_roots import families, is_within, mountable_of_entry
+from daemon.devices import disks
 from daemon.filesystems import ENCRYPTED, Filesystem, filesystems
-from daemon.fstab import Entry, entries
+from daemon.fstab import Entry, entries, sifted
 from daemon.guest_names import GuestNames, disk_of
 from daemon.guest_view import GuestView
 from daemon.mountables import checked_mountable, wire_mountable
@@ -29,6 +31,10 @@ from rpc.xdr import Reader, Writer
 _STATE: Final = "/run/guestfsd.inspection"
 _NOT_MOUNTED: Final = frozenset(("swap", "unknown", *ENCRYPTED))
 _SECTOR_BYTES: Final = 512
+_LOOK_S: Final = 60.0
+"""How long to look at one filesystem: a hundred times what a system takes under emulation."""
+_SEARCH_S: Final = 600.0
+"""How long to look at all, before those that are left are only named."""
 
 _found: list[FoundSystem] = []
 
@@ -70,11 +76,13 @@ class _Search(NamedTuple):
         session: nothing is mounted in it.
         candidates: all that may be mounted.
         unread: what cannot be, and why.
+        end_s: of the monotonic clock.
     """
 
     session: Session
     candidates: Sequence[Filesystem]
     unread: Pairs
+    end_s: float
 
     def systems_of(self, family: Sequence[Filesystem]) -> Iterator[tuple[Filesystem, FoundSystem]]:
         """Find the systems among the states of one; the rest are what it was at some time.
@@ -100,11 +108,12 @@ class _Search(NamedTuple):
         """Return what the fstab of each subvolume mounts on /: empty if nothing, None if there is no fstab."""
         device = volume_of(family[0].mountable).device
         found: dict[str, str | None] = dict.fromkeys(each.mountable for each in family)
+        end_s = min(time.monotonic() + _LOOK_S, self.end_s)
         try:
             self._mount(mountable_of(device, TOP_LEVEL), "/")
             for each in family:
                 if each.subvolume is not None:
-                    view = GuestView(self.session, os.fsencode(f"/{each.subvolume.path}"))
+                    view = GuestView(self.session, os.fsencode(f"/{each.subvolume.path}"), end_s)
                     found[each.mountable] = self._root_named(view, each.mountable)
         except (CallError, OSError) as exc:
             sys.stderr.write(f"guestfsd: fstab of the subvolumes of {device}: {exc}\n")
@@ -119,7 +128,8 @@ class _Search(NamedTuple):
         entry = next((entry for entry in table if entry.place == "/"), None)
         if entry is None:
             return ""
-        device = GuestNames(self.candidates, mountable, _opened(view), _arrays(view)).device(entry.device)
+        names = GuestNames(self.candidates, mountable, _opened(view), _arrays(view), len(disks()))
+        device = names.device(entry.device)
         # under whatever name that is not known here, it is where its fstab was found
         return mountable_of_entry(device or volume_of(mountable).device, entry, self.candidates)
 
@@ -128,9 +138,11 @@ class _Search(NamedTuple):
 
         None if it is none, or if it cannot be mounted or read: that must not hide the systems on the other ones.
         """
+        view = GuestView(self.session, end_s=min(time.monotonic() + _LOOK_S, self.end_s))
         try:
+            view.check_time()
             self._mount(candidate.mountable, "/")
-            return self._found(candidate.mountable)
+            return self._found(candidate.mountable, view)
         except (CallError, OSError) as exc:
             sys.stderr.write(f"guestfsd: {candidate.mountable} is not inspected: {exc}\n")
             self.unread.append((candidate.mountable, str(exc)))
@@ -149,25 +161,31 @@ class _Search(NamedTuple):
     def _mount(self, mountable: str, place: str) -> None:
         mounts.mount_ro(self.session, MountArgs(Mountable(checked_mountable(mountable)), place))
 
-    def _found(self, root: str) -> FoundSystem | None:
-        view = GuestView(self.session)
-        table = entries(view.text(b"/etc/fstab"))
-        names = GuestNames(self.candidates, root, _opened(view), _arrays(view)) if table else None
+    def _found(self, root: str, view: GuestView) -> FoundSystem | None:
+        table, notes = sifted(entries(view.text(b"/etc/fstab")))
+        names = GuestNames(self.candidates, root, _opened(view), _arrays(view), len(disks())) if table else None
         mountpoints, absent = [("/", root)], []
         for entry in table:
             if entry.place == "/" or names is None:
                 continue
+            view.check_time()
             mountable = self._mountable(entry, names)
             if mountable is not None:
                 mountpoints.append((entry.place, mountable))
-            elif not entry.is_optional:
+            elif entry.is_optional:
+                notes.append(f"{entry.place} is left out: {entry.device} is on none of the disks, and is optional")
+            else:
                 absent.append((entry.device, entry.place))
+        guessed = list(names.guessed.items()) if names is not None else []
         apart = dict(mountpoints).get("/usr")
         if apart is not None:  # it has the programs, and perhaps os-release
             with suppress(CallError, OSError):
                 self._mount(apart, "/usr")
         looked = system_of(view)
-        return self._whole(root, looked, mountpoints, absent) if looked is not None else None
+        if looked is None:
+            return None
+        drives = self._drives(root, looked)
+        return FoundSystem(Mountable(root), looked.system, mountpoints, absent, drives, guessed, notes)
 
     def _mountable(self, entry: Entry, names: GuestNames) -> str | None:
         """Return what an entry mounts, as named on the wire; None if it is on none of the disks."""
@@ -176,10 +194,9 @@ class _Search(NamedTuple):
             return None
         return mountable_of_entry(device, entry, self.candidates)
 
-    def _whole(self, root: str, looked: Looked, mountpoints: Pairs, absent: Pairs) -> FoundSystem:
+    def _drives(self, root: str, looked: Looked) -> Pairs:
         drives = [(letter, self._drive(place, root)) for letter, place in sorted(looked.places.items())]
-        there = [(letter, device) for letter, device in drives if device is not None]
-        return FoundSystem(Mountable(root), looked.system, mountpoints, absent, there)
+        return [(letter, device) for letter, device in drives if device is not None]
 
     def _drive(self, place: Place, root: str) -> str | None:
         """Return the device that is at a place; of clones, the one on the disk of the root."""
@@ -222,7 +239,7 @@ def find_systems(session: Session, args: NoArgs) -> FoundSystems:
     """
     mounts.umount_all(session, args)
     candidates = filesystems()  # which puts together what can be
-    search = _Search(session, candidates, incomplete())
+    search = _Search(session, candidates, incomplete(), time.monotonic() + _SEARCH_S)
     systems: list[FoundSystem] = []
     roots: list[Filesystem] = []
     for family in families(found for found in candidates if found.kind not in _NOT_MOUNTED):

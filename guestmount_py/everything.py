@@ -13,6 +13,7 @@ from typing import Final
 from guestmount_py.config import GuestMount
 from guestmount_py.handle import Guest
 from guestmount_py.inspection import GuestSystem
+from guestmount_py.log import logger
 from rpc.errors import GuestmountError, ProcedureError
 from rpc.mountables import (
     TOP_LEVEL,
@@ -47,8 +48,10 @@ async def shelves(guest: Guest, systems: Sequence[GuestSystem], report: Callable
         shelf = f"{_SYSTEMS}/{name_of(system.root)}"
         await guest.mkmountpoint(shelf)
         mounts += [mount.below(shelf.encode("utf-8", "surrogateescape")) for mount in system.mounts()]
-        for device, place in system.absent:
-            report(f"warning: {shelf}{place} is left out: {device} is on none of the disks")
+        for line in system.warnings(shelf):
+            report(f"warning: {line}")
+        for line in system.notes:
+            logger.info("%s: %s", shelf, line)
     shown = {mount.device for mount in mounts}
     for device, kind in found:
         if volume_of(device).subvolume:

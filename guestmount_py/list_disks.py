@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Final, NamedTuple
 
 from guestmount_py.handle import Guest
-from guestmount_py.inspection import GuestSystem, find_systems
+from guestmount_py.inspection import GuestSystem, find_systems_if_possible
 from guestmount_py.unlocking import ENCRYPTED_TYPES
 from rpc.errors import ProcedureError
 from rpc.mountables import volume_of
@@ -79,7 +79,7 @@ async def list_disks(guest: Guest, report: Callable[[str], None]) -> list[Thing]
             things.append(
                 Thing("encrypted device", device, known["TYPE"], uuid=known.get("UUID", ""), size_bytes=_size(known))
             )
-    found = await find_systems(guest)
+    found = await find_systems_if_possible(guest, report)
     for line in found.unread.values():
         report(f"warning: {line}")
     return [*things, *volumes, *filesystems, *[_system(each) for each in found.systems]]

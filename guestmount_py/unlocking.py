@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 import trio
 
 from guestmount_py.handle import Guest
-from guestmount_py.keys import Keys
+from guestmount_py.keys import Keys, forbid_core_dumps
 from rpc.errors import GuestmountError, ProcedureError
 from rpc.mountables import mapping_of_volume
 
@@ -65,6 +65,9 @@ async def unlock(guest: Guest, keys: Keys, wanted: Sequence[str] | None, *, writ
         await guest.shutdown()
         guest.configure(encrypted=True)
         await guest.launch()
+    if found:
+        forbid_core_dumps()
+        forbid_core_dumps(guest.pid)
     failures: dict[str, str] = {}
     is_news = False
     while found and wanted != []:
