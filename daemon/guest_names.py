@@ -7,6 +7,7 @@ from typing import Final
 from daemon.command import run_status
 from daemon.devices import letters
 from daemon.filesystems import Filesystem
+from rpc.mountables import SUBVOLUME, volume_of, volume_of_mapping
 
 _TAGS: Final = {"UUID": "UUID", "LABEL": "LABEL", "PARTUUID": "PART_ENTRY_UUID", "PARTLABEL": "PART_ENTRY_NAME"}
 """What fstab says, and libblkid's name of it."""
@@ -49,7 +50,7 @@ class GuestNames:
         disks: int = 0,
     ) -> None:
         disk = disk_of(root)
-        devices = [found for found in filesystems if not found.mountable.startswith("btrfsvol:")]
+        devices = [found for found in filesystems if not found.mountable.startswith(SUBVOLUME)]
         self._devices: Final = sorted(devices, key=lambda found: disk_of(found.mountable) != disk)
         self._names: Final = {found.mountable for found in devices}
         self._root_disk: Final = disk
@@ -106,8 +107,7 @@ class GuestNames:
     def _mapped(self, spec: str) -> str | None:
         """Find a volume by the name of its mapping, or an encrypted device by that which it was opened as."""
         name = spec.removeprefix("/dev/mapper/")
-        volume = "/dev/" + "/".join(part.replace("\0", "-") for part in name.replace("--", "\0").split("-", 1))
-        for known in (spec, volume):
+        for known in (spec, "/dev/" + "/".join(volume_of_mapping(name) or ())):
             if known in self._names:
                 return known
         uuid = self._opened.get(name, "").partition("UUID=")[2] or name.removeprefix("luks-")
@@ -153,5 +153,5 @@ def _array_facts(device: str) -> dict[str, str]:
 
 def disk_of(mountable: str) -> str:
     """Return the disk of a partition, a device's own name for what is none."""
-    match = re.match(r"(?:btrfsvol:)?(/dev/sd[a-z]+)", mountable)
-    return match[1] if match else mountable
+    match = re.match("/dev/sd[a-z]+", volume_of(mountable).device)
+    return match[0] if match else mountable
