@@ -127,6 +127,9 @@ class _Done:
 
 def _make(change: Change, done: _Done, *, follow: bool, direct: bool) -> None:
     wishes = change.wishes
+    if wishes & Wish.CREATE and modes.S_ISLNK(change.mode):
+        _make_link(change, done)
+        return
     if change.writes or wishes & (Wish.SIZE | Wish.CREATE):
         descriptor = _opened(change, follow=follow)
         try:
@@ -157,6 +160,13 @@ def _make(change: Change, done: _Done, *, follow: bool, direct: bool) -> None:
         _set(change.path, change, info, follow=follow)
     else:
         done.info = info
+
+
+def _make_link(change: Change, done: _Done) -> None:
+    os.symlink(b"".join(bytes(data) for _, data in change.writes), change.path)
+    done.is_there = True
+    info = os.lstat(change.path)
+    _set(change.path, _for_new_file(change, info), info, follow=False)
 
 
 def _opened(change: Change, *, follow: bool) -> int:

@@ -119,11 +119,11 @@ def remove_name(session: Session, args: RemoveNameArgs) -> Removed:
 
 @handles(procedures.ANY_PROTECTED)
 def any_protected(session: Session, args: PathArgs) -> bool:
-    """Tell whether a file in a directory may be immutable or append-only, so that it cannot be removed."""
+    """Tell whether a directory or a file in it may be immutable or append-only, so that the file cannot be removed."""
     statx = statx_buffer()
     with session.sysroot:
         os.chdir(args.path)
-        names = os.listdir(b".")
+        names = [b".", *os.listdir(b".")]
         for start in range(0, len(names), NAMES_AT_ONCE):
             part = names[start : start + NAMES_AT_ONCE]
             statx.look(part)

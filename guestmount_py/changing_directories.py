@@ -1,6 +1,10 @@
 """Directory listings of a mount that writes: what is kept changes with the guest, exactly by what was done."""
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Final
+
+import trio
 
 from guestmount_py.caches import CacheBudget
 from guestmount_py.dircache import DirectoryCache, Listing
@@ -25,6 +29,7 @@ class ChangingDirectories(DirectoryCache):
         super().__init__(guest, budget)
         self.plainly = True  # it tells what can be removed for sure
         self._changed_meanwhile: set[Inode] = set()
+        self._changed_ahead: set[Inode] | None = None
 
     async def _fetch(self, inode: Inode, path: bytes) -> Listing:
         while True:
@@ -38,6 +43,41 @@ class ChangingDirectories(DirectoryCache):
         """Note that a directory, or the attributes of a file in it, changed: a listing under way is not to be kept."""
         if inode in self._underway:
             self._changed_meanwhile.add(inode)
+        if self._changed_ahead is not None:
+            self._changed_ahead.add(inode)
+
+    @contextmanager
+    def listed_ahead(self, unsettled: Iterable[Inode]) -> Iterator[None]:
+        """Note which directories change while others are listed before anybody asks; one block at a time.
+
+        Args:
+            unsettled: directories that are already about to change.
+        """
+        self._changed_ahead = {*unsettled}
+        try:
+            yield
+        finally:
+            self._changed_ahead = None
+
+    def await_ahead(self, inode: Inode) -> bool:
+        """Have whoever wants a listing wait for ``keep_ahead``; False if it is here or on its way."""
+        if self.is_known(inode):
+            return False
+        self._underway[inode] = trio.Event()
+        return True
+
+    def keep_ahead(self, inode: Inode, entries: list[Entry] | None) -> Listing | None:
+        """Take in a listing that was awaited, unless the directory has changed meanwhile: whoever wants it asks again.
+
+        Args:
+            inode: of the directory.
+            entries: None if it could not be listed.
+        """
+        self._underway.pop(inode).set()
+        self._changed_meanwhile.discard(inode)
+        if entries is None or self._changed_ahead is None or inode in self._changed_ahead or self.is_listed(inode):
+            return None
+        return self.keep(inode, entries)
 
     def change(self, inode: Inode, name: bytes, entry: Entry | None) -> None:
         """Note that a name in a directory means something else now, or nothing any more."""
@@ -61,6 +101,8 @@ class ChangingDirectories(DirectoryCache):
 
     def discard(self, inode: Inode) -> None:
         """Drop a listing."""
+        if self._changed_ahead is not None:
+            self._changed_ahead.add(inode)
         dropped = self._listings.pop(inode, None)
         if dropped is not None:
             self._cache.remove(dropped.cost_bytes)

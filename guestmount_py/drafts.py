@@ -6,14 +6,18 @@ from dataclasses import dataclass, field
 from stat import S_ISGID, S_ISUID
 from typing import Final
 
-from guestmount_py.inode_numbers import Inode
+from guestmount_py.pending_names import Place
 from rpc.changes import Change, Wish
 
 _TIMES: Final = Wish.ATIME | Wish.MTIME
+_ATTRIBUTES: Final = Wish.MODE | Wish.UID | Wish.GID | _TIMES
 _NS: Final = 1_000_000_000
 _CLOCK: Final = 5
 """CLOCK_REALTIME_COARSE (linux/time.h), by which kernels date files."""
 STEP_MAX_BYTES: Final = 4 << 20
+"""What a message carries."""
+LONG_STEP_MAX_BYTES: Final = 7 << 20
+"""What a slot of the mailbox holds, with what stands between the data so that they stand at whole pages."""
 _RUN_BYTES: Final = 64
 """More than stands before each run on the way to the guest."""
 
@@ -32,11 +36,14 @@ class Draft:
     """Changes of one file that can be made in one step, in the order of ``rpc.changes``.
 
     Attributes:
+        max_bytes: how much it may take on the way to the guest.
         place: the directory and the name that comes or goes by it.
+        target: of a symbolic link that it makes.
         written_ns: when the last data were promised, by the clock of the host's kernel, as touch(1) has it.
         is_void: nobody can see the file any more, so what becomes of the step does not matter.
     """
 
+    max_bytes: int = STEP_MAX_BYTES
     wishes: int = 0
     mode: int = 0
     uid: int = 0
@@ -47,15 +54,16 @@ class Draft:
     size_bytes: int = 0
     written_ns: int = 0
     is_void: bool = False
-    place: tuple[Inode, bytes] | None = None
+    place: Place | None = None
+    target: bytes = b""
 
-    def create(self, place: tuple[Inode, bytes], mode: int, uid: int, gid: int) -> None:
-        """Have the file made before all else."""
-        self.place = place
+    def create(self, place: Place, mode: int, uid: int, gid: int, target: bytes) -> None:
+        """Have the file made before all else: a symbolic link if it has a target."""
+        self.place, self.target = place, target
         self.wishes = Wish.CREATE
         self.mode, self.uid, self.gid = mode, uid, gid
 
-    def remove(self, place: tuple[Inode, bytes]) -> None:
+    def remove(self, place: Place) -> None:
         """Have the file's only name removed, and nothing else done."""
         self.place = place
         self.wishes = Wish.REMOVE
@@ -71,9 +79,18 @@ class Draft:
         return bool(self.wishes & Wish.REMOVE)
 
     @property
+    def is_slight(self) -> bool:
+        """Tell whether all it changes are attributes, which can be told before it is made."""
+        return not (self.runs or self.wishes & ~_ATTRIBUTES)
+
+    @property
     def weight_bytes(self) -> int:
         """Return about what it takes on the way to the guest."""
         return self.size_bytes + _RUN_BYTES * len(self.runs)
+
+    def blocks(self, block_bytes: int) -> int:
+        """Return how many blocks of a file its data lie in."""
+        return sum(-(-(run.offset + run.size_bytes) // block_bytes) - run.offset // block_bytes for run in self.runs)
 
     @property
     def _only_writes(self) -> bool:
@@ -90,7 +107,7 @@ class Draft:
         """Add data; False if that must be another step: it is full, or writing would move the times that it sets."""
         if self.wishes & _TIMES or (bool(self.wishes & Wish.APPEND) is not append and self.runs):
             return False
-        if self.weight_bytes + len(data) > STEP_MAX_BYTES:
+        if self.weight_bytes + len(data) > self.max_bytes:
             return False
         if append:
             self.wishes |= Wish.APPEND
@@ -131,7 +148,9 @@ class Draft:
             self.mtime_ns = mtime_ns
 
     def seal(self) -> None:
-        """Have data that are not dated get the moment of the last: nothing is added any more."""
+        """Have what is not dated get the moment of the last data, and of its creation: nothing is added any more."""
+        if self.runs and self.creates:
+            self.wishes |= Wish.ATIME
         if self.runs and not self.wishes & Wish.MTIME:
             self.date(None, self.written_ns)
 
@@ -145,8 +164,12 @@ class Draft:
             gid=self.gid,
             atime=divmod(self.atime_ns, _NS),
             mtime=divmod(self.mtime_ns, _NS),
-            writes=[(run.offset, b"".join(run.pieces) if len(run.pieces) > 1 else run.pieces[0]) for run in self.runs],
+            writes=[(0, self.target)] if self.target else [(run.offset, _joined(run.pieces)) for run in self.runs],
         )
+
+
+def _joined(pieces: list[bytes]) -> bytes:
+    return b"".join(pieces) if len(pieces) > 1 else pieces[0]
 
 
 @dataclass(slots=True)
@@ -155,12 +178,14 @@ class Drafts:
 
     Attributes:
         under_way: so many of the first steps the guest has.
+        step_max_bytes: how much a step may take on the way to the guest.
         since: trio's clock when the first step began that is not under way.
     """
 
     steps: deque[Draft] = field(default_factory=deque)
     under_way: int = 0
     since: float = 0.0
+    step_max_bytes: int = STEP_MAX_BYTES
 
     @property
     def is_ready(self) -> bool:
@@ -174,20 +199,15 @@ class Drafts:
         """Return the first step that is not under way, which there must be."""
         return self.steps[self.under_way]
 
-    @property
-    def is_plain(self) -> bool:
-        """Tell whether there is one step, which writes nothing."""
-        return len(self.steps) == 1 and not self.steps[0].runs
-
     def last(self, now: float) -> Draft:
         """Return the step that further changes may go into."""
         if not self.steps:
             self.since = now
         if self.under_way == len(self.steps):
-            self.steps.append(Draft())
+            self.steps.append(Draft(self.step_max_bytes))
         return self.steps[-1]
 
     def another(self) -> Draft:
         """Return a new last step."""
-        self.steps.append(Draft())
+        self.steps.append(Draft(self.step_max_bytes))
         return self.steps[-1]

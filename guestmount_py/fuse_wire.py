@@ -21,8 +21,10 @@ FORGET: Final = 2
 GETATTR: Final = 3
 SETATTR: Final = 4
 READLINK: Final = 5
+SYMLINK: Final = 6
 UNLINK: Final = 10
 RMDIR: Final = 11
+RENAME: Final = 12
 OPEN: Final = 14
 READ: Final = 15
 WRITE: Final = 16
@@ -38,6 +40,7 @@ CREATE: Final = 35
 INTERRUPT: Final = 36
 BATCH_FORGET: Final = 42
 READDIRPLUS: Final = 44
+RENAME2: Final = 45
 LSEEK: Final = 46
 
 REQUEST_HEAD: Final = Struct("=IIQQIIIHH")
@@ -52,6 +55,10 @@ LSEEK_OUT: Final = Struct("=Q")
 XATTR_IN: Final = Struct("=I4x")
 """struct fuse_getxattr_in, of GETXATTR and LISTXATTR: the size of the buffer; 0 asks how long the answer is."""
 XATTR_OUT: Final = Struct("=I4x")
+RENAME_IN: Final = Struct("=Q")
+"""struct fuse_rename_in: the new directory; two names follow."""
+RENAME2_IN: Final = Struct("=QI4x")
+"""struct fuse_rename2_in: the new directory, flags."""
 FORGET_IN: Final = Struct("=Q")
 SETATTR_IN: Final = Struct("=I28xqq8xII4xI4xII4x")
 """struct fuse_setattr_in: valid, atime, mtime, their nanoseconds, mode, uid, gid."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from stat import S_ISDIR
 from typing import Final
 
+from guestmount_py.drafts import LONG_STEP_MAX_BYTES, STEP_MAX_BYTES
 from guestmount_py.entries import Entry, checked_fields, entry_of
 from guestmount_py.mailbox import Mailbox
 from rpc import hot, procedures
@@ -40,11 +41,15 @@ class GuestWriting:
     Args:
         pool: channels to a daemon with our extensions.
         mailbox: where long data are handed over; None if there is none.
+
+    Attributes:
+        step_max_bytes: the longest step that it is given.
     """
 
     def __init__(self, pool: ChannelPool, mailbox: Mailbox | None) -> None:
         self._pool = pool
         self._mailbox = mailbox
+        self.step_max_bytes: Final = LONG_STEP_MAX_BYTES if mailbox is not None else STEP_MAX_BYTES
 
     async def change(self, changes: Sequence[Change]) -> list[Answer]:
         """Make changes, each for itself, and return what became of each; the attributes are checked."""

@@ -1,7 +1,7 @@
 """Handlers, without pyfuse3, of what comes often to a mount that writes, where nobody need wait for the guest."""
 
 from collections.abc import Mapping
-from stat import S_IMODE
+from stat import S_IFREG, S_IMODE
 from typing import Final
 
 from guestmount_py import fuse_wire as wire
@@ -29,9 +29,13 @@ class HotWriting:
             wire.GETATTR: self._getattr,
             wire.SETATTR: self._setattr,
             wire.GETXATTR: self._getxattr,
+            wire.LISTXATTR: self._listxattr,
             wire.CREATE: self._create,
+            wire.SYMLINK: self._symlink,
             wire.UNLINK: self._remove,
             wire.RMDIR: self._remove,
+            wire.RENAME: self._rename,
+            wire.RENAME2: self._rename,
             wire.WRITE: self._write,
             wire.STATFS: self._statfs,
             wire.FLUSH: self._flush,
@@ -80,17 +84,36 @@ class HotWriting:
         (limit_bytes,) = wire.XATTR_IN.unpack_from(request.body)
         return wire.xattr_answer(value, limit_bytes)
 
+    def _listxattr(self, request: wire.Request) -> Answer | None:
+        names = self._operations.listxattr_now(request.nodeid)
+        if names is None:
+            return None
+        (limit_bytes,) = wire.XATTR_IN.unpack_from(request.body)
+        return wire.xattr_answer(b"".join(name + b"\0" for name in names), limit_bytes)
+
     def _create(self, request: wire.Request) -> Answer | None:
         flags, mode = wire.CREATE_IN.unpack_from(request.body)
         name = wire.name_of(request.body[wire.CREATE_IN.size :])
-        node = self._operations.make_file_now(request.nodeid, name, S_IMODE(mode), request)
+        node = self._operations.make_file_now(request.nodeid, name, S_IFREG | S_IMODE(mode), request)
         if node is None:
             return None
         return self._entry(node), wire.OPEN_OUT.pack(self._operations.opened(node, flags, request), _FOPEN_KEEP_CACHE)
 
+    def _symlink(self, request: wire.Request) -> Answer | None:
+        name, target, _ = bytes(request.body).split(b"\0", 2)
+        node = self._operations.make_link_now(request.nodeid, name, target, request)
+        return (self._entry(node),) if node is not None else None
+
     def _remove(self, request: wire.Request) -> Answer | None:
         name, directory = wire.name_of(request.body), request.opcode == wire.RMDIR
         return () if self._operations.remove_now(request.nodeid, name, request.pid, directory=directory) else None
+
+    def _rename(self, request: wire.Request) -> Answer | None:
+        head = wire.RENAME2_IN if request.opcode == wire.RENAME2 else wire.RENAME_IN
+        directory, *flags = head.unpack_from(request.body)
+        name, new_name, _ = bytes(request.body[head.size :]).split(b"\0", 2)
+        parents, names = (request.nodeid, directory), (name, new_name)
+        return () if self._operations.rename_now(parents, names, sum(flags), request.pid) else None
 
     def _write(self, request: wire.Request) -> Answer | None:
         handle, offset, size_bytes = wire.WRITE_IN.unpack_from(request.body)

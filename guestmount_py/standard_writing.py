@@ -96,7 +96,9 @@ class StandardWriting(GuestWriting):
         wishes = change.wishes
         if wishes & Wish.CREATE:
             owner = change.uid, change.gid
-            stat, _ = await self._made(path, modes.S_IFREG | change.mode, 0, owner, b"")
+            target = b"".join(bytes(data) for _, data in change.writes) if modes.S_ISLNK(change.mode) else b""
+            change = change._replace(writes=()) if target else change
+            stat, _ = await self._made(path, change.mode if target else modes.S_IFREG | change.mode, 0, owner, target)
             done.is_there = True
             wishes &= ~(Wish.MODE | Wish.UID | (Wish.GID if stat.st_gid == change.gid else 0))
         else:

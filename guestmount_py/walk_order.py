@@ -7,7 +7,8 @@ from operator import attrgetter
 from typing import Final, NamedTuple
 
 from guestmount_py.dircache import Listing
-from guestmount_py.inodes import Inode, InodeTable
+from guestmount_py.inode_numbers import Inode
+from guestmount_py.known_files import KnownFiles
 
 _LARGE_DIRECTORY_BYTES: Final = 1 << 20
 """A directory file longer than this is not looked into unasked."""
@@ -23,7 +24,7 @@ class Subdirectory(NamedTuple):
 
 
 def subdirectories(
-    listing: Listing, inode: Inode, device: int, inodes: InodeTable, *, by_name: bool
+    listing: Listing, inode: Inode, device: int, inodes: KnownFiles, *, by_name: bool
 ) -> Iterator[Subdirectory]:
     """Yield the directories in one that a walk goes on to; large ones and other filesystems are left alone.
 

@@ -9,26 +9,32 @@ import errno
 import math
 import os
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import islice
 from typing import Final
 
 import trio
 
-from guestmount_py.drafts import STEP_MAX_BYTES, Draft, Drafts
+from guestmount_py.broken_promises import BrokenPromises
+from guestmount_py.drafts import LONG_STEP_MAX_BYTES, Draft, Drafts
 from guestmount_py.guest_writing import GuestWriting
 from guestmount_py.inode_numbers import Inode
 from guestmount_py.log import logger
 from guestmount_py.node_table import Node, NodeTable
 from guestmount_py.path_lock import PathLock
+from guestmount_py.pending_file import PendingFile
+from guestmount_py.pending_names import PendingNames, Place
 from rpc.changes import Answer, Change, Wish
 from rpc.errors import ConnectionLost, GuestmountError, ProcedureError
 
 PENDING_MAX_BYTES: Final = 32 << 20
 _PENDING_MAX_FILES: Final = 512
+_PENDING_MAX_REMOVALS: Final = 16384
+"""What goes takes 2 KB of ours until it has gone, and nothing is lost with it when the power fails."""
 _BATCH_MAX_BYTES: Final = 1 << 20
 _BATCH_MAX_FILES: Final = 64
-_ENOUGH_BYTES: Final = STEP_MAX_BYTES
+_ENOUGH_BYTES: Final = LONG_STEP_MAX_BYTES
 _FEW_BYTES: Final = 1 << 20
 _ENOUGH_FILES: Final = 48
 _FEW_FILES: Final = 12
@@ -36,23 +42,8 @@ _FEW_FILES: Final = 12
 _GATHER_S: Final = 0.2
 """How long changes wait for company: a call costs the guest more than the changes of a small file."""
 _SENDERS: Final = 2
-
-
-@dataclass(slots=True)
-class _File:
-    """Drafts of one file.
-
-    Attributes:
-        wanted: somebody waits until nothing is pending.
-        is_mixed: two steps were under way at once, so that neither answer tells what the file is after both.
-        mtime_ns: what its time shall be after all that the guest has; None if the guest decides.
-    """
-
-    node: Node
-    drafts: Drafts = field(default_factory=Drafts)
-    wanted: bool = False
-    is_mixed: bool = False
-    mtime_ns: int | None = None
+_ATIME_AT: Final = 10
+_NS: Final = 1_000_000_000
 
 
 class WriteBehind:
@@ -68,7 +59,7 @@ class WriteBehind:
 
     Attributes:
         is_lost: the appliance has gone: nothing should be promised any more.
-        unreported: errors that nobody has been told of: of files that nobody had open any more.
+        broken: errors of what was promised.
     """
 
     def __init__(
@@ -79,7 +70,7 @@ class WriteBehind:
         name: Callable[[Node, Draft], Change],
         adopt: Callable[[Node, bytes], None],
         release: Callable[[Node], None],
-        named: Callable[[Node, Draft, tuple[Inode, bytes], Answer], None],
+        named: Callable[[Node, Draft, Place, Answer], None],
     ) -> None:
         self._named = named
         self._writing = writing
@@ -88,17 +79,14 @@ class WriteBehind:
         self._name = name
         self._adopt = adopt
         self._release = release
-        self._files: OrderedDict[Inode, _File] = OrderedDict()
-        self._errors: dict[Inode, tuple[int, int]] = {}
-        self._untold: set[Inode] = set()
-        self._unmade: set[Inode] = set()
-        self._lost = 0
-        self._name_errors: dict[Inode, int] = {}
-        """By directory: why a name in it could not come or go; fsync is still to tell."""
+        self._files: OrderedDict[Inode, PendingFile] = OrderedDict()
+        self._wanted: dict[Inode, PendingFile] = {}
+        self._removals = 0
+        self.broken: Final = BrokenPromises()
         self._paused: dict[Inode, int] = {}
-        self._names: dict[Inode, dict[bytes, Inode]] = {}
-        """By directory the names that come or go, and whose they are."""
+        self._names: Final = PendingNames()
         self.is_lost = False
+        self._is_held = False
         self._pending_bytes = 0
         self._sent_bytes = 0
         self._sent_files = 0
@@ -111,11 +99,6 @@ class WriteBehind:
         """Return how much data the guest does not have yet."""
         return self._pending_bytes
 
-    @property
-    def unreported(self) -> int:
-        """Return the number of files with an error that nobody was told of."""
-        return len(self._untold) + self._lost
-
     def is_pending(self, inode: Inode) -> bool:
         """Tell whether something of a file is still to be made."""
         return inode in self._files
@@ -123,47 +106,92 @@ class WriteBehind:
     def is_unmade(self, inode: Inode) -> bool:
         """Tell whether a file that was promised is still to be made."""
         file = self._files.get(inode)
-        return file is not None and file.drafts.steps[0].creates
+        return file is not None and file.is_unmade
 
-    def is_empty_unmade(self, inode: Inode) -> bool:
-        """Tell whether a file that was promised is still to be made, and nothing else of it."""
-        return self.is_unmade(inode) and self._files[inode].drafts.is_plain
+    def unmade_blocks(self, node: Node) -> int:
+        """Return how many sectors the data will take that were promised of a file which is still to be made."""
+        return self._files[node.inode].sectors
+
+    def is_slight(self, inode: Inode) -> bool:
+        """Tell whether nothing but attributes are pending of a file."""
+        file = self._files.get(inode)
+        return file is None or file.is_slight
+
+    def outdate(self, directory: Inode) -> None:
+        """Forget what time a directory should get: a change of its names has moved it since."""
+        file = self._files.get(directory)
+        if file is not None:
+            file.forget_mtime()
 
     def has_names(self, directory: Inode, name: bytes | None = None) -> bool:
         """Tell whether a name, or any, is still to come or go in a directory."""
-        names = self._names.get(directory)
-        return names is not None and (name is None or name in names)
+        return directory in self._names if name is None else self._names.has((directory, name))
+
+    @property
+    def is_idle(self) -> bool:
+        """Tell whether nothing is pending."""
+        return not self._files
+
+    def directories_of_names(self) -> list[Inode]:
+        """Return the directories in which names are still to come or go."""
+        return self._names.directories()
 
     @property
     def has_room(self) -> bool:
         """Tell whether not too much is pending for more."""
-        return len(self._files) <= _PENDING_MAX_FILES and self._pending_bytes <= PENDING_MAX_BYTES
+        files = len(self._files) - self._removals
+        return files <= _PENDING_MAX_FILES and self._pending_bytes <= PENDING_MAX_BYTES
+
+    @property
+    def has_room_to_remove(self) -> bool:
+        """Tell whether not too many files are still to go for one more."""
+        return self._removals <= _PENDING_MAX_REMOVALS
 
     async def room(self) -> None:
         """Wait until there is."""
         while not self.has_room:
             await self._settled.park()
 
-    def create(self, node: Node, mode: int, uid: int, gid: int) -> None:
-        """Have a file made."""
+    async def room_to_remove(self) -> None:
+        """Wait until there is for a removal."""
+        while not self.has_room_to_remove:
+            await self._settled.park()
+
+    def create(self, node: Node, mode: int, uid: int, gid: int, target: bytes) -> None:
+        """Have a file made, or a symbolic link if it has a target; the mode is without the type of a regular one."""
         place = node.parent, node.entry.name
-        self.draft(node).create(place, mode, uid, gid)
+        draft = self.draft(node)
+        draft.create(place, mode, uid, gid, target)
+        draft.atime_ns = node.entry.fields[_ATIME_AT] * _NS + node.entry.fields[_ATIME_AT + 1]
         self._note_name(place, node.inode)
 
     def remove(self, node: Node) -> None:
         """Have a file's only name removed."""
         place = node.parent, node.entry.name
         self.next_draft(node).remove(place)
+        self._removals += 1
         self._note_name(place, node.inode)
 
-    def _note_name(self, place: tuple[Inode, bytes], inode: Inode) -> None:
-        self._names.setdefault(place[0], {})[place[1]] = inode
+    def can_move(self, inode: Inode) -> bool:
+        """Tell whether a file can still be made by another name: the guest has not been asked to make it."""
+        return self.is_unmade(inode) and not self._files[inode].drafts.under_way and inode not in self._paused
+
+    def move(self, node: Node) -> None:
+        """Have a file that ``can_move`` be made by the name that it has now."""
+        step = self._files[node.inode].drafts.steps[0]
+        if step.place is not None:
+            self._names.remove(step.place)
+        step.place = node.parent, node.entry.name
+        self._names.add(step.place, node.inode)
+
+    def _note_name(self, place: Place, inode: Inode) -> None:
+        self._names.add(place, inode)
         if self._is_enough():
             self._work.unpark_all()
 
     async def _settle_names(self, directory: Inode) -> None:
-        while names := self._names.get(directory):
-            for inode in list(names.values()):
+        while inodes := self._names.whose(directory):
+            for inode in inodes:
                 self._want(self._files[inode])
             await self._settled.park()
 
@@ -171,7 +199,7 @@ class WriteBehind:
         """Return the step that further changes of a file may go into; the node stays known until it is made."""
         file = self._files.get(node.inode)
         if file is None:
-            file = self._files[node.inode] = _File(node)
+            file = self._files[node.inode] = PendingFile(node, Drafts(step_max_bytes=self._writing.step_max_bytes))
             node.lookup_count += 1
             if len(self._files) == 1:
                 self._work.unpark_all()
@@ -194,16 +222,14 @@ class WriteBehind:
     def forget(self, inode: Inode) -> None:
         """Drop what is pending of a file that nobody can see any more, but for what is under way."""
         file = self._files.get(inode)
-        self._errors.pop(inode, None)
-        self._name_errors.pop(inode, None)
-        self._lost += inode in self._unmade and inode in self._untold  # it has not gone: it never came
-        self._unmade.discard(inode)
-        self._untold.discard(inode)
+        self.broken.forget(inode)
         if file is None:
             return
         steps = file.drafts.steps
         while len(steps) > file.drafts.under_way:
-            self._pending_bytes -= steps.pop().size_bytes
+            dropped = steps.pop()
+            self._pending_bytes -= dropped.size_bytes
+            self._removals -= dropped.removes
         for step in steps:
             step.is_void = True
         if not steps:
@@ -232,19 +258,15 @@ class WriteBehind:
         while inode in self._paused:
             await self._settled.park()
 
-    def errors_told(self, inode: Inode) -> int:
-        """Return how many errors of a file are no news to whoever opens it now: all, unless nobody was told."""
-        count, _ = self._errors.get(inode, (0, 0))
-        return count - (inode in self._untold)
-
-    def errors(self, inode: Inode) -> tuple[int, int]:
-        """Return how often something of a file failed, and the last errno; whoever has it open is to be told."""
-        self._untold.discard(inode)
-        return self._errors.get(inode, (0, 0))
-
-    def name_error(self, directory: Inode) -> int:
-        """Return once why a name could not come to a directory or go from it, an errno; 0 if all could."""
-        return self._name_errors.pop(directory, 0)
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Leave the guest to something that takes no longer than a step, unless somebody waits for one or for room."""
+        self._is_held = True
+        try:
+            yield
+        finally:
+            self._is_held = False
+            self._work.unpark_all()
 
     async def settle(self, inode: Inode) -> None:
         """Wait until nothing of a file is pending, and no name in it if it is a directory."""
@@ -263,8 +285,9 @@ class WriteBehind:
         for inode in list(self._files):
             await self.settle(inode)
 
-    def _want(self, file: _File) -> None:
+    def _want(self, file: PendingFile) -> None:
         file.wanted = True
+        self._wanted[file.node.inode] = file
         self._work.unpark_all()
 
     async def run(self) -> None:
@@ -275,30 +298,41 @@ class WriteBehind:
 
     async def _send(self) -> None:
         while True:
-            ready = [file for inode, file in self._files.items() if file.drafts.is_ready and not self._must_wait(inode)]
+            ready = self._ready(self._wanted) or self._ready(self._files)
             batch = self._batch(ready)
             if batch:
                 await self._make(batch)
             else:
-                due = ready[0].drafts.since + _GATHER_S if ready else math.inf
+                due = ready[0].drafts.since + _GATHER_S if ready and not self._is_held else math.inf
                 with trio.move_on_at(due):
                     await self._work.park()
 
-    def _must_wait(self, inode: Inode) -> bool:
+    def _ready(self, files: Mapping[Inode, PendingFile]) -> list[PendingFile]:
+        """Return the files of which something can be begun, the first ones of very many."""
+        found = (file for file in files.values() if file.drafts.is_ready and not self._must_wait(file))
+        return list(islice(found, _BATCH_MAX_FILES + 1))
+
+    def _must_wait(self, file: PendingFile) -> bool:
         """Tell whether nothing of a file is to be begun: what is made in a directory would move its times."""
-        return inode in self._paused or inode in self._names
+        if file.node.inode in self._paused or file.node.inode in self._names:
+            return True
+        place = file.drafts.next.place
+        around = self._files.get(place[0]) if place is not None else None
+        return around is not None and around.drafts.under_way > 0
 
     def _is_enough(self) -> bool:
         enough_files, enough_bytes = (_ENOUGH_FILES, _ENOUGH_BYTES) if self._calls else (_FEW_FILES, _FEW_BYTES)
         waiting_files, waiting_bytes = len(self._files) - self._sent_files, self._pending_bytes - self._sent_bytes
         return waiting_bytes >= enough_bytes or waiting_files >= enough_files
 
-    def _batch(self, ready: list[_File]) -> list[_File]:
+    def _batch(self, ready: list[PendingFile]) -> list[PendingFile]:
         """Return the files whose first steps shall be made now: if somebody waits for some, those alone."""
-        chosen = [file for file in ready if file.wanted]
-        if not chosen:
+        chosen = ready
+        if not (ready and ready[0].wanted):
+            if self._is_held and self.has_room and self.has_room_to_remove:
+                return []
             is_due = bool(ready) and ready[0].drafts.since + _GATHER_S <= trio.current_time()
-            chosen = ready if is_due else _whole(ready) if self._is_enough() else []
+            chosen = _whole(ready) or ready if is_due else _whole(ready) if self._is_enough() else []
         weight_bytes = 0
         for count, file in enumerate(chosen):
             weight_bytes += file.drafts.next.weight_bytes
@@ -306,7 +340,7 @@ class WriteBehind:
                 return chosen[:count]
         return chosen
 
-    async def _make(self, batch: list[_File]) -> None:
+    async def _make(self, batch: list[PendingFile]) -> None:
         steps = [file.drafts.next for file in batch]
         for file, step in zip(batch, steps, strict=True):
             file.is_mixed |= file.drafts.under_way > 0
@@ -340,18 +374,17 @@ class WriteBehind:
             self._settled.unpark_all()
             self._work.unpark_all()
 
-    def _made(self, file: _File, step: Draft, answer: Answer) -> None:
+    def _made(self, file: PendingFile, step: Draft, answer: Answer) -> None:
         drafts = file.drafts
         drafts.under_way -= 1
         drafts.steps.remove(step)
         self._sent_bytes -= step.size_bytes
         self._pending_bytes -= step.size_bytes
+        self._removals -= step.removes
         if step.place is not None:
             self._note_named(file, step, step.place, answer)
-        if answer.errno and not step.is_void:
-            count, _ = self._errors.get(file.node.inode, (0, 0))
-            self._errors[file.node.inode] = count + 1, answer.errno
-            self._untold.add(file.node.inode)
+        if answer.errno and not step.is_void and (step.wishes or step.runs):
+            self.broken.add(file.node.inode, answer.errno)
             logger.error(
                 "%r: a change was promised and failed: %s",
                 self._inodes.path(file.node.inode),
@@ -366,26 +399,25 @@ class WriteBehind:
                 self._adopt(file.node, answer.stat)
             self._finish(file)
 
-    def _note_named(self, file: _File, step: Draft, place: tuple[Inode, bytes], answer: Answer) -> None:
+    def _note_named(self, file: PendingFile, step: Draft, place: Place, answer: Answer) -> None:
         """Note that a name has come or gone, or cannot: what should become of a file that cannot be made is lost."""
-        directory, name = place
-        names, steps = self._names[directory], file.drafts.steps
-        del names[name]
-        if not names:
-            del self._names[directory]
+        steps = file.drafts.steps
+        self._names.remove(place)
         if answer.errno:
-            self._name_errors[directory] = answer.errno
-            self._unmade |= {file.node.inode} if step.creates else set()
+            self.broken.add_name(place[0], answer.errno)
+            if step.creates:
+                self.broken.add_unmade(file.node.inode)
         self._named(file.node, step, place, answer)
         while step.creates and not any(answer.stat) and steps:
             self._pending_bytes -= steps.pop().size_bytes
 
-    def _finish(self, file: _File) -> None:
+    def _finish(self, file: PendingFile) -> None:
         del self._files[file.node.inode]
+        self._wanted.pop(file.node.inode, None)
         self._release(file.node)
         self._settled.unpark_all()
 
 
-def _whole(files: list[_File]) -> list[_File]:
+def _whole(files: list[PendingFile]) -> list[PendingFile]:
     """Leave the last file out, to which more will be added soon, unless that is much already."""
     return files if files and files[-1].drafts.next.size_bytes >= _FEW_BYTES else files[:-1]

@@ -13,8 +13,8 @@ from guestmount_py.errno_boundary import answers_errno
 from guestmount_py.guest_writing import change_of
 from guestmount_py.node_table import Node
 from guestmount_py.wanted_attributes import WantedAttributes, stripped
-from guestmount_py.writing_base import CAPABILITY
-from guestmount_py.writing_names import Caller, NamingOperations
+from guestmount_py.writing_names import Caller
+from guestmount_py.writing_xattrs import XattrOperations
 from guestmount_py.written_files import OpenFile
 from rpc.changes import Wish
 from rpc.errors import GuestmountError, ProcedureError
@@ -23,7 +23,7 @@ from rpc.types import Statvfs
 _NS: Final = 1_000_000_000
 _MODE_AT: Final = 2
 _SIZE_AT: Final = 7
-_PROMISING: Final = (modes.S_IFREG, modes.S_IFDIR)
+_PROMISING: Final = (modes.S_IFREG, modes.S_IFDIR, modes.S_IFLNK)
 _BLKSIZE_AT: Final = 8
 _SIZE_LIMIT: Final = (2 << 30) - 1
 _SIZE_LIMITS: Final = {1024: 16 << 30, 2048: 256 << 30, 4096: (2 << 40) - 4096}
@@ -31,7 +31,7 @@ _SIZE_LIMITS: Final = {1024: 16 << 30, 2048: 256 << 30, 4096: (2 << 40) - 4096}
 _OPEN_FLAGS: Final = os.O_ACCMODE | os.O_TRUNC | os.O_APPEND
 
 
-class WritingOperations(NamingOperations):
+class WritingOperations(XattrOperations):
     """A filesystem on a guest that can be written to."""
 
     # ── open files ──
@@ -40,7 +40,7 @@ class WritingOperations(NamingOperations):
         """Return the handle of a file that is open from now on."""
         handle = self._next_handle
         self._next_handle += 1
-        told = self.behind.errors_told(node.inode)
+        told = self.behind.broken.told(node.inode)
         self._handles[handle] = OpenFile(node, bool(flags & os.O_APPEND), caller.uid == 0, told)
         self._written.get(node.inode).opened += 1
         return handle
@@ -58,7 +58,7 @@ class WritingOperations(NamingOperations):
         ctx: pyfuse3.RequestContext,
     ) -> tuple[pyfuse3.FileInfo, pyfuse3.EntryAttributes]:
         """Make a regular file and open it."""
-        node = await self._make_file(parent_inode, bytes(name), modes.S_IMODE(mode), ctx)
+        node = await self._make_file(parent_inode, bytes(name), modes.S_IFREG | modes.S_IMODE(mode), ctx)
         return self._opened(node, flags, ctx), self._attributes(node)
 
     @answers_errno
@@ -153,8 +153,10 @@ class WritingOperations(NamingOperations):
         fields, end = node.entry.fields, offset + len(data)
         self._written.get(node.inode).is_dirty = True
         self.behind.write(node, offset, data, append=file.appends)
-        if end > fields[_SIZE_AT]:
-            self._estimate(node, st_size=end)
+        seconds, ns = divmod(self.behind.draft(node).written_ns, _NS)
+        changed = self._moment(node)
+        dates = {"st_mtime_sec": seconds, "st_mtime_nsec": ns, "st_ctime_sec": changed[0], "st_ctime_nsec": changed[1]}
+        self._estimate(node, st_size=max(end, fields[_SIZE_AT]), **dates)
         mode = None if file.by_root else stripped(fields[_MODE_AT])
         if mode is not None:
             self.behind.draft(node).permit(mode)
@@ -187,7 +189,7 @@ class WritingOperations(NamingOperations):
 
     def _raise_error(self, file: OpenFile, *, once: bool = True) -> None:
         """Tell what failed since this open file was told last."""
-        count, number = self.behind.errors(file.node.inode)
+        count, number = self.behind.broken.tell(file.node.inode)
         if file.errors_told < count:
             file.errors_told = count if once else file.errors_told
             raise pyfuse3.FUSEError(number)
@@ -216,7 +218,7 @@ class WritingOperations(NamingOperations):
         """Return when a directory is on the disk."""
         inode, _ = self._listings[fh]
         await self.behind.settle(inode)
-        number = self.behind.name_error(inode)
+        number = self.behind.broken.tell_name(inode)
         if number:
             raise pyfuse3.FUSEError(number)
         written = self._written.find(inode)
@@ -298,6 +300,8 @@ class WritingOperations(NamingOperations):
         mode, uid, gid, atime_ns, mtime_ns, size_bytes = wanted
         if written is None or not written.is_fresh or kind not in _PROMISING or size_bytes is not None:
             return None
+        if kind == modes.S_IFDIR and (node.entry.fields[_MODE_AT] | (mode or 0)) & modes.S_ISGID:
+            return None  # whose group decides about the files in it
         self._capability_asked = None
         if node.entry.xattrs and not mode is uid is gid is None:
             self._forget_xattrs(node)  # an ACL follows the mode
@@ -317,6 +321,7 @@ class WritingOperations(NamingOperations):
             estimate["st_atime_sec"], estimate["st_atime_nsec"] = divmod(atime_ns, _NS)
         if mtime_ns is not None:
             estimate["st_mtime_sec"], estimate["st_mtime_nsec"] = divmod(mtime_ns, _NS)
+        estimate["st_ctime_sec"], estimate["st_ctime_nsec"] = self._moment(node)
         self._estimate(node, **estimate)
         return node
 
@@ -329,58 +334,6 @@ class WritingOperations(NamingOperations):
             path, kept = self._where(directory)
             return await self._guest.statvfs(b"/" if kept else path)
 
-    # ── extended attributes; pyfuse3 sees to XATTR_CREATE and XATTR_REPLACE by asking for the attribute first ──
-
-    @answers_errno
-    async def setxattr(
-        self, inode: pyfuse3.InodeT, name: pyfuse3.XAttrNameT, value: bytes, ctx: pyfuse3.RequestContext
-    ) -> None:
-        """Set an extended attribute."""
-        node = self._inodes.get(inode)
-        await self.space.take(len(value))
-        await self.behind.settle(node.inode)  # an ACL is the mode too, and is inherited
-        async with self._paths.shared():
-            path, kept = self._where(node)
-            await self._writing.set_xattr(path, kept, bytes(name), bytes(value))
-            known = node.entry.xattrs or ()
-            self._changed_xattrs(node)
-            if kept:
-                others = tuple(pair for pair in known if pair[0] != name)
-                node.entry.xattrs = (*others, (bytes(name), bytes(value)))
-
-    @answers_errno
-    async def removexattr(self, inode: pyfuse3.InodeT, name: pyfuse3.XAttrNameT, ctx: pyfuse3.RequestContext) -> None:
-        """Remove an extended attribute."""
-        node = self._inodes.get(inode)
-        await self.behind.settle(node.inode)  # an ACL is the mode too, and is inherited
-        async with self._paths.shared():
-            path, kept = self._where(node)
-            await self._writing.remove_xattr(path, kept, bytes(name))
-            known = node.entry.xattrs or ()
-            self._changed_xattrs(node)
-            if kept:
-                node.entry.xattrs = tuple(pair for pair in known if pair[0] != name)
-
-    def _changed_xattrs(self, node: Node) -> None:
-        self._note_stale(node.inode)
-        self._forget_xattrs(node)
-
-    def _forget_xattrs(self, node: Node) -> None:
-        """Have the extended attributes asked for again, by whatever name."""
-        written = self._written.get(node.inode)
-        known = node.entry.xattrs if written.kept else None
-        # One without a name cannot be asked; a change of its data has taken no more than that.
-        node.entry.xattrs = None if known is None else tuple(pair for pair in known if pair[0] != CAPABILITY)
-        places = {(node.parent, node.entry.name), *written.aliases}
-        for parent, name in places:
-            listing = self._directories.cached(parent)
-            entry = listing.by_name.get(name) if listing is not None else None
-            if entry is not None:
-                entry.xattrs = None
-        linked = self._linked.get(node.inode)
-        if linked is not None and linked is not node.entry:  # it tells what the file is by a name that nobody knows now
-            linked.xattrs = None
-
     # ── the end ──
 
     async def finish(self) -> None:
@@ -389,9 +342,11 @@ class WritingOperations(NamingOperations):
         Raises:
             GuestmountError: something failed that nobody was told of.
         """
-        await self.behind.settle_all()
+        while not self.behind.is_idle:  # what directories have become is asked behind the names in them
+            await self.behind.settle_all()
         for kept in self._written.all_kept():
             with suppress(ProcedureError):
                 await self._writing.close_kept(kept)
-        if self.behind.unreported:
-            raise GuestmountError(f"{self.behind.unreported} files could not be written as promised")
+        unreported = self.behind.broken.unreported
+        if unreported:
+            raise GuestmountError(f"{unreported} files could not be written as promised")

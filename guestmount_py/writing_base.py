@@ -1,6 +1,5 @@
 """What all handlers of a mount that writes stand on: which file a name means now, and what its attributes are."""
 
-import os
 import stat as modes
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -16,13 +15,15 @@ from guestmount_py.changing_directories import ChangingDirectories
 from guestmount_py.config import DEFAULT_CACHE_MIB
 from guestmount_py.dircache import Listing
 from guestmount_py.drafts import Draft
-from guestmount_py.entries import Entry, Xattrs
+from guestmount_py.entries import Entry
 from guestmount_py.filedata import FileData
+from guestmount_py.guest_clock import GuestClock
 from guestmount_py.guest_files import GuestFiles
 from guestmount_py.guest_space import GuestSpace
 from guestmount_py.guest_writing import GuestWriting, change_of
 from guestmount_py.host_space import HostSpace
 from guestmount_py.inode_numbers import Inode
+from guestmount_py.listing_ahead import ListingAhead
 from guestmount_py.node_table import Node, NodeTable
 from guestmount_py.path_lock import PathLock
 from guestmount_py.statistics import Statistics
@@ -36,8 +37,9 @@ from rpc.types import Statns
 CAPABILITY: Final = b"security.capability"
 _MODE_AT: Final = 2
 _NLINK_AT: Final = 3
-_NEIGHBOURS_MIN: Final = 4
 _SIZE_AT: Final = 7
+_CTIME_AT: Final = 14
+_NS: Final = 1_000_000_000
 NAME_MAX_BYTES: Final = 255
 """Of the filesystems whose names are exact."""
 _FOREVER_S: Final = int(FOREVER_S)
@@ -92,12 +94,12 @@ class WritingBase(pyfuse3.Operations):
         self._stale: set[Inode] = set()
         self._capability_asked: tuple[int, int] | None = None
         self._guest_space = GuestSpace(guest)
+        self._clock = GuestClock()
         self._linked: dict[Inode, Entry] = {}
-        self._promised_to: dict[Inode, int] = {}
-        """Who was promised to have a file made, or a name of a directory changed, and has been told estimates since."""
         self.behind = WriteBehind(
-            writing, inodes, self._paths, self._change_of, self._adopt, self._release, self._named
+            writing, inodes, self._paths, self._change_of, self._settled, self._release, self._named
         )
+        self._ahead = ListingAhead(guest, self._directories, inodes, self._paths, self.behind, nursery)
         self._listings: dict[int, tuple[Inode, list[Entry]]] = {}
         self._handles: dict[int, OpenFile] = {}
         self._next_handle = 1
@@ -214,8 +216,11 @@ class WritingBase(pyfuse3.Operations):
 
     def _adopt(self, node: Node, stat: bytes) -> None:
         """Take in the attributes that a file has now, for all names of it."""
-        node.entry.data, node.entry.offset = stat, 0
+        self._clock.learn(stat)
         written = self._written.find(node.inode)
+        if written is not None:
+            stat = written.as_told(stat)
+        node.entry.data, node.entry.offset = stat, 0
         if written is not None:
             written.changes += 1
             if written.is_gone:
@@ -231,6 +236,17 @@ class WritingBase(pyfuse3.Operations):
         else:
             self._linked.pop(node.inode, None)
 
+    def _settled(self, node: Node, stat: bytes) -> None:
+        """Take in the attributes that a file has when all that was promised of it is done."""
+        if self.behind.has_names(node.inode):
+            return  # in that directory: these may be from before some have come, which others have been told of
+        written = self._written.find(node.inode)
+        if written is not None:
+            written.keep_told(node.entry.fields, stat)
+        self._adopt(node, stat)
+        if node.entry.is_directory:
+            self._stale.discard(node.inode)
+
     def _named(self, node: Node, step: Draft, place: tuple[Inode, bytes], answer: Answer) -> None:
         """Note what became of a promise that a name comes or goes; by now the node may be another file's."""
         parent, name = place
@@ -245,12 +261,18 @@ class WritingBase(pyfuse3.Operations):
             self._directories.discard(parent)
         if answer.errno and not any(answer.stat):  # the kernel thinks otherwise of the name
             pyfuse3.invalidate_entry_async(parent, pyfuse3.FileNameT(name), ignore_enoent=True)
-        self._promised_to.pop(node.inode, None)
-        if not self.behind.has_names(parent):
-            self._promised_to.pop(parent, None)
-        if self._inodes.find(parent) is not None:
+        directory = self._inodes.find(parent)
+        if directory is not None:
             self._stale.add(parent)
-            self._written.get(parent).changes += 1
+            around = self._written.get(parent)
+            around.changes += 1
+            if not (self.behind.has_names(parent) or around.is_gone):
+                self.behind.draft(directory)  # which tells, with the next changes, what the directory is now
+
+    def _moment(self, *nodes: Node) -> tuple[int, int]:
+        """Return when files change that are promised to, in seconds and nanoseconds: later than when they did last."""
+        last_ns = (node.entry.fields[_CTIME_AT] * _NS + node.entry.fields[_CTIME_AT + 1] for node in nodes)
+        return divmod(max(self._clock.now_ns(), *(changed_ns + 1 for changed_ns in last_ns)), _NS)
 
     def _estimate(self, node: Node, **changes: int) -> None:
         """Note what attributes a file will have, by the names of ``Statns``."""
@@ -341,51 +363,3 @@ class WritingBase(pyfuse3.Operations):
     async def _let_go(self, kept: int) -> None:
         with suppress(GuestmountError):  # then it goes with the appliance
             await self._writing.close_kept(kept)
-
-    async def _xattrs(self, inode: int) -> Xattrs:
-        """Return a file's extended attributes, as they are when nothing of it is pending."""
-        node = self._inodes.get(inode)
-        while node.entry.xattrs is None:
-            await self.behind.settle(node.inode)
-            async with self._paths.shared():
-                path, kept = self._where(node)
-                if kept:
-                    for parent, name in self._names_beside(self._written.get(node.inode)):
-                        path = os.path.join(self._inodes.path(parent), name)
-                        break
-                    else:
-                        return ()
-                elif await self._ask_neighbours(node):
-                    continue
-                found = await self._guest.xattrs(path)
-                if not self.behind.is_pending(node.inode):
-                    node.entry.xattrs = found
-        return node.entry.xattrs
-
-    async def _ask_neighbours(self, node: Node) -> bool:
-        """Ask for the extended attributes of a file and of those in its directory that nobody has changed or opened.
-
-        Tell whether those of the file are known now. The lock of paths is held.
-        """
-        listing, path = self._directories.peek(node.parent), self._inodes.path(node.parent)
-        if listing is None or listing.by_name.get(node.entry.name) is not node.entry:
-            return False
-        asked = [entry for entry in listing.entries if self._is_as_listed(entry, node.parent)]
-        if len(asked) < _NEIGHBOURS_MIN:
-            return False
-        copies, forgotten = [entry.copy() for entry in asked], self._written.forgotten
-        await self._guest.neighbours_xattrs(path, copies)
-        if self._written.forgotten != forgotten:  # perhaps one that was changed meanwhile
-            return False
-        for entry, copy in zip(asked, copies, strict=True):
-            if listing.by_name.get(entry.name) is entry and self._is_as_listed(entry, node.parent):
-                entry.xattrs = copy.xattrs
-        self._directories.count_again(node.parent)
-        return node.entry.xattrs is not None
-
-    def _is_as_listed(self, entry: Entry, parent: Inode) -> bool:
-        """Tell whether a file's extended attributes have not been asked for, and it is as the guest said."""
-        if entry.xattrs is not None or entry.is_unreadable:
-            return False
-        inode = self._inodes.number(entry, parent)
-        return self._written.find(inode) is None and not self.behind.is_pending(inode) and inode not in self._linked

@@ -1,5 +1,6 @@
 """Handlers of a mount that writes that only look: names, attributes, links' targets, listings."""
 
+import stat as modes
 from collections.abc import Sequence
 from enum import Enum
 from errno import ENODATA
@@ -11,8 +12,11 @@ from guestmount_py.attributes import absent_attributes, unreadable_attributes
 from guestmount_py.entries import Entry, Xattrs
 from guestmount_py.errno_boundary import answers_errno
 from guestmount_py.inode_numbers import Inode
+from guestmount_py.known_xattrs import KnownXattrs
 from guestmount_py.node_table import Node
-from guestmount_py.writing_base import CAPABILITY, NAME_MAX_BYTES, WritingBase
+from guestmount_py.writing_base import CAPABILITY, NAME_MAX_BYTES
+
+_MODE_AT: Final = 2
 
 
 class Absent(Enum):
@@ -24,7 +28,7 @@ class Absent(Enum):
 ABSENT: Final = Absent.ABSENT
 
 
-class LookingOperations(WritingBase):
+class LookingOperations(KnownXattrs):
     """What there is, as it is when nothing of it is pending."""
 
     @answers_errno
@@ -68,9 +72,13 @@ class LookingOperations(WritingBase):
         """Return a file that is known well enough to whoever asks for its attributes; None if the guest is to tell."""
         node = self._inodes.get(inode)
         is_mode_wanted = self._capability_asked == (pid, inode) and inode not in self._stale
-        if not is_mode_wanted and not self._is_exact(node) and not self._is_estimate_enough(node, pid):
-            return None
+        if not is_mode_wanted and not self._is_exact(node):
+            if not self._is_estimate_enough(node, pid):
+                return None
+            self._written.get(node.inode).is_told = True
         self._capability_asked = None
+        if self.behind.is_unmade(node.inode):
+            self._estimate(node, st_blocks=self.behind.unmade_blocks(node))
         return node
 
     def _is_estimate_enough(self, node: Node, pid: int) -> bool:
@@ -79,11 +87,13 @@ class LookingOperations(WritingBase):
         Linux asks for the mode of a directory, as for stat(2), after each change in it; and programs ask what a file is
         that they have just made. To wait for exact times then would be to wait for each file by itself.
         """
-        if self._promised_to.get(node.inode) != pid:
+        written, inode = self._written.find(node.inode), node.inode
+        if written is None or pid not in written.promised_to:
             return False
-        if self.behind.is_pending(node.inode):
-            return self.behind.is_empty_unmade(node.inode)
-        return self.behind.has_names(node.inode)
+        if not self.behind.is_pending(inode):
+            return self.behind.has_names(inode)
+        is_regular = modes.S_ISREG(node.entry.fields[_MODE_AT])
+        return self.behind.is_unmade(inode) or (not is_regular and self.behind.is_slight(inode))
 
     @answers_errno
     async def readlink(self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext) -> pyfuse3.FileNameT:
@@ -120,12 +130,18 @@ class LookingOperations(WritingBase):
         """Name the extended attributes."""
         return [pyfuse3.XAttrNameT(key) for key, _ in await self._xattrs(inode)]
 
+    def listxattr_now(self, inode: int) -> list[bytes] | None:
+        """Name the extended attributes; None if the guest is to tell."""
+        known = self._inodes.get(inode).entry.xattrs
+        return [key for key, _ in known] if known is not None else None
+
     # ── directories ──
 
     @answers_errno
     async def opendir(self, inode: pyfuse3.InodeT, ctx: pyfuse3.RequestContext) -> pyfuse3.FileHandleT:
         """Open a directory; it is listed when reading begins."""
         node = self._inodes.get(inode)
+        await self._ahead.opened(node)
         handle = self._next_handle
         self._next_handle += 1
         self._listings[handle] = (node.inode, await self._listed(node))

@@ -1,9 +1,8 @@
-"""Handlers that make, remove and rename: each waits for the guest, or promises what nothing can keep it from."""
+"""Handlers that make and remove: each waits for the guest, or promises what nothing can keep it from."""
 
 import os
 import stat as modes
-import time
-from errno import EINVAL, ENOENT
+from errno import ENOENT
 from typing import Final, Protocol
 
 import pyfuse3
@@ -27,7 +26,9 @@ _BLKSIZE_AT: Final = 8
 _NS: Final = 1_000_000_000
 _SPARE: Final = (0,) * 6
 _ASKING_TAKES: Final = 32
-_RENAME_FLAGS: Final = pyfuse3.RENAME_NOREPLACE | pyfuse3.RENAME_EXCHANGE
+_TARGET_MAX_BYTES: Final = 1000
+"""Less than any filesystem with exact names can hold in a link: ext's with blocks of 1 KiB 1023, xfs 1023."""
+_LINK_MODE: Final = modes.S_IFLNK | 0o777
 
 
 class Caller(Protocol):
@@ -65,7 +66,7 @@ class NamingOperations(KnownNames):
         await self.space.take(0)
         await self._settle_place(parent.inode, name)
         inherited = await self._inherited_xattrs(parent)
-        async with self._paths.shared():
+        async with self._changing(parent.inode), self._paths.shared():
             path = os.path.join(self._inodes.path(parent.inode), name)
             entry, directory = await self._writing.make(path, name, mode, rdev, (ctx.uid, ctx.gid), target)
             entry.target = target or None
@@ -80,55 +81,69 @@ class NamingOperations(KnownNames):
             self._changed_names(parent, name, entry, directory)
             if modes.S_ISDIR(mode):
                 self._directories.keep(node.inode, [])
+                for directory_made_in in (node, parent):
+                    self._written.get(directory_made_in.inode).note_promised(ctx.pid)
         return node
 
     async def _settle_place(self, directory: Inode, name: bytes) -> None:
-        """Wait until a name means what it will, and its directory is as promised: what changes there comes later."""
-        if self.behind.is_pending(directory) or self.behind.has_names(directory, name):
+        """Wait until a name means what it will."""
+        if self.behind.has_names(directory, name):
             await self.behind.settle(directory)
 
     async def _inherited_xattrs(self, parent: Node) -> tuple[tuple[bytes, bytes], ...] | None:
         """Return the extended attributes that a new file will have; None if the guest decides."""
         return None if any(key == _DEFAULT_ACL for key, _ in await self._xattrs(parent.inode)) else ()
 
-    async def _make_file(self, parent_inode: int, name: bytes, mode: int, ctx: pyfuse3.RequestContext) -> Node:
-        """Make a regular file, behind whoever asks if nothing can keep the guest from it."""
+    async def _make_file(
+        self, parent_inode: int, name: bytes, mode: int, ctx: pyfuse3.RequestContext, target: bytes = b""
+    ) -> Node:
+        """Make a regular file, or a link, behind whoever asks if nothing can keep the guest from it."""
         parent = self._inodes.get(parent_inode)
-        if await self._may_promise_file(parent, name):
-            return self._promise_file(parent, name, mode, ctx)
-        return await self._make(parent_inode, name, modes.S_IFREG | mode, ctx)
+        if len(target) <= _TARGET_MAX_BYTES and await self._may_promise_file(parent, name):
+            return self._promise_file(parent, name, mode, ctx, target)
+        return await self._make(parent_inode, name, mode, ctx, target=target)
 
-    def make_file_now(self, parent_inode: int, name: bytes, mode: int, caller: Caller) -> Node | None:
-        """Promise to make a regular file, if nobody need be asked whether that is possible."""
+    def make_link_now(self, parent_inode: int, name: bytes, target: bytes, caller: Caller) -> Node | None:
+        """Promise to make a symbolic link, if nobody need be asked whether that is possible."""
+        if len(target) > _TARGET_MAX_BYTES:
+            return None
+        return self.make_file_now(parent_inode, name, _LINK_MODE, caller, target)
+
+    def make_file_now(
+        self, parent_inode: int, name: bytes, mode: int, caller: Caller, target: bytes = b""
+    ) -> Node | None:
+        """Promise to make a regular file, or a link, if nobody need be asked whether that is possible."""
         parent = self._inodes.get(parent_inode)
         inode, xattrs = parent.inode, parent.entry.xattrs
         if not self._lets_promise(parent, name) or xattrs is None or any(key == _DEFAULT_ACL for key, _ in xattrs):
             return None
-        if self.behind.is_pending(inode) or self.behind.has_names(inode, name) or not self.behind.has_room:
+        if self.behind.has_names(inode, name) or not self.behind.has_room:
             return None
         if not self._is_plenty_now(parent, NAME_BYTES, 1) or not self.space.take_now(0):
             return None
-        return self._promise_file(parent, name, mode, caller)
+        return self._promise_file(parent, name, mode, caller, target)
 
-    def _promise_file(self, parent: Node, name: bytes, mode: int, caller: Caller) -> Node:
+    def _promise_file(self, parent: Node, name: bytes, mode: int, caller: Caller, target: bytes = b"") -> Node:
         owner = parent.entry.fields
         gid = owner[_GID_AT] if owner[_MODE_AT] & modes.S_ISGID else caller.gid
-        moment = divmod(time.time_ns(), _NS)
-        identity = PROMISED_DEVICE, self._inodes.next_promised(), modes.S_IFREG | mode, 1, caller.uid, gid
-        stat = hot.STATNS.pack(*identity, 0, 0, owner[_BLKSIZE_AT], 0, *moment, *moment, *moment, *_SPARE)
-        entry = Entry(name, stat, 0, None, ())
+        moment = self._moment(parent)
+        identity = PROMISED_DEVICE, self._inodes.next_promised(), mode, 1, caller.uid, gid
+        stat = hot.STATNS.pack(*identity, 0, len(target), owner[_BLKSIZE_AT], 0, *moment, *moment, *moment, *_SPARE)
+        entry = Entry(name, stat, 0, target or None, ())
         node = self._remember(entry, parent.inode)
         self._written.get(node.inode).is_fresh = True
         self._directories.change(parent.inode, name, entry)
         self._promised(parent, moment, caller.pid)
-        self._promised_to[node.inode] = caller.pid
-        self.behind.create(node, mode, caller.uid, caller.gid)
+        self._written.get(node.inode).note_promised(caller.pid)
+        draft_mode = mode if target else modes.S_IMODE(mode)
+        self.behind.create(node, draft_mode, caller.uid, caller.gid, target)
         return node
 
     def _promised(self, directory: Node, moment: tuple[int, int], pid: int) -> None:
         """Note that a name of a directory will change, and when somebody was promised that."""
         self._stale.add(directory.inode)
-        self._promised_to[directory.inode] = pid
+        self.behind.outdate(directory.inode)
+        self._written.get(directory.inode).note_promised(pid)
         self._estimate(
             directory,
             st_mtime_sec=moment[0],
@@ -184,7 +199,7 @@ class NamingOperations(KnownNames):
         ctx: pyfuse3.RequestContext,
     ) -> pyfuse3.EntryAttributes:
         """Make a symbolic link."""
-        return self._attributes(await self._make(parent_inode, name, modes.S_IFLNK, ctx, target=bytes(target)))
+        return self._attributes(await self._make_file(parent_inode, bytes(name), _LINK_MODE, ctx, bytes(target)))
 
     @answers_errno
     async def link(
@@ -197,10 +212,10 @@ class NamingOperations(KnownNames):
         """Give a file one name more."""
         node, parent, name = self._inodes.get(inode), self._inodes.get(new_parent_inode), bytes(new_name)
         await self.space.take(0)
-        await self.behind.settle(parent.inode)
+        await self._settle_place(parent.inode, name)
         if self.behind.is_unmade(node.inode):
             await self.behind.settle(node.inode)
-        async with self._paths.shared():
+        async with self._changing(parent.inode), self._paths.shared():
             written = self._written.get(node.inode)
             path, kept = self._where(node)
             if kept:
@@ -234,8 +249,6 @@ class NamingOperations(KnownNames):
         """Remove a name of a file."""
         parent = self._inodes.get(parent_inode)
         inode, name_bytes = await self._named_file(parent, bytes(name))
-        if self.behind.is_pending(parent.inode):
-            await self.behind.settle(parent.inode)
         if self.behind.is_unmade(inode):
             await self.behind.settle(inode)
         if await self._may_promise_removal(inode, (parent.inode, name_bytes)):
@@ -246,7 +259,7 @@ class NamingOperations(KnownNames):
         written = self._written.find(inode)
         opened = written is not None and written.opened > 0
         try:  # whoever reads it does so by a path: by this one, if it has no other
-            async with self._paths.alone() if opened else self._paths.shared():
+            async with self._changing(parent.inode), self._paths.alone() if opened else self._paths.shared():
                 path = os.path.join(self._inodes.path(parent.inode), name_bytes)
                 keep = self._must_keep(inode, (parent.inode, name_bytes))
                 kept, directory = await self._writing.remove(path, directory=False, keep=keep)
@@ -264,7 +277,7 @@ class NamingOperations(KnownNames):
         file = self._written.find(inode)
         if file is None or not file.is_fresh:
             await self._ask_free(directory, above)
-        await self.behind.room()
+        await self.behind.room_to_remove()
         return self._lets_go(inode, place)
 
     def remove_now(self, parent_inode: int, name: bytes, pid: int, *, directory: bool) -> bool:
@@ -272,7 +285,7 @@ class NamingOperations(KnownNames):
         parent = self._inodes.get(parent_inode)
         listing = self._directories.cached(parent.inode)
         entry = listing.by_name.get(name) if listing is not None else None
-        if entry is None or entry.is_unreadable or self.behind.is_pending(parent.inode) or not self.behind.has_room:
+        if entry is None or entry.is_unreadable or not self.behind.has_room_to_remove:
             return False
         inode = self._inodes.number(entry, parent.inode)
         if entry.is_directory is not directory or not self._is_plenty_now(parent, NAME_BYTES):
@@ -289,7 +302,7 @@ class NamingOperations(KnownNames):
             return False
         around = self._written.get(above.inode)
         return (
-            (around.is_fresh or around.given_names > 0 or above.entry.is_unprotected)
+            (around.is_fresh or around.given_names > 0 or around.is_free is True or above.entry.is_unprotected)
             and (node.entry.is_unprotected or around.is_free is True or (file is not None and file.is_fresh))
             and not (file is not None and (file.opened or file.is_gone or file.has_others or file.aliases))
             and (node.parent, node.entry.name) == place
@@ -309,12 +322,16 @@ class NamingOperations(KnownNames):
         That takes the guest as long as to remove a few of the files, so not before as many have been removed.
         """
         listing = self._directories.cached(directory.inode)
-        if above.is_free is None and listing is not None and above.given_names * _ASKING_TAKES > len(listing.by_name):
+        if listing is not None and above.given_names * _ASKING_TAKES > len(listing.by_name):
+            await self._ask_now(directory, above)
+
+    async def _ask_now(self, directory: Node, above: Written) -> None:
+        if above.is_free is None:
             async with self._paths.shared():
                 above.is_free = not await self._writing.any_protected(self._inodes.path(directory.inode))
 
     def _promise_removal(self, node: Node, directory: Node, pid: int) -> None:
-        place, moment = (directory.inode, node.entry.name), divmod(time.time_ns(), _NS)
+        place, moment = (directory.inode, node.entry.name), self._moment(directory, node)
         self._directories.change(*place, None)
         self._promised(directory, moment, pid)
         links = directory.entry.fields[_NLINK_AT]
@@ -334,59 +351,15 @@ class NamingOperations(KnownNames):
         """Remove an empty directory."""
         parent = self._inodes.get(parent_inode)
         inode, name_bytes = await self._named_file(parent, bytes(name))
-        if self.behind.is_pending(parent.inode):
-            await self.behind.settle(parent.inode)
+        if self.behind.has_names(inode) and await self._is_plenty(parent, NAME_BYTES):
+            await self._ask_now(parent, self._written.get(parent.inode))  # sooner answered than all that is in it goes
+            await self.behind.room_to_remove()
+            if self.remove_now(parent.inode, name_bytes, ctx.pid, directory=True):
+                return
         await self.behind.settle(inode)
-        async with self._paths.shared():
+        async with self._changing(parent.inode), self._paths.shared():
             path = os.path.join(self._inodes.path(parent.inode), name_bytes)
             _, directory = await self._writing.remove(path, directory=True, keep=False)
             self._changed_names(parent, name_bytes, None, directory)
             self._lost_name(inode, (parent.inode, name_bytes), 0, moment_of(directory))
             self._gave_name(parent)
-
-    @answers_errno
-    async def rename(
-        self,
-        parent_inode_old: pyfuse3.InodeT,
-        name_old: pyfuse3.FileNameT,
-        parent_inode_new: pyfuse3.InodeT,
-        name_new: pyfuse3.FileNameT,
-        flags: pyfuse3.FlagT,
-        ctx: pyfuse3.RequestContext,
-    ) -> None:
-        """Rename as renameat2(2) does, alone with all paths."""
-        if flags & ~_RENAME_FLAGS:
-            raise pyfuse3.FUSEError(EINVAL)
-        source = (self._inodes.get(parent_inode_old).inode, bytes(name_old))
-        target = (self._inodes.get(parent_inode_new).inode, bytes(name_new))
-        for directory in {source[0], target[0]}:
-            await self.behind.settle(directory)
-        moved = await self._entry(self._inodes.get(source[0]), source[1])
-        replaced = await self._entry(self._inodes.get(target[0]), target[1])
-        if moved is None:
-            raise pyfuse3.FUSEError(ENOENT)
-        inode = self._inodes.number(moved, source[0])
-        other = self._inodes.number(replaced, target[0]) if replaced is not None else None
-        source = self._place(inode, source)
-        await self.behind.settle(inode)  # a file that replaces another one has its data first
-        if other is not None:
-            target = self._place(other, target)
-            if self.behind.has_names(other):
-                await self.behind.settle(other)
-            await self._know_xattrs(other)
-            await self.behind.pause(other)
-        try:
-            async with self._paths.alone():
-                path, newpath = (os.path.join(self._inodes.path(parent), name) for parent, name in (source, target))
-                exchanged = bool(flags & pyfuse3.RENAME_EXCHANGE)
-                keep = other is not None and not exchanged and self._must_keep(other, target, replaced=True)
-                kept, *stats = await self._writing.rename(path, newpath, flags, keep=keep)
-                if other is not None and not exchanged:
-                    self._lost_name(other, target, kept, moment_of(stats[1]))
-                self._changed_names(self._inodes.get(source[0]), source[1], None, stats[0])
-                if other is not None and replaced is not None and exchanged:
-                    self._moved(other, replaced, target, source, stats[0])
-                self._moved(inode, moved, source, target, stats[1])
-        finally:
-            if other is not None:
-                self.behind.resume(other)

@@ -2,6 +2,8 @@
 
 import os
 import stat as modes
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from errno import ENOENT
 from typing import Final
 
@@ -15,6 +17,8 @@ from guestmount_py.written_files import Written
 from rpc import hot
 from rpc.types import Statns
 
+_PROMISED_AT: Final = (2, 4, 5, 10, 11)
+"""Mode, owner, group and atime of a directory, which the guest may not have been told yet."""
 _NLINK_AT: Final = 3
 
 
@@ -29,10 +33,26 @@ class KnownNames(LookingOperations):
         if written is not None:
             written.has_others = False
 
+    @asynccontextmanager
+    async def _changing(self, directory: Inode) -> AsyncIterator[None]:
+        """Begin nothing of a directory's own while the guest changes a name in it, which may move its times."""
+        await self.behind.pause(directory)
+        try:
+            yield
+        finally:
+            self.behind.resume(directory)
+
     def _changed_names(self, parent: Node, name: bytes, entry: Entry | None, stat: bytes) -> None:
         """Note what a name means now, and the attributes that its directory has got by that."""
         self._directories.change(parent.inode, name, entry)
-        if self.behind.has_names(parent.inode):
+        if self.behind.is_pending(parent.inode):
+            self.behind.outdate(parent.inode)
+            self.behind.draft(parent)  # which tells what it is after both
+            fields = list(hot.STATNS.unpack(stat))
+            for at in _PROMISED_AT:
+                fields[at] = parent.entry.fields[at]
+            stat = hot.STATNS.pack(*fields)
+        if self.behind.is_pending(parent.inode) or self.behind.has_names(parent.inode):
             self._note_stale(parent.inode)
         else:
             self._stale.discard(parent.inode)

@@ -1,9 +1,20 @@
 """What a mount that writes knows of the files it changed, beside their nodes."""
 
 from dataclasses import dataclass, field
+from struct import Struct
+from typing import Final
 
 from guestmount_py.inode_numbers import Inode
 from guestmount_py.node_table import Node, NodeTable
+from rpc import hot
+
+_CHANGED_AT: Final = 14
+_TIMES: Final = Struct(">4q")
+_TIMES_FROM: Final = (_CHANGED_AT - 2) * 8
+_TIMES_TO: Final = _TIMES_FROM + _TIMES.size
+"""Where packed attributes have mtime and ctime."""
+_PROMISED_TO_MAX: Final = 3
+"""rsync has two processes that make files in the same directory."""
 
 
 @dataclass(slots=True)
@@ -24,6 +35,9 @@ class Written:
         generation: how many files before had its inode number.
         changes: how often its attributes were told by the guest, so that an older answer is seen to be that.
         aliases: names of it that were seen beside the node's.
+        promised_to: the last few processes that were promised to have it made, or a name of it changed if it is a
+            directory: they are told estimates meanwhile.
+        is_told: somebody has been.
     """
 
     opened: int = 0
@@ -39,6 +53,38 @@ class Written:
     generation: int = 0
     changes: int = 0
     aliases: set[tuple[Inode, bytes]] = field(default_factory=set)
+    promised_to: tuple[int, ...] = ()
+    is_told: bool = False
+    _shown: tuple[bytes, bytes] | None = None
+
+    def keep_told(self, told: tuple[int, ...], stat: bytes) -> None:
+        """Go on showing the times that somebody was told, in place of those that the guest has come to by the promise.
+
+        Args:
+            told: ``Statns`` as it was expected.
+            stat: the same as the guest says, packed.
+        """
+        if self.is_told:
+            changed = min(told[_CHANGED_AT : _CHANGED_AT + 2], hot.STATNS.unpack(stat)[_CHANGED_AT : _CHANGED_AT + 2])
+            times = _TIMES.pack(*told[_CHANGED_AT - 2 : _CHANGED_AT], *changed)
+            self._shown = stat[_TIMES_FROM:_TIMES_TO], times
+            self.is_told = False
+
+    def as_told(self, stat: bytes) -> bytes:
+        """Return packed attributes with the times that are shown, as long as the guest's stay what they were."""
+        if self._shown is None:
+            return stat
+        guests, shown = self._shown
+        if stat[_TIMES_FROM:_TIMES_TO] == guests:
+            return stat[:_TIMES_FROM] + shown + stat[_TIMES_TO:]
+        if stat[_TIMES_FROM:_TIMES_TO] != shown:
+            self._shown = None
+        return stat
+
+    def note_promised(self, pid: int) -> None:
+        """Note whom something of it is promised."""
+        if pid not in self.promised_to:
+            self.promised_to = (*self.promised_to[1 - _PROMISED_TO_MAX :], pid)
 
 
 @dataclass(slots=True)

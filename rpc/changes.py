@@ -34,7 +34,9 @@ class Wish:
     APPEND: Final = 64
     """The file may be one that can only be appended to. Offsets count all the same: a mapping's page is no addition."""
     CREATE: Final = 128
-    """Make a regular file, which must not be there yet: ``mode``, ``uid`` and ``gid`` are what it gets.
+    """Make a file, which must not be there yet: ``mode``, ``uid`` and ``gid`` are what it gets.
+
+    It is a regular one, or, if the mode says so, a symbolic link, whose target is what would be written.
 
     Unless GID is wished too, a directory whose setgid bit is set decides about the group."""
     REMOVE: Final = 256

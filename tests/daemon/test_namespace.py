@@ -80,6 +80,15 @@ def test_directory_tells_whether_a_file_in_it_is_protected(session: Session, tmp
         subprocess.run(["chattr", f"-{flag}", tmp_path / "file-299"], check=True)
 
 
+@pytest.mark.parametrize("flag", ["i", "a"])
+def test_directory_tells_whether_it_is_protected_itself(session: Session, tmp_path: Path, flag: str) -> None:
+    subprocess.run(["chattr", f"+{flag}", tmp_path], check=True)
+    try:
+        assert _call(session, procedures.ANY_PROTECTED, PathArgs(GuestPath(b"/")))
+    finally:
+        subprocess.run(["chattr", f"-{flag}", tmp_path], check=True)
+
+
 def test_umask_of_the_daemon_does_not_count(session: Session) -> None:
     before = os.umask(0o077)
     try:
