@@ -12,12 +12,13 @@ from daemon.command import NOT_RECOGNISED, run
 from daemon.devices import disks, wire_name
 from daemon.kernel_log import kernel_words
 from daemon.libmount import mounted, unmounted
-from daemon.mountables import subvolume_option, volume_of, wire_mountable
+from daemon.mountables import subvolume_option, wire_mountable
 from daemon.registry import handles
 from daemon.session import CallError, Session
 from rpc import procedures
 from rpc.arguments import NoArgs
 from rpc.codec import Pairs
+from rpc.mountables import volume_of
 from rpc.procedures.mounting import MountArgs, MountOptionsArgs, MountVfsArgs
 
 _BLKROSET: Final = 0x125D

@@ -8,6 +8,7 @@ from typing import Final, Literal, TypeAlias
 from appliance.config import Drive
 from guestmount_py.keys import KeySelector
 from rpc.errors import UsageError
+from rpc.mountables import SUBVOLUME, volume_of
 
 BLOCKSIZES: Final = (512, 4096)
 DEFAULT_CACHE_MIB: Final = 256
@@ -22,7 +23,11 @@ PLANES: Final[tuple[Plane, ...]] = ("auto", "qemu", "guest")
 
 @dataclass(frozen=True, slots=True)
 class GuestMount:
-    """One ``-m DEV[:MOUNTPOINT[:OPTIONS[:FSTYPE]]]``; an optional one may fail, and nothing else does then."""
+    """One ``-m DEV[:MOUNTPOINT[:OPTIONS[:FSTYPE]]]``; an optional one may fail, and nothing else does then.
+
+    Attributes:
+        device: or a subvolume of it, ``btrfsvol:DEVICE/PATH``.
+    """
 
     device: str
     mountpoint: bytes = b"/"
@@ -37,13 +42,16 @@ class GuestMount:
         Raises:
             UsageError: the device or the mount point is not absolute.
         """
-        device, mountpoint, options, fstype = [*text.split(":", 3), "", "", ""][:4]
+        prefix = SUBVOLUME if text.startswith(SUBVOLUME) else ""
+        device, mountpoint, options, fstype = [*text.removeprefix(prefix).split(":", 3), "", "", ""][:4]
         if not device.startswith("/dev/"):
             raise UsageError(f"-m {text}: {device or 'an empty name'} is no device: devices are /dev/sda1, /dev/sdb …")
         mountpoint = mountpoint or "/"
         if not mountpoint.startswith("/"):
             raise UsageError(f"-m {text}: the mount point {mountpoint} in the guest must begin with /")
-        return cls(device, mountpoint.encode("utf-8", "surrogateescape"), options, fstype)
+        if prefix and not volume_of(prefix + device).subvolume:
+            raise UsageError(f"-m {text}: the name of a subvolume is missing: write {SUBVOLUME}/dev/sda1/NAME")
+        return cls(prefix + device, mountpoint.encode("utf-8", "surrogateescape"), options, fstype)
 
     def below(self, directory: bytes) -> "GuestMount":
         """Return the same in a directory, where it need not succeed: it is one of many."""
@@ -52,7 +60,12 @@ class GuestMount:
     @property
     def is_on_disk(self) -> bool:
         """Tell whether it is a disk or a partition of one: there from the start, or never."""
-        return _DISK.fullmatch(self.device) is not None
+        return _DISK.fullmatch(self.block_device) is not None
+
+    @property
+    def block_device(self) -> str:
+        """Return the device that it is on: ``device`` may be a subvolume of it."""
+        return volume_of(self.device).device
 
     @property
     def writing_options(self) -> str:

@@ -172,7 +172,7 @@ async def _launch(guest: Guest) -> None:
 
 async def _unlock(guest: Guest, config: MountConfig, ask: Ask) -> None:
     """Open the encrypted devices that something to be mounted may be on."""
-    wanted = [mount.device for mount in config.mounts if not mount.is_on_disk]
+    wanted = [mount.block_device for mount in config.mounts if not mount.is_on_disk]
     if wanted:
         for closed in await _open_encrypted(guest, config, ask, wanted):
             logger.warning("%s", closed)
