@@ -1,12 +1,14 @@
 """Which operating systems the guest's disks hold; every process of the daemon knows what one of them found."""
 
+import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from typing import Final, NamedTuple
 
 from daemon import mounts
 from daemon.assembly import IN_APPLIANCE, incomplete
+from daemon.btrfs_roots import families, is_within, mountable_of_entry
 from daemon.filesystems import ENCRYPTED, Filesystem, filesystems
 from daemon.fstab import Entry, entries
 from daemon.guest_names import GuestNames, disk_of
@@ -19,6 +21,7 @@ from daemon.windows import Place
 from rpc import procedures
 from rpc.arguments import NoArgs
 from rpc.codec import Mountable, Pairs
+from rpc.mountables import TOP_LEVEL, mountable_of, volume_of
 from rpc.procedures.inspection import FIND_SYSTEMS, FoundSystem, FoundSystems, RootArgs
 from rpc.procedures.mounting import MountArgs
 from rpc.xdr import Reader, Writer
@@ -73,6 +76,53 @@ class _Search(NamedTuple):
     candidates: Sequence[Filesystem]
     unread: Pairs
 
+    def systems_of(self, family: Sequence[Filesystem]) -> Iterator[tuple[Filesystem, FoundSystem]]:
+        """Find the systems among the states of one; the rest are what it was at some time.
+
+        What its own fstab says is mounted on / is one; if none is, the first one that holds any.
+        """
+        named: list[Filesystem] = []
+        if len(family) > 1:
+            tables = self._roots_named(family)
+            named = [each for each in family if tables[each.mountable] == each.mountable]
+            # a snapshot without an fstab is of data
+            family = [each for each in family if tables[each.mountable] is not None or not each.is_snapshot]
+        is_found = False
+        for each in (*named, *(other for other in family if other not in named)):
+            if is_found and each not in named:
+                return
+            found = self.looked_at(each)
+            if found is not None:
+                is_found = True
+                yield each, found
+
+    def _roots_named(self, family: Sequence[Filesystem]) -> dict[str, str | None]:
+        """Return what the fstab of each subvolume mounts on /: empty if nothing, None if there is no fstab."""
+        device = volume_of(family[0].mountable).device
+        found: dict[str, str | None] = dict.fromkeys(each.mountable for each in family)
+        try:
+            self._mount(mountable_of(device, TOP_LEVEL), "/")
+            for each in family:
+                if each.subvolume is not None:
+                    view = GuestView(self.session, os.fsencode(f"/{each.subvolume.path}"))
+                    found[each.mountable] = self._root_named(view, each.mountable)
+        except (CallError, OSError) as exc:
+            sys.stderr.write(f"guestfsd: fstab of the subvolumes of {device}: {exc}\n")
+        finally:
+            self._unmount()
+        return found
+
+    def _root_named(self, view: GuestView, mountable: str) -> str | None:
+        table = entries(view.text(b"/etc/fstab"))
+        if not table:
+            return None
+        entry = next((entry for entry in table if entry.place == "/"), None)
+        if entry is None:
+            return ""
+        device = GuestNames(self.candidates, mountable, _opened(view), _arrays(view)).device(entry.device)
+        # under whatever name that is not known here, it is where its fstab was found
+        return mountable_of_entry(device or volume_of(mountable).device, entry, self.candidates)
+
     def looked_at(self, candidate: Filesystem) -> FoundSystem | None:
         """Mount a filesystem for a moment; return the system that it is the root of.
 
@@ -124,12 +174,7 @@ class _Search(NamedTuple):
         device = names.device(entry.device)
         if device is None:
             return None
-        subvolume = entry.subvolume
-        if entry.subvolume_number and not subvolume:
-            subvolume = _subvolume_called(device, entry.subvolume_number)
-        if not subvolume or not any(found.mountable == device and found.kind == "btrfs" for found in self.candidates):
-            return device
-        return f"btrfsvol:{device}/{subvolume}"
+        return mountable_of_entry(device, entry, self.candidates)
 
     def _whole(self, root: str, looked: Looked, mountpoints: Pairs, absent: Pairs) -> FoundSystem:
         drives = [(letter, self._drive(place, root)) for letter, place in sorted(looked.places.items())]
@@ -150,16 +195,6 @@ class _Search(NamedTuple):
         return None
 
 
-def _subvolume_called(device: str, number: int) -> str:
-    """Return the path of a subvolume with a number; empty for the one that is mounted when none is named."""
-    from daemon.btrfs import mountable_subvolumes
-
-    with suppress(CallError, OSError):
-        rows = mountable_subvolumes(checked_mountable(device))
-        return next((row.path for row in rows if row.number == number), "")
-    return ""
-
-
 def _opened(view: GuestView) -> dict[str, str]:
     """Return what the guest calls its encrypted devices, and what they are on (crypttab(5))."""
     rows = (line.split() for line in view.text(b"/etc/crypttab").splitlines())
@@ -178,30 +213,23 @@ def _arrays(view: GuestView) -> dict[str, str]:
     return found
 
 
-def _is_within(mountable: str, roots: Iterable[str]) -> bool:
-    """Tell whether a subvolume is shown within that of a system."""
-    return any(mountable.startswith(root + "/") for root in roots if root.startswith("btrfsvol:"))
-
-
 @handles(procedures.FIND_SYSTEMS)
 def find_systems(session: Session, args: NoArgs) -> FoundSystems:
     """Unmount everything, look at every filesystem, and describe the systems.
 
     A medium that one installs from counts only where nothing is installed. A subvolume within that of a system, and a
-    snapshot of another one, is a state that was, or a container's.
+    snapshot that is not what its own fstab names, is a state that was, or a container's.
     """
     mounts.umount_all(session, args)
     candidates = filesystems()  # which puts together what can be
     search = _Search(session, candidates, incomplete())
     systems: list[FoundSystem] = []
-    for candidate in search.candidates:
-        if candidate.kind in _NOT_MOUNTED or candidate.is_snapshot:
-            continue
-        if _is_within(candidate.mountable, (found.root for found in systems)):
-            continue
-        found = search.looked_at(candidate)
-        if found is not None:
-            systems.append(found)
+    roots: list[Filesystem] = []
+    for family in families(found for found in candidates if found.kind not in _NOT_MOUNTED):
+        outside = [candidate for candidate in family if not is_within(candidate, roots)]
+        for root, system in search.systems_of(outside):
+            roots.append(root)
+            systems.append(system)
     installed = [found for found in systems if found.system.format == "installed"]
     encrypted = [found.mountable for found in search.candidates if found.kind in ENCRYPTED]
     answer = FoundSystems(installed or systems, search.unread, encrypted)
