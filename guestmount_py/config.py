@@ -27,6 +27,7 @@ class GuestMount:
 
     Attributes:
         device: or a subvolume of it, ``btrfsvol:DEVICE/PATH``.
+        root: of a system among others, the directory that links on the way to the mount point mean by ``/``.
     """
 
     device: str
@@ -34,6 +35,7 @@ class GuestMount:
     options: str = ""
     fstype: str = ""
     is_optional: bool = False
+    root: bytes = b""
 
     @classmethod
     def parse(cls, text: str) -> "GuestMount":
@@ -55,7 +57,8 @@ class GuestMount:
 
     def below(self, directory: bytes) -> "GuestMount":
         """Return the same in a directory, where it need not succeed: it is one of many."""
-        return replace(self, mountpoint=(directory + self.mountpoint).rstrip(b"/"), is_optional=True)
+        place = (directory + self.mountpoint).rstrip(b"/")
+        return replace(self, mountpoint=place, is_optional=True, root=directory)
 
     @property
     def is_on_disk(self) -> bool:

@@ -16,6 +16,7 @@ from guestmount_py.guest_files import GuestFiles
 from guestmount_py.handle import Guest
 from guestmount_py.inode_numbers import UNNUMBERED_ROOT, UNNUMBERED_TYPES
 from guestmount_py.ntfs import OVERRIDING, why_unsafe
+from guestmount_py.system_paths import path_within
 from guestmount_py.unlocking import ENCRYPTED_TYPES, Encrypted
 from rpc.errors import GuestmountError, ProcedureError, UsageError
 
@@ -86,6 +87,9 @@ async def _made(
     """
     mount = await _made_safe(guest, mount, config, report)
     try:
+        if mount.root:
+            place = await path_within(guest.files, mount.root, mount.mountpoint.removeprefix(mount.root))
+            mount = replace(mount, mountpoint=place)
         await _mount(guest.files, mount, writable=config.writable)
     except ProcedureError as exc:
         words = exc.message.removeprefix(f"{mount.device} on {_text(mount.mountpoint)}: ")

@@ -8,8 +8,8 @@ from typing import Final
 
 from tests.guests import disk, systems
 from tests.guests.cache import cached, run
-from tests.guests.disk import create_disk, loop_device, mounted
-from tests.guests.systems import DEBIAN, ELF, write_tree
+from tests.guests.disk import create_disk, loop_device, mounted, partition
+from tests.guests.systems import DEBIAN, ELF, FEDORA, write_tree
 
 PARTITIONS: Final = ("restored", "opensuse", "data")
 LONG: Final = "%" * 100 + "é" * 77 + "x"
@@ -40,6 +40,54 @@ def subvolumes_of_all_kinds() -> Path:
                     fill(top)
 
     return cached("subvolumes-of-all-kinds", _recipe(), build) / "subvolumes.img"
+
+
+def clones() -> list[Path]:
+    """Return raw images: an XFS with a file, a copy of it, a btrfs, a copy of that."""
+
+    def build(directory: Path) -> None:
+        tree = directory / "tree"
+        write_tree(tree, {"file": "cloned"})
+        xfs, btrfs = directory / "xfs.img", directory / "btrfs.img"
+        for image, size_mib in ((xfs, 320), (btrfs, 128)):
+            run("truncate", f"--size={size_mib}M", image)
+        proto = directory / "proto"
+        proto.write_text(f"/none\n0 0\nd--755 0 0\nfile ---644 0 0 {tree}/file\n$\n")
+        run("mkfs.xfs", "-q", "-p", proto, xfs)
+        run("mkfs.btrfs", "-q", "--rootdir", tree, btrfs)
+        for image in (xfs, btrfs):
+            run("cp", "--sparse=always", image, image.with_suffix(".copy"))
+
+    directory = cached("clones", _recipe(), build)
+    return [directory / name for name in ("xfs.img", "xfs.copy", "btrfs.img", "btrfs.copy")]
+
+
+def linked_disk() -> Path:
+    """Return a raw image: sda1 is a root in which fstab mounts sda2 and sda3 behind links, sda4 is another root."""
+
+    def build(directory: Path) -> None:
+        image = directory / "linked.img"
+        create_disk(image, [16, 16, 16, 16])
+        fstab = "LABEL=home /home ext4\nLABEL=data /out ext4\n"
+        root: dict[str, str | bytes] = {"etc/os-release": DEBIAN, "etc/fstab": fstab, "bin/sh": ELF, "srv/home/": ""}
+        other: dict[str, str | bytes] = {"etc/os-release": FEDORA, "bin/sh": ELF}
+        contents: tuple[tuple[str, dict[str, str | bytes]], ...] = (
+            ("root", root),
+            ("home", {"me/file": "at home"}),
+            ("data", {"file": "data"}),
+            ("other", other),
+        )
+        for number, (label, files) in enumerate(contents, start=1):
+            where = partition(image, number)
+            tree = directory / label
+            write_tree(tree, files)
+            if label == "root":
+                (tree / "home").symlink_to("/srv/home")
+                (tree / "out").symlink_to("../../../systems/sda4/etc")
+            words = ("-L", label, "-E", f"offset={where.start_bytes}", "-d", tree)
+            run("mke2fs", "-q", "-F", "-t", "ext4", *words, image, f"{where.size_bytes >> 10}k")
+
+    return cached("linked", _recipe(), build) / "linked.img"
 
 
 def _make(*places: Path) -> None:
