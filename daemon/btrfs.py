@@ -16,7 +16,7 @@ from daemon.session import CallError, Session
 from rpc import procedures
 from rpc.arguments import DeviceArgs
 from rpc.codec import MountableOrPath, Pairs
-from rpc.mountables import SUBVOLUME, TOP_LEVEL, Volume, volume_of
+from rpc.mountables import SUBVOLUME, TOP_LEVEL, TOP_LEVEL_ID, TOP_LEVEL_OPTION, Volume, volume_of
 from rpc.procedures.btrfs import Btrfssubvolume as Subvolume
 from rpc.procedures.btrfs import (
     BtrfsSubvolumeCreateArgs,
@@ -26,8 +26,6 @@ from rpc.procedures.btrfs import (
     BtrfsSubvolumeSnapshotArgs,
 )
 
-_TOP_LEVEL_ID: Final = 5
-"""The subvolume that all others are below; paths of subvolumes begin there."""
 _GET_SUBVOL_INFO: Final = 0x81F8943C
 _INFO_BYTES: Final = 504
 _INFO_UUID_AT: Final = 296
@@ -50,7 +48,7 @@ def place_of(session: Session, fs: MountableOrPath, *options: str) -> Iterator[b
 @contextmanager
 def _mounted(mountable: str, *options: str) -> Iterator[bytes]:
     volume = volume_of(mountable)
-    words = [*options, subvolume_option(volume) or f"subvolid={_TOP_LEVEL_ID}", "nodev", "nosuid"]
+    words = [*options, subvolume_option(volume) or TOP_LEVEL_OPTION, "nodev", "nosuid"]
     place = b"/tmp/btrfs.%d" % os.getpid()
     os.mkdir(place, 0o700)
     try:
@@ -99,9 +97,11 @@ def mountable_subvolumes(device: str) -> list[Listed]:
     with _mounted(device, "ro") as place:
         default = _default_id(place)
         rows = _listed(place)
-        if default == _TOP_LEVEL_ID:
+        if default == TOP_LEVEL_ID:
             return [Listed(default, 0, _uuid_of(place), "", TOP_LEVEL), *rows]
-    return sorted(rows, key=lambda row: row.number != default)
+    nothing = Listed(default, 0, "", "", "")  # it was removed
+    others = [row for row in rows if row.number != default]
+    return [next((row for row in rows if row.number == default), nothing), *others]
 
 
 def _uuid_of(place: bytes) -> str:

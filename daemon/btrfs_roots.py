@@ -1,13 +1,10 @@
 """Which subvolumes of a btrfs are the same system at several times, and which of them its fstab means."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
 
 from daemon.filesystems import Filesystem
 from daemon.fstab import Entry
-from rpc.mountables import SUBVOLUME, TOP_LEVEL, mountable_of, volume_of
-
-_TOP_LEVEL_ID: Final = 5
+from rpc.mountables import SUBVOLUME, TOP_LEVEL, TOP_LEVEL_ID, mountable_of, volume_of
 
 
 def families(candidates: Iterable[Filesystem]) -> list[list[Filesystem]]:
@@ -78,5 +75,5 @@ def mountable_of_entry(device: str, entry: Entry, candidates: Sequence[Filesyste
         path = TOP_LEVEL
     if not path and entry.subvolume_number:
         number = entry.subvolume_number
-        path = TOP_LEVEL if number == _TOP_LEVEL_ID else rows[number].path if number in rows else ""
+        path = TOP_LEVEL if number == TOP_LEVEL_ID else rows[number].path if number in rows else ""
     return device if path in ("", default) else mountable_of(device, path)

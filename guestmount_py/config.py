@@ -8,7 +8,7 @@ from typing import Final, Literal, TypeAlias
 from appliance.config import Drive
 from guestmount_py.keys import KeySelector
 from rpc.errors import UsageError
-from rpc.mountables import SUBVOLUME, volume_of
+from rpc.mountables import SUBVOLUME, TOP_LEVEL, TOP_LEVEL_OPTION, volume_of
 
 BLOCKSIZES: Final = (512, 4096)
 DEFAULT_CACHE_MIB: Final = 256
@@ -69,6 +69,18 @@ class GuestMount:
     def block_device(self) -> str:
         """Return the device that it is on: ``device`` may be a subvolume of it."""
         return volume_of(self.device).device
+
+    @property
+    def subvolume(self) -> str | None:
+        """Return the path of a subvolume, ``/`` of the top level; None for that which is mounted if none is named."""
+        path = volume_of(self.device).subvolume
+        for word in self.options.split(","):
+            name, _, value = word.partition("=")
+            if name == "subvol":
+                path = value.strip("/") or TOP_LEVEL
+            elif word == TOP_LEVEL_OPTION:
+                path = TOP_LEVEL
+        return path or None
 
     @property
     def writing_options(self) -> str:

@@ -1,7 +1,7 @@
 """All that is on the disks, side by side (``--all``): each system, and each filesystem that no system mounts.
 
-Each file is in one place only: the same directory in two of them would be one inode with two paths. So of a btrfs the
-whole is shown, and what of it a system mounts is an empty directory there; a link leads to the system's.
+Each file is in one place only, see ``repeated_subvolumes``: of a btrfs the whole is shown, and what of it a system
+mounts is an empty directory there; a link leads to the system's.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -12,19 +12,20 @@ from typing import Final
 from guestmount_py.config import GuestMount
 from guestmount_py.handle import Guest
 from guestmount_py.inspection import GuestSystem
-from rpc.arguments import PathArgs
-from rpc.codec import GuestPath
 from rpc.errors import GuestmountError, ProcedureError
-from rpc.mountables import TOP_LEVEL, mapping_of_volume, mountable_of, volume_of
-from rpc.procedures.mounting import COVER
+from rpc.mountables import (
+    TOP_LEVEL,
+    TOP_LEVEL_ID,
+    TOP_LEVEL_OPTION,
+    mapping_of_volume,
+    mountable_of,
+    volume_of,
+)
 
 _SYSTEMS: Final = "/systems"
 _FILESYSTEMS: Final = "/filesystems"
 _NOT_MOUNTED: Final = ("unknown", "swap")
 _BTRFS: Final = "btrfs"
-_TOP_LEVEL_ID: Final = 5
-_WHOLE: Final = f"subvolid={_TOP_LEVEL_ID}"
-"""The option that shows all of a btrfs, whichever subvolume is mounted when none is named."""
 _NAME_MAX_BYTES: Final = 255
 _DIGEST_BYTES: Final = 16
 
@@ -51,18 +52,18 @@ async def shelves(guest: Guest, systems: Sequence[GuestSystem], report: Callable
     for device, kind in found:
         if volume_of(device).subvolume or mountable_of(device, TOP_LEVEL) in shown:
             continue
-        if device in shown and not (kind == _BTRFS and await _default_of(guest, device) != _TOP_LEVEL_ID):
+        if device in shown and not (kind == _BTRFS and await _default_of(guest, device) != TOP_LEVEL_ID):
             continue
         shelf = f"{_FILESYSTEMS}/{name_of(device)}"
         await guest.mkmountpoint(shelf)
-        mounts.append(GuestMount(device, shelf.encode(), _WHOLE if kind == _BTRFS else "", is_optional=True))
+        mounts.append(GuestMount(device, shelf.encode(), TOP_LEVEL_OPTION if kind == _BTRFS else "", is_optional=True))
     return mounts
 
 
 async def _default_of(guest: Guest, device: str) -> int:
     with suppress(ProcedureError):  # then to mount it will fail as well, and say why
         return await guest.btrfs_subvolume_get_default(device)
-    return _TOP_LEVEL_ID
+    return TOP_LEVEL_ID
 
 
 async def label_shelves(guest: Guest, mounts: Iterable[GuestMount]) -> None:
@@ -78,7 +79,7 @@ async def label_shelves(guest: Guest, mounts: Iterable[GuestMount]) -> None:
         place = mount.mountpoint.decode("utf-8", "surrogateescape")
         if place.startswith(_SYSTEMS):
             places.setdefault(mount.device, place)  # two systems may mount it
-        elif mount.options == _WHOLE:
+        elif mount.options == TOP_LEVEL_OPTION:
             wholes.append((mount.device, place))
     links: dict[str, str] = {}
     for device, whole in wholes:
@@ -93,14 +94,10 @@ async def label_shelves(guest: Guest, mounts: Iterable[GuestMount]) -> None:
 
 
 async def _subvolumes(guest: Guest, device: str, whole: str, places: dict[str, str]) -> dict[str, str]:
-    """Return the links to the subvolumes of a btrfs that is mounted; those of systems are covered.
-
-    One within another that has a link has none of its own.
-    """
+    """Return the links to the subvolumes of a btrfs that is mounted; one of no system within another has none."""
     default = await guest.btrfs_subvolume_get_default(whole)
     links: dict[str, str] = {}
     seen: list[str] = []
-    covered: list[str] = []
     for row in sorted(await guest.btrfs_subvolume_list(whole), key=lambda row: row.btrfssubvolume_path):
         path = row.btrfssubvolume_path
         name = name_of(mountable_of(device, path))
@@ -109,17 +106,10 @@ async def _subvolumes(guest: Guest, device: str, whole: str, places: dict[str, s
             place = places.get(device)
         if place is not None:
             links[name] = f"..{place}"
-            if not _is_within(path, covered) and guest.files.extended:
-                await guest.call(COVER, PathArgs(GuestPath(f"{whole}/{path}".encode("utf-8", "surrogateescape"))))
-                covered.append(path)
-        elif not _is_within(path, (*seen, *covered)):
+        elif not any(path.startswith(f"{other}/") for other in seen):
             links[name] = f"{name_of(device)}/{path}"
-            seen.append(path)
+        seen.append(path)
     return links
-
-
-def _is_within(path: str, others: Iterable[str]) -> bool:
-    return any(path.startswith(f"{other}/") for other in others)
 
 
 def name_of(mountable: str) -> str:

@@ -16,6 +16,7 @@ from guestmount_py.guest_files import GuestFiles
 from guestmount_py.handle import Guest
 from guestmount_py.inode_numbers import UNNUMBERED_ROOT, UNNUMBERED_TYPES
 from guestmount_py.ntfs import OVERRIDING, why_unsafe
+from guestmount_py.repeated_subvolumes import cover_repeated
 from guestmount_py.system_paths import path_within
 from guestmount_py.unlocking import ENCRYPTED_TYPES, Encrypted
 from rpc.errors import GuestmountError, ProcedureError, UsageError
@@ -59,6 +60,7 @@ async def mount_in_guest(
             shown: dict[tuple[int, ...], GuestMount] = {}
             made = [await _made(guest, mount, shown, config, report) for mount in config.mounts]
             mounts = [mount for mount in made if mount is not None]
+            await cover_repeated(guest, mounts, report)
             if config.writable:
                 await _check_writable(files, mounts, report)
             return await guest_root(files, mounts), tuple(mounts)

@@ -9,6 +9,9 @@ from typing import Final, NamedTuple
 
 SUBVOLUME: Final = "btrfsvol:"
 TOP_LEVEL: Final = "/"
+TOP_LEVEL_ID: Final = 5
+TOP_LEVEL_OPTION: Final = f"subvolid={TOP_LEVEL_ID}"
+"""The option of mount(8) that shows all of a btrfs."""
 _DEVICE: Final = (
     r"(/dev/(?:(?:sd|hd|vd|xvd)[a-z]{1,2}\d*|md\d+(?:p\d+)?|(?:dm-|loop)\d+|disk/guestfs/[^/]+|[^/]+/[^/]+))/(.+)"
 )
