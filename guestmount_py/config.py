@@ -8,7 +8,7 @@ from typing import Final, Literal, TypeAlias
 from appliance.config import Drive
 from guestmount_py.keys import KeySelector
 from rpc.errors import UsageError
-from rpc.mountables import SUBVOLUME, TOP_LEVEL, TOP_LEVEL_OPTION, volume_of
+from rpc.mountables import SUBVOLUME, TOP_LEVEL, TOP_LEVEL_OPTION, mountable_of, volume_of
 
 BLOCKSIZES: Final = (512, 4096)
 DEFAULT_CACHE_MIB: Final = 256
@@ -28,6 +28,7 @@ class GuestMount:
     Attributes:
         device: or a subvolume of it, ``btrfsvol:DEVICE/PATH``.
         root: of a system among others, the directory that links on the way to the mount point mean by ``/``.
+        is_spare: it is mounted only if nothing before it shows that device; then its mount point is made.
     """
 
     device: str
@@ -36,6 +37,7 @@ class GuestMount:
     fstype: str = ""
     is_optional: bool = False
     root: bytes = b""
+    is_spare: bool = False
 
     @classmethod
     def parse(cls, text: str) -> "GuestMount":
@@ -69,6 +71,10 @@ class GuestMount:
     def block_device(self) -> str:
         """Return the device that it is on: ``device`` may be a subvolume of it."""
         return volume_of(self.device).device
+
+    def shows_all_of(self, device: str) -> bool:
+        """Tell whether a device need not be mounted besides, if what is mounted by default is all of it."""
+        return self.device in (device, mountable_of(device, TOP_LEVEL))
 
     @property
     def subvolume(self) -> str | None:

@@ -6,6 +6,7 @@ mounts is an empty directory there; a link leads to the system's.
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from hashlib import blake2b
 from typing import Final
 
@@ -50,13 +51,16 @@ async def shelves(guest: Guest, systems: Sequence[GuestSystem], report: Callable
             report(f"warning: {shelf}{place} is left out: {device} is on none of the disks")
     shown = {mount.device for mount in mounts}
     for device, kind in found:
-        if volume_of(device).subvolume or mountable_of(device, TOP_LEVEL) in shown:
-            continue
-        if device in shown and not (kind == _BTRFS and await _default_of(guest, device) != TOP_LEVEL_ID):
+        if volume_of(device).subvolume:
             continue
         shelf = f"{_FILESYSTEMS}/{name_of(device)}"
-        await guest.mkmountpoint(shelf)
-        mounts.append(GuestMount(device, shelf.encode(), TOP_LEVEL_OPTION if kind == _BTRFS else "", is_optional=True))
+        whole = GuestMount(device, shelf.encode(), TOP_LEVEL_OPTION if kind == _BTRFS else "", is_optional=True)
+        is_part = device in shown and kind == _BTRFS and mountable_of(device, TOP_LEVEL) not in shown
+        if is_part and await _default_of(guest, device) != TOP_LEVEL_ID:
+            await guest.mkmountpoint(shelf)
+            mounts.append(whole)
+        else:
+            mounts.append(replace(whole, is_spare=True))
     return mounts
 
 

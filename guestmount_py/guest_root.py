@@ -58,8 +58,15 @@ async def mount_in_guest(
     try:
         async with patience(_MOUNT_IN_GUEST_S, lambda: report("the guest is still mounting its filesystems")):
             shown: dict[tuple[int, ...], GuestMount] = {}
-            made = [await _made(guest, mount, shown, config, report) for mount in config.mounts]
-            mounts = [mount for mount in made if mount is not None]
+            mounts: list[GuestMount] = []
+            for mount in config.mounts:
+                if mount.is_spare:
+                    if any(other.shows_all_of(mount.device) for other in mounts):
+                        continue
+                    await guest.mkmountpoint(mount.mountpoint.decode("utf-8", "surrogateescape"))
+                made = await _made(guest, mount, shown, config, report)
+                if made is not None:
+                    mounts.append(made)
             await cover_repeated(guest, mounts, report)
             if config.writable:
                 await _check_writable(files, mounts, report)

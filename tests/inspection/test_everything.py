@@ -144,6 +144,7 @@ def test_clones_are_shown_and_links_stay_in_their_system(sandbox: Sandbox) -> No
         systems = sandbox.mountpoint / "systems"
         assert (systems / "sda1/srv/home/me/file").read_text() == "at home"
         assert not (systems / "sda4/etc/file").exists()
+    assert files["filesystems/sda3/file"] == "data"  # for its system shows it nowhere
     assert [files[f"filesystems/{name}/file"] for name in ("sdb", "sdc", "sdd")] == ["cloned"] * 3
     out, clone = warnings
     assert (
