@@ -4,17 +4,19 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fcntl import ioctl
 from typing import Final, NamedTuple
 
 from daemon.command import lines_of, option, run, text_of
 from daemon.devices import names_device, wire_name
-from daemon.mountables import Volume, checked_mountable, subvolume_option, volume_of
+from daemon.mountables import checked_mountable, subvolume_option
 from daemon.mounts import run_mount
 from daemon.registry import handles
 from daemon.session import CallError, Session
 from rpc import procedures
 from rpc.arguments import DeviceArgs
 from rpc.codec import MountableOrPath, Pairs
+from rpc.mountables import SUBVOLUME, TOP_LEVEL, TOP_LEVEL_ID, TOP_LEVEL_OPTION, Volume, volume_of
 from rpc.procedures.btrfs import Btrfssubvolume as Subvolume
 from rpc.procedures.btrfs import (
     BtrfsSubvolumeCreateArgs,
@@ -24,14 +26,16 @@ from rpc.procedures.btrfs import (
     BtrfsSubvolumeSnapshotArgs,
 )
 
-_TOP_LEVEL_ID: Final = 5
-"""The subvolume that all others are below; paths of subvolumes begin there."""
+_GET_SUBVOL_INFO: Final = 0x81F8943C
+_INFO_BYTES: Final = 504
+_INFO_UUID_AT: Final = 296
+"""BTRFS_IOC_GET_SUBVOL_INFO of Linux (linux/btrfs.h): btrfs(8) does not list the one that all others are below."""
 
 
 @contextmanager
 def place_of(session: Session, fs: MountableOrPath, *options: str) -> Iterator[bytes]:
     """Own a directory of a filesystem, as programs outside the guest's root need it; a device is mounted meanwhile."""
-    if not fs.startswith(b"btrfsvol:") and not names_device(fs):
+    if not fs.startswith(SUBVOLUME.encode()) and not names_device(fs):
         if not fs.startswith(b"/"):
             raise CallError(f"{os.fsdecode(fs)}: neither a device nor a path")
         session.must_be_mounted()
@@ -44,7 +48,7 @@ def place_of(session: Session, fs: MountableOrPath, *options: str) -> Iterator[b
 @contextmanager
 def _mounted(mountable: str, *options: str) -> Iterator[bytes]:
     volume = volume_of(mountable)
-    words = [*options, subvolume_option(volume) or f"subvolid={_TOP_LEVEL_ID}", "nodev", "nosuid"]
+    words = [*options, subvolume_option(volume) or TOP_LEVEL_OPTION, "nodev", "nosuid"]
     place = b"/tmp/btrfs.%d" % os.getpid()
     os.mkdir(place, 0o700)
     try:
@@ -58,19 +62,29 @@ def _mounted(mountable: str, *options: str) -> Iterator[bytes]:
 
 
 class Listed(NamedTuple):
-    """A subvolume: its number, that of the one that holds it, whether it is a snapshot of another one, its path."""
+    """A subvolume: its number, that of the one that holds it, its UUID, that of what it is a snapshot of, its path."""
 
     number: int
     above: int
-    is_snapshot: bool
+    uuid: str
+    parent_uuid: str
     path: str
+
+    @property
+    def is_snapshot(self) -> bool:
+        """Tell whether it is the state of another subvolume at some time, which need not be there any more."""
+        return bool(self.parent_uuid)
 
 
 def _listed(place: bytes) -> list[Listed]:
-    """Return what ``btrfs subvolume list -q`` prints: ``ID 256 gen 7 top level 5 parent_uuid - path sv1``."""
-    text = text_of([b"btrfs", b"subvolume", b"list", b"-q", place])
-    found = re.findall(r"^ID (\d+) gen \d+ top level (\d+) parent_uuid (\S+) +path (.+)$", text, re.MULTILINE)
-    return [Listed(int(number), int(above), parent != "-", path) for number, above, parent, path in found]
+    """Return what ``btrfs subvolume list -qu`` prints: ``ID 256 gen 7 top level 5 parent_uuid - uuid 0a path sv1``."""
+    text = text_of([b"btrfs", b"subvolume", b"list", b"-qu", place])
+    line = r"^ID (\d+) gen \d+ top level (\d+) parent_uuid (\S+) +uuid (\S+) +path (.+)$"
+    rows = (match.groups() for match in re.finditer(line, text, re.MULTILINE))
+    return [
+        Listed(int(number), int(above), uuid.strip("-"), parent.strip("-"), path)
+        for number, above, parent, uuid, path in rows
+    ]
 
 
 def _default_id(place: bytes) -> int:
@@ -79,10 +93,29 @@ def _default_id(place: bytes) -> int:
 
 
 def mountable_subvolumes(device: str) -> list[Listed]:
-    """Return the subvolumes of a device but for the one that is mounted when none is named."""
+    """Return the subvolumes of a device; the first one is that which is mounted when none is named."""
     with _mounted(device, "ro") as place:
         default = _default_id(place)
-        return [row for row in _listed(place) if row.number != default]
+        rows = _listed(place)
+        if default == TOP_LEVEL_ID:
+            return [Listed(default, 0, _uuid_of(place), "", TOP_LEVEL), *rows]
+    nothing = Listed(default, 0, "", "", "")  # it was removed
+    others = [row for row in rows if row.number != default]
+    return [next((row for row in rows if row.number == default), nothing), *others]
+
+
+def _uuid_of(place: bytes) -> str:
+    """Return the UUID of the subvolume that a directory is in; empty if it has none, or if the kernel does not tell."""
+    directory = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        told = bytearray(_INFO_BYTES)
+        ioctl(directory, _GET_SUBVOL_INFO, told)
+    except OSError:
+        return ""
+    finally:
+        os.close(directory)
+    uuid = told[_INFO_UUID_AT : _INFO_UUID_AT + 16].hex()
+    return "-".join((uuid[:8], uuid[8:12], uuid[12:16], uuid[16:20], uuid[20:])) if uuid.strip("0") else ""
 
 
 def number_of(volume: Volume) -> int:

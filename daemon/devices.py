@@ -11,6 +11,7 @@ from errno import ENOENT
 from typing import Final
 
 from daemon.session import CallError
+from rpc.mountables import volume_of_mapping
 
 _SYS_BLOCK: Final = "/sys/block"
 _OPEN_FLAGS: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -117,10 +118,8 @@ def _volume_name(path: str) -> str:
         number = os.stat(path).st_rdev
         entry = f"/sys/dev/block/{os.major(number)}:{os.minor(number)}/dm"
     uuid, name = mapping_of(entry)
-    parts = name.replace("--", "\0").split("-")
-    if not uuid.startswith("LVM-") or len(parts) != 2:
-        return path
-    return "/dev/" + "/".join(part.replace("\0", "-") for part in parts)
+    volume = volume_of_mapping(name) if uuid.startswith("LVM-") else None
+    return "/dev/" + "/".join(volume) if volume is not None else path
 
 
 def mapping_of(entry: str) -> tuple[str, str]:

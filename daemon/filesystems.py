@@ -9,12 +9,12 @@ from daemon.command import NOT_RECOGNISED, run, text_of
 from daemon.devices import disks, partitions, partitions_of, wire_name
 from daemon.disk_writes import device_to_write
 from daemon.libblkid import probed
-from daemon.mountables import volume_of
 from daemon.registry import handles
 from daemon.session import CallError, Session
 from rpc import procedures
 from rpc.arguments import DeviceArgs, MountableArgs, NoArgs
 from rpc.codec import Pairs
+from rpc.mountables import mountable_of, volume_of
 from rpc.types import InternalMountable
 
 if TYPE_CHECKING:
@@ -88,13 +88,18 @@ class Filesystem(NamedTuple):
         mountable: as named on the wire.
         kind: its type, ``unknown`` if nothing is recognised.
         tags: what libblkid tells of its device.
-        is_snapshot: it is the state of another subvolume at some time.
+        subvolume: of a btrfs, what a mount of it shows; None if that could not be found out.
     """
 
     mountable: str
     kind: str
     tags: dict[str, str]
-    is_snapshot: bool = False
+    subvolume: "Listed | None" = None
+
+    @property
+    def is_snapshot(self) -> bool:
+        """Tell whether it is the state of another subvolume at some time."""
+        return self.subvolume is not None and self.subvolume.is_snapshot
 
 
 def _found_on(device: str) -> Iterator[Filesystem]:
@@ -110,14 +115,17 @@ def _found_on(device: str) -> Iterator[Filesystem]:
     scheme, part_type = tags.get("PART_ENTRY_SCHEME"), tags.get("PART_ENTRY_TYPE")
     if (scheme == "dos" and part_type in _HIDDEN_MBR_TYPES) or (scheme == "gpt" and part_type in _HIDDEN_GPT_TYPES):
         return
-    yield Filesystem(wire_name(device), kind or "unknown", tags)
-    if kind == "btrfs":
-        for subvolume in _subvolumes(device):
-            yield Filesystem(f"btrfsvol:{wire_name(device)}/{subvolume.path}", kind, tags, subvolume.is_snapshot)
+    subvolumes = _subvolumes(device) if kind == "btrfs" else []
+    yield Filesystem(wire_name(device), kind or "unknown", tags, next(iter(subvolumes), None))
+    for subvolume in subvolumes[1:]:
+        yield Filesystem(mountable_of(wire_name(device), subvolume.path), kind, tags, subvolume)
 
 
 def _subvolumes(device: str) -> "list[Listed]":
-    """Return the subvolumes of a btrfs; none if it is damaged or incomplete, which must not hide the other devices."""
+    """Return the subvolumes of a btrfs, the one that is mounted when none is named first.
+
+    None if it is damaged or incomplete, which must not hide the other devices.
+    """
     from daemon.btrfs import mountable_subvolumes
 
     try:

@@ -3,8 +3,7 @@
 import os
 import posixpath
 import re
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 _NETWORK: Final = frozenset(
@@ -45,12 +44,8 @@ class Entry(NamedTuple):
 
 
 def entries(text: str) -> list[Entry]:
-    """Return the lines that mount a disk's filesystem below the guest's root; of several on one place the first."""
-    return list(islice(_entries(text), _MOST))
-
-
-def _entries(text: str) -> Iterator[Entry]:
-    seen = set()
+    """Return the lines that mount a disk's filesystem below the guest's root."""
+    found = []
     for line in text.split("\n"):
         fields = [_unescaped(field) for field in line.split()]
         if "\0" in "".join(fields):
@@ -60,9 +55,22 @@ def _entries(text: str) -> Iterator[Entry]:
         fstype, options = [*fields[2:4], "", ""][:2]
         place = posixpath.normpath("/" + fields[1].lstrip("/"))
         entry = Entry(fields[0].replace('"', ""), place, fstype, options.split(","))
-        if _is_of_a_disk(entry) and place not in seen:
-            seen.add(place)
-            yield entry
+        if _is_of_a_disk(entry):
+            found.append(entry)
+    return found
+
+
+def sifted(table: Sequence[Entry]) -> tuple[list[Entry], list[str]]:
+    """Return the entries to be mounted, of several on one place the first, and a line on each other one."""
+    by_place: dict[str, Entry] = {}
+    lines = []
+    for entry in table[:_MOST]:
+        first = by_place.setdefault(entry.place, entry)
+        if first is not entry:
+            lines.append(f"{entry.device} is left out: fstab has {first.device} on {entry.place} already")
+    if others := table[_MOST:]:
+        lines.append(f"{len(others)} entries of fstab after the first {_MOST} are left out, from {others[0].place} on")
+    return list(by_place.values()), lines
 
 
 def _is_of_a_disk(entry: Entry) -> bool:

@@ -7,6 +7,7 @@ from typing import Final
 from daemon.command import run_status
 from daemon.devices import letters
 from daemon.filesystems import Filesystem
+from rpc.mountables import SUBVOLUME, volume_of, volume_of_mapping
 
 _TAGS: Final = {"UUID": "UUID", "LABEL": "LABEL", "PARTUUID": "PART_ENTRY_UUID", "PARTLABEL": "PART_ENTRY_NAME"}
 """What fstab says, and libblkid's name of it."""
@@ -34,6 +35,10 @@ class GuestNames:
         root: the mountable that names are of; of clones, the one on its disk is meant.
         opened: names of encrypted devices in the guest, and in its words what they are on (crypttab(5)).
         arrays: names of arrays in the guest, and their UUIDs (mdadm.conf(5)).
+        disks: how many there are.
+
+    Attributes:
+        guessed: names that tell nothing but the number of a partition, and what they were taken for.
     """
 
     def __init__(
@@ -42,14 +47,17 @@ class GuestNames:
         root: str,
         opened: Mapping[str, str] | None = None,
         arrays: Mapping[str, str] | None = None,
+        disks: int = 0,
     ) -> None:
         disk = disk_of(root)
-        devices = [found for found in filesystems if not found.mountable.startswith("btrfsvol:")]
+        devices = [found for found in filesystems if not found.mountable.startswith(SUBVOLUME)]
         self._devices: Final = sorted(devices, key=lambda found: disk_of(found.mountable) != disk)
         self._names: Final = {found.mountable for found in devices}
         self._root_disk: Final = disk
         self._opened: Final = opened or {}
         self._arrays: Final = arrays or {}
+        self._disks: Final = disks
+        self.guessed: Final[dict[str, str]] = {}
 
     def device(self, spec: str) -> str | None:
         """Return the device that a name means, as named on the wire; None if it is none of the known ones."""
@@ -61,7 +69,7 @@ class GuestNames:
         linked = re.fullmatch(r"/dev/disk/by-(uuid|label|partuuid|partlabel|id|path)/(.+)", spec)
         if linked:
             value = re.sub(r"\\x([0-9a-f]{2})", lambda match: chr(int(match[1], 16)), linked[2])
-            return self._by_id(value) if linked[1] in ("id", "path") else self._tagged(linked[1].upper(), value)
+            return self._by_id(spec, value) if linked[1] in ("id", "path") else self._tagged(linked[1].upper(), value)
         if spec.startswith("/dev/mapper/"):
             return self._mapped(spec)
         bsd = re.fullmatch(r"/dev/(gpt|gptid|ufs|ufsid)/(.+)", spec)
@@ -99,25 +107,28 @@ class GuestNames:
     def _mapped(self, spec: str) -> str | None:
         """Find a volume by the name of its mapping, or an encrypted device by that which it was opened as."""
         name = spec.removeprefix("/dev/mapper/")
-        volume = "/dev/" + "/".join(part.replace("\0", "-") for part in name.replace("--", "\0").split("-", 1))
-        for known in (spec, volume):
+        for known in (spec, "/dev/" + "/".join(volume_of_mapping(name) or ())):
             if known in self._names:
                 return known
         uuid = self._opened.get(name, "").partition("UUID=")[2] or name.removeprefix("luks-")
         known = f"/dev/mapper/luks-{uuid.lower()}"
         return known if known in self._names else None
 
-    def _by_id(self, name: str) -> str | None:
-        """Find a partition by a name that tells the model of its disk: only its number means something here."""
+    def _by_id(self, spec: str, name: str) -> str | None:
+        """Find a partition by a name that tells the model of its disk: only its number means something here.
+
+        Of several disks it may be any, or one that was not given.
+        """
         if name.startswith("dm-name-"):
             return self._mapped("/dev/mapper/" + name.removeprefix("dm-name-"))
         if name.startswith(("md-uuid-", "md-name-")):
             return self._array(name)
         part = re.search(r"-part(\d+)$", name)
-        ending = part[1] if part else ""
-        found = [known for known in self._names if re.fullmatch(rf"/dev/sd[a-z]+{ending}", known)]
-        own = [known for known in found if disk_of(known) == self._root_disk]
-        return found[0] if len(found) == 1 else own[0] if len(own) == 1 else None
+        guess = f"/dev/sda{part[1] if part else ''}"
+        if self._disks != 1 or guess not in self._names or name.startswith(("dm-", "lvm-")):
+            return None
+        self.guessed[spec] = guess
+        return guess
 
     def _array(self, spec: str) -> str | None:
         """Find an array by its name, with or without the host's, or by its UUID, which the guest's mdadm.conf tells."""
@@ -142,5 +153,5 @@ def _array_facts(device: str) -> dict[str, str]:
 
 def disk_of(mountable: str) -> str:
     """Return the disk of a partition, a device's own name for what is none."""
-    match = re.match(r"(?:btrfsvol:)?(/dev/sd[a-z]+)", mountable)
-    return match[1] if match else mountable
+    match = re.match("/dev/sd[a-z]+", volume_of(mountable).device)
+    return match[0] if match else mountable

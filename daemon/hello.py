@@ -8,7 +8,7 @@ from rpc import constants, procedures
 from rpc.procedures.extensions import HelloArgs
 from rpc.types import Hello
 
-_READING: Final = "device_map find_systems list_directory map_files read_files resume walk"
+_READING: Final = "cover device_map find_systems list_directory map_files read_files resume walk"
 _WRITING: Final = (
     "any_protected change_files change_xattr close_kept link_file make_file open_file open_mailbox read_kept "
     "remove_name rename_file sync_file"

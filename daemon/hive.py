@@ -3,6 +3,9 @@
 A program that reads it whole, as hivexget does, would take a second for each ten megabytes under emulation; a few keys
 are a few reads. The format is as the regf specification of the libregf project describes it. Numbers are little-endian;
 offsets count from the end of the first block.
+
+A hive may have been made to keep its reader busy: by lists that share their keys, or name each other. So what is read
+of one is bounded, at several times what any Windows needs.
 """
 
 import os
@@ -22,7 +25,11 @@ _VALUE_NAME_IS_LATIN: Final = 1
 _IN_PLACE: Final = 1 << 31
 """In a size: the data is where its place would be told."""
 _CELL_MAX_BYTES: Final = 1 << 20
-_LISTS_MAX: Final = 1024
+_RECORDS_MAX: Final = 10_000
+"""Keys and values that are looked at."""
+_READ_MAX_BYTES: Final = 16 << 20
+_TEXT_MAX_BYTES: Final = 1024
+"""What is longer is cut: names and values."""
 _TEXTS: Final = (1, 2)
 """REG_SZ and REG_EXPAND_SZ."""
 _NUMBER: Final = 4
@@ -30,11 +37,11 @@ _NUMBER: Final = 4
 
 
 class HiveError(Exception):
-    """A hive that makes no sense; the text says where."""
+    """A hive that makes no sense, or has no end; the text says where."""
 
 
 class Value(NamedTuple):
-    """A value's type and its data."""
+    """A value's type and its data, of which there may have been more than 1 KiB."""
 
     kind: int
     data: bytes
@@ -43,6 +50,7 @@ class Value(NamedTuple):
 class Key(NamedTuple):
     """A key, as far as it is needed."""
 
+    place: int
     name: str
     subkeys: int
     subkey_list: int
@@ -60,6 +68,8 @@ class Hive:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self._bytes_left = _READ_MAX_BYTES
+        self._records_left = _RECORDS_MAX
         mark, root = _BASE.unpack(self._read(-_BASE_BYTES, _BASE.size))
         if mark != b"regf":
             raise HiveError("no registry hive")
@@ -67,11 +77,15 @@ class Hive:
 
     def key(self, *names: str) -> Key | None:
         """Return a key by the names that lead to it, in any case; None if there is none."""
-        key: Key | None = self._root
+        key, above = self._root, set[int]()
         for name in names:
-            if key is None:
+            above.add(key.place)
+            below = next((each for each in self._candidates(key, name) if each.name.upper() == name.upper()), None)
+            if below is None:
                 return None
-            key = next((below for below in self._candidates(key, name) if below.name.upper() == name.upper()), None)
+            if below.place in above:
+                raise HiveError(f"the key at {below.place} is within itself")
+            key = below
         return key
 
     def values(self, key: Key | None) -> dict[str, Value]:
@@ -84,10 +98,7 @@ class Hive:
         """Yield the subkeys that may have a name, by the hashes of names that most lists have."""
         if not key.subkeys:
             return
-        for count, lists in enumerate(self._lists(key.subkey_list)):
-            if count > _LISTS_MAX:
-                raise HiveError("a list of subkeys without end")
-            mark, cell = lists
+        for mark, cell in self._lists(key.subkey_list):
             places = self._numbers(cell, 4, int.from_bytes(cell[2:4], "little") * (1 if mark == b"li" else 2))
             if mark == b"lh":
                 wanted = _hash(name)
@@ -105,22 +116,25 @@ class Hive:
         if mark != b"ri":
             yield mark, cell
             return
-        for below in self._numbers(cell, 4, int.from_bytes(cell[2:4], "little")):
+        places = self._numbers(cell, 4, int.from_bytes(cell[2:4], "little"))
+        if len(set(places)) < len(places):
+            raise HiveError(f"the list at {place} names one list twice")
+        for below in places:
             part = self._cell(below)
             if part[:2] == b"ri":
                 raise HiveError("lists of lists of subkeys")
             yield part[:2], part
 
     def _key(self, place: int) -> Key:
-        cell = self._cell(place)
+        cell = self._record(place)
         if len(cell) < _KEY.size or cell[:2] != b"nk":
             raise HiveError(f"no key at {place}")
         _, flags, subkeys, subkey_list, values, value_list, length = _KEY.unpack_from(cell)
         name = cell[_KEY.size : _KEY.size + length]
-        return Key(_name(name, latin=bool(flags & _KEY_NAME_IS_LATIN)), subkeys, subkey_list, values, value_list)
+        return Key(place, _name(name, latin=bool(flags & _KEY_NAME_IS_LATIN)), subkeys, subkey_list, values, value_list)
 
     def _value(self, place: int) -> tuple[str, Value]:
-        cell = self._cell(place)
+        cell = self._record(place)
         if len(cell) < _VALUE.size or cell[:2] != b"vk":
             raise HiveError(f"no value at {place}")
         _, length, size, where, kind, flags = _VALUE.unpack_from(cell)
@@ -128,7 +142,7 @@ class Hive:
         if size & _IN_PLACE:
             data = where.to_bytes(4, "little")[: size & ~_IN_PLACE]
         else:
-            data = self._cell(where)[:size] if size else b""
+            data = self._cell(where, _TEXT_MAX_BYTES)[:size] if size else b""
         return name, Value(kind, data)
 
     def _numbers(self, cell: bytes, start: int, count: int) -> list[int]:
@@ -136,13 +150,23 @@ class Hive:
             raise HiveError("a list longer than its cell")
         return list(Struct(f"<{count}I").unpack_from(cell, start))
 
-    def _cell(self, place: int) -> bytes:
+    def _record(self, place: int) -> bytes:
+        """Return the cell of a key or a value, with as much of its name as counts."""
+        self._records_left -= 1
+        if self._records_left < 0:
+            raise HiveError(f"more than {_RECORDS_MAX} keys and values to look at")
+        return self._cell(place, _KEY.size + _TEXT_MAX_BYTES)
+
+    def _cell(self, place: int, most: int = _CELL_MAX_BYTES) -> bytes:
         size = -int.from_bytes(self._read(place, 4), "little", signed=True)
         if not 4 < size <= _CELL_MAX_BYTES:
             raise HiveError(f"no cell at {place}")
-        return self._read(place + 4, size - 4)
+        return self._read(place + 4, min(size - 4, most))
 
     def _read(self, place: int, count: int) -> bytes:
+        self._bytes_left -= count
+        if self._bytes_left < 0:
+            raise HiveError(f"more than {_READ_MAX_BYTES >> 20} MiB to read")
         data = os.pread(self._descriptor, count, _BASE_BYTES + place)
         if len(data) != count:
             raise HiveError("a hive cut short")
@@ -150,7 +174,7 @@ class Hive:
 
 
 def text_of(value: Value | None) -> str:
-    """Return a text; empty if it is none."""
+    """Return a text, or the begin of a long one; empty if it is none."""
     if value is None or value.kind not in _TEXTS:
         return ""
     return value.data.decode("utf-16-le", "replace").partition("\0")[0]

@@ -1,14 +1,18 @@
 """Which operating systems the guest's disks hold; every process of the daemon knows what one of them found."""
 
+import os
 import sys
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from typing import Final, NamedTuple
 
 from daemon import mounts
 from daemon.assembly import IN_APPLIANCE, incomplete
+from daemon.btrfs_roots import families, is_within, mountable_of_entry
+from daemon.devices import disks
 from daemon.filesystems import ENCRYPTED, Filesystem, filesystems
-from daemon.fstab import Entry, entries
+from daemon.fstab import Entry, entries, sifted
 from daemon.guest_names import GuestNames, disk_of
 from daemon.guest_view import GuestView
 from daemon.mountables import checked_mountable, wire_mountable
@@ -19,6 +23,7 @@ from daemon.windows import Place
 from rpc import procedures
 from rpc.arguments import NoArgs
 from rpc.codec import Mountable, Pairs
+from rpc.mountables import TOP_LEVEL, mountable_of, volume_of
 from rpc.procedures.inspection import FIND_SYSTEMS, FoundSystem, FoundSystems, RootArgs
 from rpc.procedures.mounting import MountArgs
 from rpc.xdr import Reader, Writer
@@ -26,6 +31,10 @@ from rpc.xdr import Reader, Writer
 _STATE: Final = "/run/guestfsd.inspection"
 _NOT_MOUNTED: Final = frozenset(("swap", "unknown", *ENCRYPTED))
 _SECTOR_BYTES: Final = 512
+_LOOK_S: Final = 60.0
+"""How long to look at one filesystem: a hundred times what a system takes under emulation."""
+_SEARCH_S: Final = 600.0
+"""How long to look at all, before those that are left are only named."""
 
 _found: list[FoundSystem] = []
 
@@ -67,20 +76,73 @@ class _Search(NamedTuple):
         session: nothing is mounted in it.
         candidates: all that may be mounted.
         unread: what cannot be, and why.
+        end_s: of the monotonic clock.
     """
 
     session: Session
     candidates: Sequence[Filesystem]
     unread: Pairs
+    end_s: float
+
+    def systems_of(self, family: Sequence[Filesystem]) -> Iterator[tuple[Filesystem, FoundSystem]]:
+        """Find the systems among the states of one; the rest are what it was at some time.
+
+        What its own fstab says is mounted on / is one; if none is, the first one that holds any.
+        """
+        named: list[Filesystem] = []
+        if len(family) > 1:
+            tables = self._roots_named(family)
+            named = [each for each in family if tables[each.mountable] == each.mountable]
+            # a snapshot without an fstab is of data
+            family = [each for each in family if tables[each.mountable] is not None or not each.is_snapshot]
+        is_found = False
+        for each in (*named, *(other for other in family if other not in named)):
+            if is_found and each not in named:
+                return
+            found = self.looked_at(each)
+            if found is not None:
+                is_found = True
+                yield each, found
+
+    def _roots_named(self, family: Sequence[Filesystem]) -> dict[str, str | None]:
+        """Return what the fstab of each subvolume mounts on /: empty if nothing, None if there is no fstab."""
+        device = volume_of(family[0].mountable).device
+        found: dict[str, str | None] = dict.fromkeys(each.mountable for each in family)
+        end_s = min(time.monotonic() + _LOOK_S, self.end_s)
+        try:
+            self._mount(mountable_of(device, TOP_LEVEL), "/")
+            for each in family:
+                if each.subvolume is not None:
+                    view = GuestView(self.session, os.fsencode(f"/{each.subvolume.path}"), end_s)
+                    found[each.mountable] = self._root_named(view, each.mountable)
+        except (CallError, OSError) as exc:
+            sys.stderr.write(f"guestfsd: fstab of the subvolumes of {device}: {exc}\n")
+        finally:
+            self._unmount()
+        return found
+
+    def _root_named(self, view: GuestView, mountable: str) -> str | None:
+        table = entries(view.text(b"/etc/fstab"))
+        if not table:
+            return None
+        entry = next((entry for entry in table if entry.place == "/"), None)
+        if entry is None:
+            return ""
+        names = GuestNames(self.candidates, mountable, _opened(view), _arrays(view), len(disks()))
+        device = names.device(entry.device)
+        # under whatever name that is not known here, it is where its fstab was found
+        return mountable_of_entry(device or volume_of(mountable).device, entry, self.candidates)
 
     def looked_at(self, candidate: Filesystem) -> FoundSystem | None:
         """Mount a filesystem for a moment; return the system that it is the root of.
 
         None if it is none, or if it cannot be mounted or read: that must not hide the systems on the other ones.
         """
+        view = GuestView(self.session, end_s=min(time.monotonic() + _LOOK_S, self.end_s))
         try:
+            view.check_time()
             self._mount(candidate.mountable, "/")
-            return self._found(candidate.mountable)
+            return self._found(candidate.mountable, view)
         except (CallError, OSError) as exc:
             sys.stderr.write(f"guestfsd: {candidate.mountable} is not inspected: {exc}\n")
             self.unread.append((candidate.mountable, str(exc)))
@@ -99,42 +161,42 @@ class _Search(NamedTuple):
     def _mount(self, mountable: str, place: str) -> None:
         mounts.mount_ro(self.session, MountArgs(Mountable(checked_mountable(mountable)), place))
 
-    def _found(self, root: str) -> FoundSystem | None:
-        view = GuestView(self.session)
-        table = entries(view.text(b"/etc/fstab"))
-        names = GuestNames(self.candidates, root, _opened(view), _arrays(view)) if table else None
+    def _found(self, root: str, view: GuestView) -> FoundSystem | None:
+        table, notes = sifted(entries(view.text(b"/etc/fstab")))
+        names = GuestNames(self.candidates, root, _opened(view), _arrays(view), len(disks())) if table else None
         mountpoints, absent = [("/", root)], []
         for entry in table:
             if entry.place == "/" or names is None:
                 continue
+            view.check_time()
             mountable = self._mountable(entry, names)
             if mountable is not None:
                 mountpoints.append((entry.place, mountable))
-            elif not entry.is_optional:
+            elif entry.is_optional:
+                notes.append(f"{entry.place} is left out: {entry.device} is on none of the disks, and is optional")
+            else:
                 absent.append((entry.device, entry.place))
+        guessed = list(names.guessed.items()) if names is not None else []
         apart = dict(mountpoints).get("/usr")
         if apart is not None:  # it has the programs, and perhaps os-release
             with suppress(CallError, OSError):
                 self._mount(apart, "/usr")
         looked = system_of(view)
-        return self._whole(root, looked, mountpoints, absent) if looked is not None else None
+        if looked is None:
+            return None
+        drives = self._drives(root, looked)
+        return FoundSystem(Mountable(root), looked.system, mountpoints, absent, drives, guessed, notes)
 
     def _mountable(self, entry: Entry, names: GuestNames) -> str | None:
         """Return what an entry mounts, as named on the wire; None if it is on none of the disks."""
         device = names.device(entry.device)
         if device is None:
             return None
-        subvolume = entry.subvolume
-        if entry.subvolume_number and not subvolume:
-            subvolume = _subvolume_called(device, entry.subvolume_number)
-        if not subvolume or not any(found.mountable == device and found.kind == "btrfs" for found in self.candidates):
-            return device
-        return f"btrfsvol:{device}/{subvolume}"
+        return mountable_of_entry(device, entry, self.candidates)
 
-    def _whole(self, root: str, looked: Looked, mountpoints: Pairs, absent: Pairs) -> FoundSystem:
+    def _drives(self, root: str, looked: Looked) -> Pairs:
         drives = [(letter, self._drive(place, root)) for letter, place in sorted(looked.places.items())]
-        there = [(letter, device) for letter, device in drives if device is not None]
-        return FoundSystem(Mountable(root), looked.system, mountpoints, absent, there)
+        return [(letter, device) for letter, device in drives if device is not None]
 
     def _drive(self, place: Place, root: str) -> str | None:
         """Return the device that is at a place; of clones, the one on the disk of the root."""
@@ -148,16 +210,6 @@ class _Search(NamedTuple):
             if of_disk and start_bytes == place.start_bytes:
                 return found.mountable
         return None
-
-
-def _subvolume_called(device: str, number: int) -> str:
-    """Return the path of a subvolume with a number; empty for the one that is mounted when none is named."""
-    from daemon.btrfs import mountable_subvolumes
-
-    with suppress(CallError, OSError):
-        rows = mountable_subvolumes(checked_mountable(device))
-        return next((row.path for row in rows if row.number == number), "")
-    return ""
 
 
 def _opened(view: GuestView) -> dict[str, str]:
@@ -178,30 +230,23 @@ def _arrays(view: GuestView) -> dict[str, str]:
     return found
 
 
-def _is_within(mountable: str, roots: Iterable[str]) -> bool:
-    """Tell whether a subvolume is shown within that of a system."""
-    return any(mountable.startswith(root + "/") for root in roots if root.startswith("btrfsvol:"))
-
-
 @handles(procedures.FIND_SYSTEMS)
 def find_systems(session: Session, args: NoArgs) -> FoundSystems:
     """Unmount everything, look at every filesystem, and describe the systems.
 
     A medium that one installs from counts only where nothing is installed. A subvolume within that of a system, and a
-    snapshot of another one, is a state that was, or a container's.
+    snapshot that is not what its own fstab names, is a state that was, or a container's.
     """
     mounts.umount_all(session, args)
     candidates = filesystems()  # which puts together what can be
-    search = _Search(session, candidates, incomplete())
+    search = _Search(session, candidates, incomplete(), time.monotonic() + _SEARCH_S)
     systems: list[FoundSystem] = []
-    for candidate in search.candidates:
-        if candidate.kind in _NOT_MOUNTED or candidate.is_snapshot:
-            continue
-        if _is_within(candidate.mountable, (found.root for found in systems)):
-            continue
-        found = search.looked_at(candidate)
-        if found is not None:
-            systems.append(found)
+    roots: list[Filesystem] = []
+    for family in families(found for found in candidates if found.kind not in _NOT_MOUNTED):
+        outside = [candidate for candidate in family if not is_within(candidate, roots)]
+        for root, system in search.systems_of(outside):
+            roots.append(root)
+            systems.append(system)
     installed = [found for found in systems if found.system.format == "installed"]
     encrypted = [found.mountable for found in search.candidates if found.kind in ENCRYPTED]
     answer = FoundSystems(installed or systems, search.unread, encrypted)

@@ -8,11 +8,12 @@ from typing import Final
 from daemon import ext2
 from daemon.command import lines_of, option, run, text_of
 from daemon.filesystems import tag
-from daemon.mountables import volume_of, wire_mountable
+from daemon.mountables import wire_mountable
 from daemon.registry import handles
 from daemon.session import CallError, Session
 from rpc import procedures
 from rpc.arguments import DeviceArgs, MountableArgs
+from rpc.mountables import volume_of
 from rpc.procedures.filesystems import SetLabelArgs, SetUuidArgs
 
 _RANDOM: Final = "random"

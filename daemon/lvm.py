@@ -9,12 +9,12 @@ from typing import Any, Final, TypeVar
 from daemon.assembly import assemble
 from daemon.command import lines_of, run
 from daemon.devices import checked_device, wire_name
-from daemon.mountables import volume_of
 from daemon.registry import handles
 from daemon.session import CallError, Session
 from rpc import procedures
 from rpc.arguments import DeviceArgs, MountableArgs, NoArgs
 from rpc.codec import Int64, LvmUuid, field_kinds
+from rpc.mountables import volume_of
 from rpc.procedures.lvm import LvmCanonicalLvNameArgs, LvmLv, LvmPv, LvmVg, VgremoveArgs
 
 RowT = TypeVar("RowT", LvmPv, LvmVg, LvmLv)

@@ -9,6 +9,7 @@ from daemon.files import opened
 from daemon.registry import handles
 from daemon.session import CallError, Session
 from rpc import procedures
+from rpc.arguments import PathArgs
 from rpc.procedures.mounting import MkmountpointArgs, MountLoopArgs, RemountArgs, UmountArgs
 
 _SAFE: Final = "nodev,nosuid"
@@ -66,3 +67,10 @@ def rmmountpoint(session: Session, args: MkmountpointArgs) -> None:
     path = _checked(args.exemptpath)
     with session.sysroot:
         os.rmdir(path)
+
+
+@handles(procedures.COVER)
+def cover(session: Session, args: PathArgs) -> None:
+    """Have an empty directory in the place of another one, until it is unmounted like what is on a device."""
+    words = f"ro,mode=755,nr_inodes=1,{_SAFE}"
+    run(["mount", "-t", "tmpfs", "-o", words, "--", "/dev/null", session.sysroot.outside(args.path)])

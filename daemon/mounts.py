@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import EEXIST
 from fcntl import ioctl
 from struct import Struct
 from typing import Final
@@ -12,12 +13,13 @@ from daemon.command import NOT_RECOGNISED, run
 from daemon.devices import disks, wire_name
 from daemon.kernel_log import kernel_words
 from daemon.libmount import mounted, unmounted
-from daemon.mountables import subvolume_option, volume_of, wire_mountable
+from daemon.mountables import subvolume_option, wire_mountable
 from daemon.registry import handles
 from daemon.session import CallError, Session
 from rpc import procedures
 from rpc.arguments import NoArgs
 from rpc.codec import Pairs
+from rpc.mountables import volume_of
 from rpc.procedures.mounting import MountArgs, MountOptionsArgs, MountVfsArgs
 
 _BLKROSET: Final = 0x125D
@@ -32,6 +34,8 @@ _ADVICE: Final = (" dmesg(1)", " NTFS is either inconsistent")
 """How mount(8) and ntfs-3g(8) begin to tell what to do: nobody can do that in the appliance."""
 _ANYTHING: Final = "wrong fs type, bad option, bad superblock"
 """What mount(8) says when it does not know."""
+_IS_THERE: Final = os.strerror(EEXIST)
+_CLONE: Final = "a btrfs with the same UUID is mounted: of clones only one can be shown at a time"
 _UFS_FORMAT_OFFSET: Final = 1324
 _UFS_MAGIC_OFFSET: Final = 1372
 
@@ -49,6 +53,8 @@ def _mount(session: Session, mountable: str, mountpoint: str, options: str = "",
     special = [subvolume_option(volume)]
     if vfstype in ("", "ufs") and "ufstype=" not in options:
         special.append(_ufs_option(volume.device))
+    if vfstype in ("", "xfs"):
+        special.append(_xfs_option(volume.device))
     words = ",".join(filter(None, [options, *special, "nodev", "nosuid"]))
     if _mounted_unwritten(volume.device, target, words, vfstype) or mounted(volume.device, target, words, vfstype):
         return
@@ -62,7 +68,7 @@ def _mount(session: Session, mountable: str, mountpoint: str, options: str = "",
             text = str(exc)
             for advice in _ADVICE:
                 text = text.partition(advice)[0]
-            if why := why_inactive(volume.device) or words_of_kernel():
+            if text != _CLONE and (why := why_inactive(volume.device) or words_of_kernel()):
                 text = why if _ANYTHING in text else f"{text}: {why}"
             raise CallError(f"{wire_mountable(mountable)} on {mountpoint}: {text}") from exc
 
@@ -78,6 +84,16 @@ def _ufs_option(device: str) -> str:
     except OSError:
         pass  # mount(8) has the words
     return ""
+
+
+def _xfs_option(device: str) -> str:
+    """Return the option by which Linux mounts an XFS beside a clone with its UUID; empty for what is none."""
+    _, place, magic = _CARELESS[0]
+    try:
+        with open(device, "rb", buffering=0) as file:
+            return "nouuid" if os.pread(file.fileno(), len(magic), place) == magic else ""
+    except OSError:
+        return ""  # mount(8) has the words
 
 
 @contextmanager
@@ -117,12 +133,17 @@ def _mounted_unwritten(device: str, target: bytes, options: str, vfstype: str) -
 
 
 def run_mount(command: list[str | bytes], device: str) -> None:
-    """Run a mount command; once more if the kernel may lack the other devices of a btrfs, which nobody told it."""
+    """Run a mount command; once more if the kernel may lack the other devices of a btrfs, which nobody told it.
+
+    Also if it knows a clone of it, and would not mix them up: it forgets those that are not mounted.
+    """
     try:
         run(command)
-    except CallError:
+    except CallError as exc:
         if run(["blkid", "-p", "-o", "value", "-s", "TYPE", device], accept=NOT_RECOGNISED).strip() != b"btrfs":
             raise
+        if _IS_THERE in str(exc) and _mounted_alone(command):
+            return
         run(["btrfs", "device", "scan"])
         try:
             run(command)
@@ -130,6 +151,22 @@ def run_mount(command: list[str | bytes], device: str) -> None:
             if b"missing" not in run(["btrfs", "filesystem", "show", "--", device], accept=(0, 1)):
                 raise
             raise CallError("devices of this btrfs are missing: the option degraded may read it all the same") from exc
+
+
+def _mounted_alone(command: list[str | bytes]) -> bool:
+    """Run the mount command of a btrfs that there is a clone of; False if it has other devices.
+
+    Raises:
+        CallError: the clone is mounted.
+    """
+    run(["btrfs", "device", "scan", "--forget"])
+    try:
+        run(command)
+    except CallError as exc:
+        if _IS_THERE in str(exc):
+            raise CallError(_CLONE) from exc
+        return False
+    return True
 
 
 @handles(procedures.MOUNT)

@@ -10,6 +10,7 @@ from daemon.session import CallError, Session
 from rpc.arguments import OPAQUE_TEXTS
 from rpc.codec import Device, DeviceOrPath, FileName, GuestPath, Mountable, MountableOrPath, field_kinds
 from rpc.events import Message
+from rpc.mountables import SUBVOLUME
 from rpc.procedure import Procedure
 from rpc.xdr import Reader
 
@@ -36,7 +37,7 @@ def _names(values: list[bytes]) -> list[bytes]:
 
 
 def _means_path(value: bytes) -> bool:
-    return not value.startswith(b"btrfsvol:") and not names_device(value)
+    return not value.startswith(SUBVOLUME.encode()) and not names_device(value)
 
 
 def _text(value: str | None) -> str | None:

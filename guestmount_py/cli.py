@@ -10,6 +10,7 @@ from guestmount_py import VERSION
 from guestmount_py.config import DEFAULT_CACHE_MIB, MIN_CACHE_MIB, PLANES, GuestMount, MountConfig
 from guestmount_py.drive_options import Parser, add_drive_options, selected_keys
 from guestmount_py.keys import hide_keys
+from guestmount_py.printable import printable
 from rpc.errors import GuestmountError, UsageError
 
 _EPILOG: Final = """\
@@ -169,7 +170,7 @@ def main() -> int:
 
         return run_mount(config)
     except GuestmountError as exc:
-        sys.stderr.write(f"guestmount-py: {exc}\n")
+        sys.stderr.write(f"guestmount-py: {printable(str(exc))}\n")
         return exc.exit_code
     except KeyboardInterrupt:
         sys.stderr.write("guestmount-py: interrupted\n")

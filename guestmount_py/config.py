@@ -8,6 +8,7 @@ from typing import Final, Literal, TypeAlias
 from appliance.config import Drive
 from guestmount_py.keys import KeySelector
 from rpc.errors import UsageError
+from rpc.mountables import SUBVOLUME, TOP_LEVEL, TOP_LEVEL_OPTION, mountable_of, volume_of
 
 BLOCKSIZES: Final = (512, 4096)
 DEFAULT_CACHE_MIB: Final = 256
@@ -22,13 +23,21 @@ PLANES: Final[tuple[Plane, ...]] = ("auto", "qemu", "guest")
 
 @dataclass(frozen=True, slots=True)
 class GuestMount:
-    """One ``-m DEV[:MOUNTPOINT[:OPTIONS[:FSTYPE]]]``; an optional one may fail, and nothing else does then."""
+    """One ``-m DEV[:MOUNTPOINT[:OPTIONS[:FSTYPE]]]``; an optional one may fail, and nothing else does then.
+
+    Attributes:
+        device: or a subvolume of it, ``btrfsvol:DEVICE/PATH``.
+        root: of a system among others, the directory that links on the way to the mount point mean by ``/``.
+        is_spare: it is mounted only if nothing before it shows that device; then its mount point is made.
+    """
 
     device: str
     mountpoint: bytes = b"/"
     options: str = ""
     fstype: str = ""
     is_optional: bool = False
+    root: bytes = b""
+    is_spare: bool = False
 
     @classmethod
     def parse(cls, text: str) -> "GuestMount":
@@ -37,22 +46,47 @@ class GuestMount:
         Raises:
             UsageError: the device or the mount point is not absolute.
         """
-        device, mountpoint, options, fstype = [*text.split(":", 3), "", "", ""][:4]
+        prefix = SUBVOLUME if text.startswith(SUBVOLUME) else ""
+        device, mountpoint, options, fstype = [*text.removeprefix(prefix).split(":", 3), "", "", ""][:4]
         if not device.startswith("/dev/"):
             raise UsageError(f"-m {text}: {device or 'an empty name'} is no device: devices are /dev/sda1, /dev/sdb …")
         mountpoint = mountpoint or "/"
         if not mountpoint.startswith("/"):
             raise UsageError(f"-m {text}: the mount point {mountpoint} in the guest must begin with /")
-        return cls(device, mountpoint.encode("utf-8", "surrogateescape"), options, fstype)
+        if prefix and not volume_of(prefix + device).subvolume:
+            raise UsageError(f"-m {text}: the name of a subvolume is missing: write {SUBVOLUME}/dev/sda1/NAME")
+        return cls(prefix + device, mountpoint.encode("utf-8", "surrogateescape"), options, fstype)
 
     def below(self, directory: bytes) -> "GuestMount":
         """Return the same in a directory, where it need not succeed: it is one of many."""
-        return replace(self, mountpoint=(directory + self.mountpoint).rstrip(b"/"), is_optional=True)
+        place = (directory + self.mountpoint).rstrip(b"/")
+        return replace(self, mountpoint=place, is_optional=True, root=directory)
 
     @property
     def is_on_disk(self) -> bool:
         """Tell whether it is a disk or a partition of one: there from the start, or never."""
-        return _DISK.fullmatch(self.device) is not None
+        return _DISK.fullmatch(self.block_device) is not None
+
+    @property
+    def block_device(self) -> str:
+        """Return the device that it is on: ``device`` may be a subvolume of it."""
+        return volume_of(self.device).device
+
+    def shows_all_of(self, device: str) -> bool:
+        """Tell whether a device need not be mounted besides, if what is mounted by default is all of it."""
+        return self.device in (device, mountable_of(device, TOP_LEVEL))
+
+    @property
+    def subvolume(self) -> str | None:
+        """Return the path of a subvolume, ``/`` of the top level; None for that which is mounted if none is named."""
+        path = volume_of(self.device).subvolume
+        for word in self.options.split(","):
+            name, _, value = word.partition("=")
+            if name == "subvol":
+                path = value.strip("/") or TOP_LEVEL
+            elif word == TOP_LEVEL_OPTION:
+                path = TOP_LEVEL
+        return path or None
 
     @property
     def writing_options(self) -> str:

@@ -12,9 +12,10 @@ from typing import Final
 import trio
 
 from guestmount_py.config import MountConfig
-from guestmount_py.keys import Ask
+from guestmount_py.keys import Ask, forbid_core_dumps
 from guestmount_py.log import log_path, logger, open_log
 from guestmount_py.mount import serve_mount
+from guestmount_py.printable import printable
 from guestmount_py.prompt import asking
 from rpc.errors import GuestmountError, UsageError
 
@@ -30,6 +31,8 @@ def run_mount(config: MountConfig) -> int:
 
     The child is forked before trio and qemu start: qemu's life is bound to the thread that starts it.
     """
+    if config.keys:
+        forbid_core_dumps()
     asker = asking(from_stdin=config.keys_from_stdin, echo=config.echo_keys)
     if config.foreground:
         return _run(config, echo=True, report=_write_line, ready=lambda: None, ask=asker)
@@ -49,7 +52,7 @@ def _parent(child: int, next_message: Callable[[], bytes], answer: Callable[[byt
         while message := next_message():
             if message[:1] == _READY:
                 return 0
-            text = _printable(message[1:].decode("utf-8", "surrogateescape").rstrip("\n"))
+            text = message[1:].decode("utf-8", "surrogateescape").rstrip("\n")
             if message[:1] == _ASK:
                 answer(_answered(ask, text))
             else:
@@ -74,12 +77,8 @@ def _answered(ask: Ask, prompt: str) -> bytes:
     return kind + os.fsencode(text) + b"\n"
 
 
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in text)  # part of it may be the guest's
-
-
 def _write_line(text: str) -> None:
-    sys.stderr.write(f"guestmount-py: {_printable(text)}\n")
+    sys.stderr.write(f"guestmount-py: {printable(text)}\n")
     sys.stderr.flush()
 
 
@@ -88,7 +87,7 @@ def _child(config: MountConfig, parent: int) -> int:
 
     def tell(kind: bytes, text: str = "") -> None:
         with suppress(BrokenPipeError):
-            os.write(parent, kind + " ".join(text.split()).encode("utf-8", "surrogateescape") + b"\n")
+            os.write(parent, kind + printable(text).encode() + b"\n")
 
     def ask(prompt: str) -> str:
         tell(_ASK, prompt)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from struct import Struct
 from typing import Final, NamedTuple
 
+from guestmount_py.printable import printable
 from rpc.errors import RemoteProtocolError
 from rpc.extents import EXTENT
 from rpc.procedures.extensions import DeviceMap
@@ -63,7 +64,7 @@ class AddressMap:
 
     def __init__(self, told: DeviceMap, drive_sizes: Mapping[str, int]) -> None:
         self.filesystem: Final = told.filesystem
-        self.reason: Final = "".join(letter if letter.isprintable() else "?" for letter in told.reason[:200])
+        self.reason: Final = printable(told.reason[:200])
         if bool(told.reason) is bool(told.segments):
             raise RemoteProtocolError(f"a device map of {len(told.segments)} segments with the reason {self.reason!r}")
         self.drives: Final = tuple(drive_sizes)

@@ -16,6 +16,8 @@ from guestmount_py.guest_files import GuestFiles
 from guestmount_py.handle import Guest
 from guestmount_py.inode_numbers import UNNUMBERED_ROOT, UNNUMBERED_TYPES
 from guestmount_py.ntfs import OVERRIDING, why_unsafe
+from guestmount_py.repeated_subvolumes import cover_repeated
+from guestmount_py.system_paths import path_within
 from guestmount_py.unlocking import ENCRYPTED_TYPES, Encrypted
 from rpc.errors import GuestmountError, ProcedureError, UsageError
 
@@ -56,8 +58,16 @@ async def mount_in_guest(
     try:
         async with patience(_MOUNT_IN_GUEST_S, lambda: report("the guest is still mounting its filesystems")):
             shown: dict[tuple[int, ...], GuestMount] = {}
-            made = [await _made(guest, mount, shown, config, report) for mount in config.mounts]
-            mounts = [mount for mount in made if mount is not None]
+            mounts: list[GuestMount] = []
+            for mount in config.mounts:
+                if mount.is_spare:
+                    if any(other.shows_all_of(mount.device) for other in mounts):
+                        continue
+                    await guest.mkmountpoint(mount.mountpoint.decode("utf-8", "surrogateescape"))
+                made = await _made(guest, mount, shown, config, report)
+                if made is not None:
+                    mounts.append(made)
+            await cover_repeated(guest, mounts, report)
             if config.writable:
                 await _check_writable(files, mounts, report)
             return await guest_root(files, mounts), tuple(mounts)
@@ -86,6 +96,9 @@ async def _made(
     """
     mount = await _made_safe(guest, mount, config, report)
     try:
+        if mount.root:
+            place = await path_within(guest.files, mount.root, mount.mountpoint.removeprefix(mount.root))
+            mount = replace(mount, mountpoint=place)
         await _mount(guest.files, mount, writable=config.writable)
     except ProcedureError as exc:
         words = exc.message.removeprefix(f"{mount.device} on {_text(mount.mountpoint)}: ")

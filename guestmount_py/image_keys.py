@@ -8,7 +8,7 @@ import trio
 
 from appliance.config import Drive
 from appliance.qcow2 import MAGIC, read_header
-from guestmount_py.keys import Keys
+from guestmount_py.keys import Keys, forbid_core_dumps
 from rpc.errors import DriveError
 
 
@@ -26,6 +26,7 @@ async def with_image_keys(drives: Sequence[Drive], keys: Keys) -> tuple[Drive, .
 async def _with_key(drive: Drive, index: int, keys: Keys) -> Drive:
     if not isinstance(drive.path, Path) or not _is_encrypted(drive.path, drive.format):
         return drive
+    forbid_core_dumps()
     disk = f"/dev/sd{chr(ord('a') + index)}" if index < 26 else ""
     given = keys.of([str(drive.path), str(drive.path.absolute()), drive.path.name, disk])
     if given:

@@ -1,17 +1,24 @@
 """Which systems the guest's disks hold, which of them is wanted, and what it mounts (``-i``)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
 
+import trio
+
+from appliance.patience import patience
+from appliance.state import State
 from guestmount_py.config import GuestMount
 from guestmount_py.handle import Guest
+from guestmount_py.unlocking import ENCRYPTED_TYPES
 from rpc.codec import Pairs
 from rpc.errors import GuestmountError, RemoteProtocolError
 
 FIRST: Final = "first"
 SINGLE: Final = "single"
 _HINT: Final = "mount one of them with -m"
+_FIND_S: Final = 1200.0
+"""Twice what the daemon lets itself look for systems, which may first replay journals under emulation."""
 
 
 class GuestSystem(NamedTuple):
@@ -22,12 +29,28 @@ class GuestSystem(NamedTuple):
         title: what it calls itself.
         mountpoints: where it mounts what, the root first.
         absent: what else it mounts, in its own words, and where: nothing of that is on the disks.
+        guessed: names of its own that may mean another disk's partition, and what they were taken for.
+        notes: a line on each entry of its fstab that is not mounted, and need not be.
     """
 
     root: str
     title: str
     mountpoints: Pairs
     absent: Pairs
+    guessed: Sequence[tuple[str, str]] = ()
+    notes: Sequence[str] = ()
+
+    def warnings(self, shelf: str = "") -> list[str]:
+        """Return a line on each thing that is not, or may not be, as its fstab has it.
+
+        Args:
+            shelf: the directory that it is mounted on.
+        """
+        lines = [f"{shelf}{place} is left out: {device} is on none of the disks" for device, place in self.absent]
+        return lines + [
+            f"{device} is a guess for {name}: the name tells the model of a disk, and this is the only one"
+            for name, device in self.guessed
+        ]
 
     def mounts(self) -> list[GuestMount]:
         """Return what is to be mounted, each behind what it is mounted in.
@@ -57,14 +80,54 @@ class Found(NamedTuple):
     unread: Mapping[str, str] = {}
 
 
-async def find_systems(guest: Guest) -> Found:
-    """Look at all disks; nothing is mounted afterwards."""
+async def find_systems(guest: Guest, report: Callable[[str], None]) -> Found:
+    """Look at all disks; nothing is mounted afterwards.
+
+    Args:
+        guest: launched.
+        report: takes a line when it takes long.
+
+    Raises:
+        GuestmountError: it takes too long, though the daemon itself should have ended it. The appliance is killed: who
+            is still looking would mount something else below what is mounted meanwhile.
+    """
+    try:
+        async with patience(_FIND_S, lambda: report("the guest is still looking for operating systems")):
+            return await _found(guest)
+    except trio.TooSlowError as exc:
+        await guest.kill_subprocess()
+        raise GuestmountError(
+            f"the guest did not find out within {_FIND_S:g} s which operating systems there are: mount with -m"
+        ) from exc
+
+
+async def find_systems_if_possible(guest: Guest, report: Callable[[str], None]) -> Found:
+    """Look at all disks; if it takes too long say so, launch again and return nothing: other things can be mounted."""
+    try:
+        return await find_systems(guest, report)
+    except GuestmountError as exc:
+        if guest.state is State.READY:
+            raise
+        report(f"warning: {exc}")
+        await guest.launch()
+        return Found([])
+
+
+async def _found(guest: Guest) -> Found:
     if not guest.files.extended:
-        return Found([await _standard(guest, root) for root in await guest.inspect_os()])
+        systems = [await _standard(guest, root) for root in await guest.inspect_os()]
+        return Found(systems, [device for device, kind in await guest.files.filesystems() if kind in ENCRYPTED_TYPES])
     answer = await guest.find_systems()
     unread = {device: f"{device} was not looked at: {_words(device, reason)}" for device, reason in answer.unread}
     systems = [
-        GuestSystem(found.root, _title(found.system.product_name, found.system.distro), found.mountpoints, found.absent)
+        GuestSystem(
+            found.root,
+            _title(found.system.product_name, found.system.distro),
+            found.mountpoints,
+            found.absent,
+            found.guessed,
+            found.notes,
+        )
         for found in answer.systems
     ]
     return Found(systems, answer.encrypted, unread)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,6 +84,19 @@ class Keys:
     def of(self, names: Collection[str]) -> list[str]:
         """Return the keys that were given for a device."""
         return [selector.key for selector in self.given if selector.fits(names)]
+
+
+def forbid_core_dumps(process: int = 0) -> None:
+    """Keep what is in a process's memory from ever being written to a disk when it crashes.
+
+    A limit of one byte: 0 would not keep the kernel from piping a dump to a program, 1 does (fs/coredump.c).
+
+    Args:
+        process: its id; 0 is this one. Those that it starts afterwards have the limit, too.
+    """
+    _, most = resource.prlimit(process, resource.RLIMIT_CORE)
+    limit = 1 if most == resource.RLIM_INFINITY else min(1, most)
+    resource.prlimit(process, resource.RLIMIT_CORE, (limit, limit))
 
 
 def hide_keys() -> None:

@@ -12,8 +12,9 @@ from guestmount_py.events import LogMessage
 from guestmount_py.handle import Guest
 from guestmount_py.image_keys import with_image_keys
 from guestmount_py.interruption import interruptible
-from guestmount_py.keys import Ask, Keys, KeySelector, hide_keys
+from guestmount_py.keys import Ask, Keys, KeySelector, forbid_core_dumps, hide_keys
 from guestmount_py.list_disks import Thing, list_disks
+from guestmount_py.printable import printable
 from guestmount_py.prompt import asking
 from rpc.errors import GuestmountError, UsageError
 
@@ -68,6 +69,8 @@ def _run(arguments: Sequence[str]) -> None:
     if not options.drives:
         raise UsageError("no disk image: give one with -a, or a libvirt domain with -d")
     keys = selected_keys(options)
+    if keys:
+        forbid_core_dumps()
     ask = asking(from_stdin=options.keys_from_stdin, echo=options.echo_keys)
     found: list[Thing] = []
 
@@ -128,9 +131,9 @@ def _plural(kind: str) -> str:
 
 
 def _as_table(things: Sequence[Thing]) -> str:
-    """Return a line for each thing, in columns; what a terminal might obey is shown as question marks."""
+    """Return a line for each thing, in columns."""
     rows = [_COLUMNS, *(_row(thing) for thing in things)]
-    rows = [tuple("".join(each if each.isprintable() else "?" for each in cell) or "-" for cell in row) for row in rows]
+    rows = [tuple(printable(cell) or "-" for cell in row) for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "".join(f"{line.rstrip()}\n" for line in lines)
@@ -150,8 +153,7 @@ def human_size(count: int) -> str:
 
 
 def _say(text: str) -> None:
-    printable = "".join(letter if letter.isprintable() else "?" for letter in text)  # part of it may be the guest's
-    sys.stderr.write(f"guestmount-py: {printable}\n")
+    sys.stderr.write(f"guestmount-py: {printable(text)}\n")
     sys.stderr.flush()
 
 

@@ -5,9 +5,10 @@ from contextlib import suppress
 from typing import Final, NamedTuple
 
 from guestmount_py.handle import Guest
-from guestmount_py.inspection import GuestSystem, find_systems
+from guestmount_py.inspection import GuestSystem, find_systems_if_possible
 from guestmount_py.unlocking import ENCRYPTED_TYPES
 from rpc.errors import ProcedureError
+from rpc.mountables import volume_of
 
 _SECTOR_BYTES: Final = 512
 """libblkid counts partitions in these, whatever the disk's are."""
@@ -78,7 +79,7 @@ async def list_disks(guest: Guest, report: Callable[[str], None]) -> list[Thing]
             things.append(
                 Thing("encrypted device", device, known["TYPE"], uuid=known.get("UUID", ""), size_bytes=_size(known))
             )
-    found = await find_systems(guest)
+    found = await find_systems_if_possible(guest, report)
     for line in found.unread.values():
         report(f"warning: {line}")
     return [*things, *volumes, *filesystems, *[_system(each) for each in found.systems]]
@@ -184,10 +185,9 @@ def _dashed(uuid: str) -> str:
 
 def _filesystem(name: str, kind: str, facts: dict[str, dict[str, str]]) -> Thing:
     """Return a filesystem; a subvolume of btrfs has label and UUID of the whole, and no size of its own."""
-    is_volume = name.startswith("btrfsvol:")
-    device = "/".join(name.removeprefix("btrfsvol:").split("/")[:3]) if is_volume else name
+    device, subvolume = volume_of(name)
     known = facts.get(device, {})
-    size = None if is_volume else _size(known)
+    size = None if subvolume else _size(known)
     return Thing(
         "filesystem",
         name,
@@ -195,5 +195,5 @@ def _filesystem(name: str, kind: str, facts: dict[str, dict[str, str]]) -> Thing
         known.get("LABEL", ""),
         known.get("UUID", ""),
         size,
-        (device,) if is_volume else (),
+        (device,) if subvolume else (),
     )

@@ -5,13 +5,25 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from guestmount_py.printable import printable
 from rpc.errors import GuestmountError
 
 _LINE_MAX_BYTES: Final = 4096
 logger: Final = logging.getLogger("guestmount_py")
 logger.addHandler(logging.NullHandler())  # until there is a log, nothing may go to standard error by default
+
+
+class _OneLine(logging.Formatter):
+    """Write each message on a line; only a traceback has several."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        record.message = printable(record.message)
+        return super().formatMessage(record)
+
+    def formatException(self, error: Any) -> str:
+        return "\n".join(printable(line) for line in super().formatException(error).split("\n"))
 
 
 def log_path(mountpoint: Path, environment: Mapping[str, str] = os.environ) -> Path:
@@ -37,7 +49,7 @@ def open_log(path: Path, *, verbose: bool, trace: bool, echo: bool) -> None:
     if echo:
         handlers.append(logging.StreamHandler())
     for handler in handlers:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        handler.setFormatter(_OneLine("%(asctime)s %(levelname)s %(message)s"))
         logger.addHandler(handler)
     logger.setLevel(logging.DEBUG if verbose or trace else logging.INFO)
 

@@ -172,7 +172,7 @@ async def _launch(guest: Guest) -> None:
 
 async def _unlock(guest: Guest, config: MountConfig, ask: Ask) -> None:
     """Open the encrypted devices that something to be mounted may be on."""
-    wanted = [mount.device for mount in config.mounts if not mount.is_on_disk]
+    wanted = [mount.block_device for mount in config.mounts if not mount.is_on_disk]
     if wanted:
         for closed in await _open_encrypted(guest, config, ask, wanted):
             logger.warning("%s", closed)
@@ -187,13 +187,14 @@ async def _open_encrypted(guest: Guest, config: MountConfig, ask: Ask, wanted: S
 
 async def _inspected(guest: Guest, config: MountConfig, report: Callable[[str], None], ask: Ask) -> MountConfig:
     """Add what an operating system on the disks mounts, or everything, to what is to be mounted."""
-    from guestmount_py.inspection import chosen_system, find_systems
+    from guestmount_py.inspection import chosen_system, find_systems, find_systems_if_possible
 
-    found = await find_systems(guest)
+    find = find_systems_if_possible if config.everything else find_systems
+    found = await find(guest, report)
     closed: list[str] = []
     if found.encrypted:
         closed = await _open_encrypted(guest, config, ask, None)
-        found = await find_systems(guest)
+        found = await find(guest, report)
     if config.everything:
         from guestmount_py.everything import shelves
 
@@ -207,8 +208,10 @@ async def _inspected(guest: Guest, config: MountConfig, report: Callable[[str], 
     for line in hidden:
         report(f"warning: {line}")
     logger.info("the operating system is %s on %s", system.title, system.root)
-    for device, place in system.absent:
-        report(f"warning: {place} is left out: {device} is on none of the disks")
+    for line in system.warnings():
+        report(f"warning: {line}")
+    for line in system.notes:
+        logger.info("%s", line)
     return replace(config, mounts=(*system.mounts(), *config.mounts))
 
 

@@ -16,6 +16,7 @@ from guestmount_py.interruption import interruptible
 from guestmount_py.overlay import discard_overlay
 from guestmount_py.overlay_commit import commit_overlay
 from guestmount_py.overlay_diff import compare_overlay
+from guestmount_py.printable import printable
 from guestmount_py.tree_diff import Change
 from rpc.errors import GuestmountError, UsageError
 
@@ -115,8 +116,7 @@ def _progress(is_terminal: bool) -> Callable[[int, int], None]:
 
 
 def _say(text: str) -> None:
-    printable = "".join(letter if letter.isprintable() else "?" for letter in text)  # part of it may be the guest's
-    sys.stderr.write(f"guestmount-py: {printable}\n")
+    sys.stderr.write(f"guestmount-py: {printable(text)}\n")
     sys.stderr.flush()
 
 

@@ -4,7 +4,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from guestmount_py.keys import Ask
+from guestmount_py.keys import Ask, forbid_core_dumps
+from guestmount_py.printable import printable
 from rpc.errors import GuestmountError
 
 _TERMINAL: Final = Path("/dev/tty")
@@ -12,7 +13,13 @@ _TERMINAL: Final = Path("/dev/tty")
 
 def asking(*, from_stdin: bool, echo: bool) -> Ask:
     """Return what asks for keys."""
-    return _from_stdin if from_stdin else _on_terminal(echo=echo)
+    answer = _from_stdin if from_stdin else _on_terminal(echo=echo)
+
+    def ask(prompt: str) -> str:
+        forbid_core_dumps()
+        return answer(printable(prompt))
+
+    return ask
 
 
 def _from_stdin(_prompt: str) -> str:

@@ -8,8 +8,9 @@ from typing import Final, NamedTuple
 import trio
 
 from guestmount_py.handle import Guest
-from guestmount_py.keys import Keys
+from guestmount_py.keys import Keys, forbid_core_dumps
 from rpc.errors import GuestmountError, ProcedureError
+from rpc.mountables import mapping_of_volume
 
 ENCRYPTED_TYPES: Final = frozenset(("crypto_LUKS", "BitLocker"))
 _HEAD_BYTES: Final = 16
@@ -35,8 +36,8 @@ class Encrypted(NamedTuple):
     def names(self) -> tuple[str, ...]:
         """Return what a selector may call it: ``/dev/VG/LV`` is also ``/dev/mapper/VG-LV``, dashes doubled."""
         parts = self.device.removeprefix("/dev/").split("/")
-        mapped = "/dev/mapper/" + "-".join(part.replace("-", "--") for part in parts)
-        return (self.device, self.uuid or self.device, mapped if len(parts) == 2 else self.device)
+        mapped = f"/dev/mapper/{mapping_of_volume(*parts)}" if len(parts) == 2 else self.device
+        return (self.device, self.uuid or self.device, mapped)
 
 
 async def unlock(guest: Guest, keys: Keys, wanted: Sequence[str] | None, *, writable: bool) -> list[str]:
@@ -64,6 +65,9 @@ async def unlock(guest: Guest, keys: Keys, wanted: Sequence[str] | None, *, writ
         await guest.shutdown()
         guest.configure(encrypted=True)
         await guest.launch()
+    if found:
+        forbid_core_dumps()
+        forbid_core_dumps(guest.pid)
     failures: dict[str, str] = {}
     is_news = False
     while found and wanted != []:

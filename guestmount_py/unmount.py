@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from guestmount_py import VERSION
+from guestmount_py.printable import printable
 from guestmount_py.serving import find_mount, server_of
 
 UNMOUNTED: Final = 0
@@ -69,7 +70,7 @@ def unmount(mountpoint: Path, *, retries: int = _RETRIES, quiet: bool = False, v
 
     def say(text: str, *, wanted: bool = not quiet) -> None:
         if wanted:
-            sys.stderr.write(f"guestunmount-py: {text}\n")
+            sys.stderr.write(f"guestunmount-py: {printable(text)}\n")
 
     mount = find_mount(mountpoint)
     if mount is None:

@@ -41,7 +41,7 @@ async def opened_writing(
         folding = {
             device
             for mount, device in zip(config.mounts, root.mounted, strict=True)
-            if not await _has_exact_names(guest, mount.device)
+            if not await _has_exact_names(guest, mount.block_device)
         }
         inodes = NodeTable(root.root, root.devices)
         operations = WritingOperations(files, writing, inodes, nursery, statistics, config.cache_mib, folding=folding)

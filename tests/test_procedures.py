@@ -220,6 +220,7 @@ def test_extensions_stand_far_above_libguestfs() -> None:
         10018: "open_mailbox",
         10019: "any_protected",
         10020: "find_systems",
+        10021: "cover",
     }
     assert max(LIBGUESTFS) < FIRST_EXTENSION
 

@@ -96,6 +96,8 @@ class FoundSystem(NamedTuple):
         mountpoints: where it mounts what, the root first.
         absent: where it mounts what is on none of the disks, in its own words.
         drives: Windows' drive letters and their devices.
+        guessed: names that may mean another disk's partition, and the devices that they were taken for.
+        notes: a line on each entry of fstab that is not mounted, and need not be.
     """
 
     root: Mountable
@@ -103,6 +105,8 @@ class FoundSystem(NamedTuple):
     mountpoints: Pairs
     absent: Pairs
     drives: Pairs
+    guessed: Pairs
+    notes: list[str]
 
 
 class FoundSystems(NamedTuple):

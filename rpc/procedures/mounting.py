@@ -2,7 +2,7 @@
 
 from typing import Final, NamedTuple
 
-from rpc.arguments import MountableArgs, NoArgs
+from rpc.arguments import MountableArgs, NoArgs, PathArgs
 from rpc.codec import PAIRS, STRING_LIST, VOID, DeviceOrPath, GuestPath, Mountable, codec_of
 from rpc.procedure import Procedure
 from rpc.types import InternalMountable
@@ -77,3 +77,4 @@ MOUNT_LOOP: Final = Procedure(number=129, name="mount_loop", args=MountLoopArgs,
 REMOUNT: Final = Procedure(number=402, name="remount", args=RemountArgs, result=VOID)
 MKMOUNTPOINT: Final = Procedure(number=148, name="mkmountpoint", args=MkmountpointArgs, result=VOID)
 RMMOUNTPOINT: Final = Procedure(number=149, name="rmmountpoint", args=MkmountpointArgs, result=VOID)
+COVER: Final = Procedure(number=10021, name="cover", args=PathArgs, result=VOID)

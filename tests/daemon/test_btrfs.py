@@ -45,6 +45,7 @@ from rpc.procedures import (
     BTRFSTUNE_ENABLE_EXTENDED_INODE_REFS,
     BTRFSTUNE_ENABLE_SKINNY_METADATA_EXTENT_REFS,
     BTRFSTUNE_SEEDING,
+    COVER,
     EXISTS,
     FILESIZE,
     INSPECT_OS,
@@ -167,6 +168,17 @@ def test_default_subvolume_is_chosen(mounted: Scratch) -> None:
     mounted.call(UMOUNT_ALL, NoArgs())
     rows = [row[0] for row in mounted.call(LIST_FILESYSTEMS, NoArgs()) if "/dev/sdh" in row[0]]
     assert rows == ["/dev/sdh", "btrfsvol:/dev/sdh/a/b"]
+
+
+def test_subvolume_is_covered_until_it_is_unmounted(mounted: Scratch) -> None:
+    mounted.call(COVER, PathArgs(A))
+    assert not mounted.call(EXISTS, PathArgs(B))
+    assert mounted.refused(INTERNAL_WRITE, InternalWriteArgs(GuestPath(b"/a/new"), b""))[0] == "EROFS"
+    mounted.call(UMOUNT_ALL, NoArgs())
+    assert mounted.call(MOUNTPOINTS, NoArgs()) == []
+    mounted.call(MOUNT, MountArgs(Mountable("btrfsvol:/dev/sdh//"), "/"))
+    assert mounted.call(EXISTS, PathArgs(B))
+    assert mounted.refused(COVER, PathArgs(GuestPath(b"/none")))[0] == "ENOENT"
 
 
 def test_filesystem_is_resized_and_spread_over_devices(mounted: Scratch) -> None:

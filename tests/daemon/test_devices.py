@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from daemon import devices
-from daemon.mountables import Volume, checked_mountable, volume_of
+from daemon.mountables import checked_mountable
 from daemon.session import CallError
 from rpc.arguments import DeviceArgs, NoArgs
 from rpc.codec import Device, Mountable
@@ -114,9 +114,6 @@ def test_guests_own_device_node_is_no_device(daemon: Guestfsd, guest: Path) -> N
     assert daemon.call(PING_DAEMON, NoArgs()) is None
 
 
-def test_subvolume_is_what_follows_the_device() -> None:
-    assert volume_of("/dev/sda1") == Volume("/dev/sda1", "")
-    assert volume_of("btrfsvol:/dev/sda2/a/b") == Volume("/dev/sda2", "a/b")
-    assert volume_of("btrfsvol:/dev/mapper/x/a") == Volume("/dev/mapper/x", "a")
+def test_subvolume_must_have_a_name() -> None:
     with pytest.raises(CallError, match="name of a subvolume is missing"):
         checked_mountable("btrfsvol:/dev/sda2")

@@ -3,7 +3,7 @@
 import pytest
 
 from daemon.filesystems import Filesystem
-from daemon.fstab import Entry, entries
+from daemon.fstab import Entry, entries, sifted
 from daemon.guest_names import GuestNames
 from rpc.arguments import DeviceArgs, NoArgs, PathArgs
 from rpc.codec import Device, GuestPath, Mountable
@@ -87,8 +87,19 @@ def test_what_is_on_no_disk_is_not_mounted(line: str) -> None:
 
 
 def test_a_place_is_mounted_on_once() -> None:
-    found = entries('UUID="A" /x ext4\nUUID=B //x/./ ext4\nUUID=C /x/../y ext4\nUUID=D /y ext4\n')
+    found, lines = sifted(entries('UUID="A" /x ext4\nUUID=B //x/./ ext4\nUUID=C /x/../y ext4\nUUID=D /y ext4\n'))
     assert [(entry.device, entry.place) for entry in found] == [("UUID=A", "/x"), ("UUID=C", "/y")]
+    assert lines == [
+        "UUID=B is left out: fstab has UUID=A on /x already",
+        "UUID=D is left out: fstab has UUID=C on /y already",
+    ]
+
+
+@pytest.mark.parametrize(("count", "lines"), [(200, 0), (203, 1)])
+def test_no_more_than_two_hundred_are_mounted(count: int, lines: int) -> None:
+    found, said = sifted(entries("".join(f"UUID={number} /{number} ext4\n" for number in range(count))))
+    assert len(found) == 200
+    assert said == ["3 entries of fstab after the first 200 are left out, from /200 on"] * lines
 
 
 @pytest.mark.parametrize(
@@ -134,9 +145,8 @@ def test_options_of_fstab(options: str, subvolume: str, number: int, is_optional
         ("/dev/disk/by-uuid/ABCD-1234", "/dev/sdb1"),
         ("/dev/disk/by-label/data\\x2fpool", "/dev/sdc"),
         ("/dev/disk/by-partuuid/12345678-01", "/dev/sda1"),
-        ("/dev/disk/by-id/ata-DISK_123-part2", "/dev/sdb2"),
-        ("/dev/disk/by-id/ata-DISK_123-part1", "/dev/sdb1"),
-        ("/dev/disk/by-path/pci-0000:00:07.0-part9", None),
+        ("/dev/disk/by-id/ata-DISK_123-part2", None),
+        ("/dev/disk/by-path/pci-0000:00:07.0-part1", None),
         ("/dev/disk/by-id/dm-name-v--g-l--v", "/dev/v-g/l-v"),
         ("/dev/gpt/EFI System", "/dev/sdb1"),
         ("NAME=EFI System", "/dev/sdb1"),
@@ -150,8 +160,29 @@ def test_options_of_fstab(options: str, subvolume: str, number: int, is_optional
     ],
 )
 def test_devices_of_fstab_are_those_of_the_disks(spec: str, expected: str | None) -> None:
-    names = GuestNames(KNOWN, "/dev/sdb2", {"root_crypt": "UUID=0A1B", "other_crypt": "/dev/sdz"})
+    names = GuestNames(KNOWN, "/dev/sdb2", {"root_crypt": "UUID=0A1B", "other_crypt": "/dev/sdz"}, disks=3)
     assert names.device(spec) == expected
+    assert names.guessed == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "disks", "expected"),
+    [
+        ("by-id/ata-DISK_123-part1", 1, "/dev/sda1"),
+        ("by-path/pci-0000:00:07.0-ata-1-part1", 1, "/dev/sda1"),
+        ("by-id/ata-DISK_123-part2", 1, None),
+        ("by-id/ata-DISK_123", 1, None),
+        ("by-id/ata-DISK_123-part1", 2, None),
+        ("by-id/lvm-pv-uuid-1234-part1", 1, None),
+        ("by-id/dm-uuid-LVM-1234-part1", 1, None),
+    ],
+)
+def test_name_that_tells_only_a_number_is_a_guess_if_there_is_one_disk(
+    name: str, disks: int, expected: str | None
+) -> None:
+    names = GuestNames(KNOWN[:1], "/dev/sda1", disks=disks)
+    assert names.device(f"/dev/disk/{name}") == expected
+    assert names.guessed == ({f"/dev/disk/{name}": expected} if expected else {})
 
 
 @pytest.mark.appliance

@@ -1,15 +1,14 @@
-"""Windows by its registry: hives that hivex wrote, and damaged ones."""
+"""Windows by its registry: hives that hivex wrote; test_hive.py has those that it did not."""
 
 import os
-import random
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from daemon.guest_view import GuestView
-from daemon.hive import Hive, HiveError, number_of, text_of
+from daemon.hive import Hive, number_of, text_of
 from daemon.session import Session
 from daemon.sysroot import Sysroot
 from daemon.systems import Looked, system_of
@@ -85,13 +84,13 @@ def test_values_of_a_key(hives: Path) -> None:
         assert text_of(values["ProductName"]) == "Windows 7 Ultimate"
         assert text_of(values.get("Nothing")) == ""
         assert number_of(values["ProductName"]) is None
-        assert values["Large"].data == b"a" * 5000
+        assert values["Large"].data == b"a" * 1024
         assert hive.values(hive.key("Microsoft", "Nothing", "More")) == {}
 
 
 def test_every_one_of_many_keys_is_found(hives: Path) -> None:
-    with opened(hives / "software") as hive:
-        for number in range(1500):
+    for number in range(1500):
+        with opened(hives / "software") as hive:
             values = hive.values(hive.key("Many", f"KEY {number}"))
             assert number_of(values["Number"]) == number
 
@@ -118,17 +117,3 @@ def test_windows_with_damaged_hives_is_windows(tmp_path: Path) -> None:
     write_tree(tmp_path, {f"{config}/SOFTWARE": b"regf" + bytes(100), f"{config}/SYSTEM": empty_hive()})
     system, places = looked(tmp_path)
     assert (system.kind, system.product_name, system.hostname, places) == ("windows", UNKNOWN, UNKNOWN, {})
-
-
-def test_damaged_hives_are_refused_and_end(tmp_path: Path, hives: Path) -> None:
-    whole = (hives / "system").read_bytes()
-    chance = random.Random(7)
-    path = tmp_path / "damaged"
-    for _ in range(300):
-        data = bytearray(whole)
-        for _ in range(chance.randint(1, 200)):
-            data[chance.randrange(4096, len(data))] = chance.choice((0, 0xFF, 0x80, chance.randrange(256)))
-        path.write_bytes(data[: chance.choice((len(data), chance.randrange(len(data))))])
-        with suppress(HiveError), opened(path) as hive:
-            for names in (("Select",), ("MountedDevices",), ("ControlSet002", "Control", "ComputerName")):
-                hive.values(hive.key(*names))

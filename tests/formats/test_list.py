@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 import pytest
 
+from rpc.mountables import volume_of
 from tests.formats.differences import Difference, differences, reason_of
 from tests.formats.told import VIRT_FILESYSTEMS, VIRT_INSPECTOR, Listing, Program, from_list
 from tests.guests import linux
@@ -148,8 +149,8 @@ def row_of(name: str, listing: Listing, rows: Mapping[str, str]) -> str | None:
 
 
 def _parents(name: str, listing: Listing) -> set[str]:
-    if name.startswith("btrfsvol:"):
-        return {"/".join(name.removeprefix("btrfsvol:").split("/")[:3])}
+    if volume_of(name).subvolume:
+        return {volume_of(name).device}
     if name.startswith("/dev/mapper/"):
         return {re.split("(?<!-)-(?!-)", name.removeprefix("/dev/mapper/"))[0].replace("--", "-")}
     same = [fields["Parent"] for (kind, _), fields in listing.items() if fields["Name"] == name and kind != "system"]

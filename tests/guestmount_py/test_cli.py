@@ -39,6 +39,15 @@ def test_mounts_keep_their_order_and_parts() -> None:
     assert [mount.read_only_options for mount in config.mounts] == ["ro", "ro", "ro,noatime"]
 
 
+def test_subvolumes_are_mounted_by_the_names_that_list_has() -> None:
+    config = parse(["-a", "a", "-m", "btrfsvol:/dev/vg/lv/@", "-m", "btrfsvol:/dev/sda1/a/b:/c:noatime", "mnt"])
+    assert config.mounts == (
+        GuestMount("btrfsvol:/dev/vg/lv/@"),
+        GuestMount("btrfsvol:/dev/sda1/a/b", b"/c", "noatime"),
+    )
+    assert [mount.block_device for mount in config.mounts] == ["/dev/vg/lv", "/dev/sda1"]
+
+
 def test_guest_is_mounted_read_only_whatever_its_options_say() -> None:
     config = parse(["-a", "a", "-m", "/dev/sda::rw", "-m", "/dev/sdb:/b:ro,rw,noatime", *_MOUNT[2:]])
     assert [mount.read_only_options for mount in config.mounts] == ["ro", "ro,noatime"]
@@ -86,6 +95,9 @@ def test_bound_of_the_caches_is_taken() -> None:
         _MOUNT,
         ["-a", "a", "-m", "sda1", "mnt"],
         ["-a", "a", "-m", "", "mnt"],
+        ["-a", "a", "-m", "btrfsvol:sda1/x", "mnt"],
+        ["-a", "a", "-m", "btrfsvol:/dev/sda1", "mnt"],
+        ["-a", "a", "-m", "btrfsvol:/dev/sda1/:/x", "mnt"],
         ["-a", "a", "-m", "/dev/sda:relative", "mnt"],
         ["-a", "gopher://host/a", *_MOUNT],
         ["-a", "a", "-o", "rw", *_MOUNT],
@@ -146,6 +158,7 @@ def test_mistake_is_found_before_anything_heavy_is_imported() -> None:
     ("device", "expected"),
     [
         *(("/dev/sda", True), ("/dev/sda1", True), ("/dev/xvdz12", True), ("/dev/vdata/root", False)),
+        *(("btrfsvol:/dev/sda1/@", True), ("btrfsvol:/dev/vg/lv/@:/home", False)),
         *(("/dev/hdd/lv", False), ("/dev/mapper/sda", False), ("/dev/md127", False), ("/dev/sd/a", False)),
     ],
 )

@@ -91,7 +91,9 @@ def write_tree(root: Path, files: Mapping[str, str | bytes]) -> None:
         path.write_bytes(content if isinstance(content, bytes) else os.fsencode(content))
 
 
-def _format(image: Path, number: int, files: Mapping[str, str | bytes], *options: str, merged: bool = False) -> None:
+def format_partition(
+    image: Path, number: int, files: Mapping[str, str | bytes], *options: str, merged: bool = False
+) -> None:
     """Make an ext4 of some files in a partition."""
     where = partition(image, number)
     tree = image.with_suffix(f".{number}")
@@ -113,19 +115,19 @@ def apart_disk() -> Path:
         create_disk(image, [16, 34, 32, 16, 32])
         run("sfdisk", "--part-uuid", image, "2", PARTITION_UUID)
         run("sfdisk", "--part-label", image, "3", "user programs")
-        _format(image, 1, {"vmlinuz": "a kernel", "efi/": ""})
+        format_partition(image, 1, {"vmlinuz": "a kernel", "efi/": ""})
         efi = partition(image, 2)
         run("mkfs.vfat", f"--offset={efi.start_bytes // disk.SECTOR_BYTES}", image, str(efi.size_bytes // 1024))
         run("mmd", "-i", f"{image}@@{efi.start_bytes}", "::/EFI")
-        _format(image, 3, {"bin/sh": ELF, "lib/os-release": DEBIAN, "share/": "", "sbin/": ""})
-        _format(image, 4, {"log/syslog": "a line\n"}, "-L", "var")
+        format_partition(image, 3, {"bin/sh": ELF, "lib/os-release": DEBIAN, "share/": "", "sbin/": ""})
+        format_partition(image, 4, {"log/syslog": "a line\n"}, "-L", "var")
         places = ("boot/", "usr/", "var/", "gone/", "boot2/", "perhaps/", "media/cdrom0/", "nowhere/")
         root: dict[str, str | bytes] = {
             **dict.fromkeys(places, ""),
             "etc/fstab": APART_FSTAB,
             "etc/hostname": "apart\n",
         }
-        _format(image, 5, root, "-U", FILESYSTEM_UUID, merged=True)
+        format_partition(image, 5, root, "-U", FILESYSTEM_UUID, merged=True)
 
     return cached("apart", _recipe(), build) / "apart.img"
 

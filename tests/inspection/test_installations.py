@@ -1,5 +1,7 @@
 """``-i`` on what installers make of encrypted devices, volumes and arrays, and on a root whose fstab makes no sense."""
 
+import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,7 @@ from tests.guests.cache import run
 from tests.guests.installations import DEBIAN_UUID, FEDORA_UUID, array_disks, encrypted_disks, mad_disk
 from tests.guests.stacks import KEY
 from tests.inspection.conftest import mounted
-from tests.system.sandbox import Sandbox
+from tests.system.sandbox import GUESTMOUNT, Sandbox
 
 pytestmark = [pytest.mark.appliance, pytest.mark.fuse, pytest.mark.root]
 
@@ -34,6 +36,18 @@ def test_subvolumes_on_an_encrypted_device_beside_one_that_stays_closed(sandbox:
     assert closed.startswith("/dev/sda2 is encrypted and stays closed: there is no terminal to ask for it")
 
 
+def test_subvolume_on_an_encrypted_device_is_listed_and_mounted_by_that_name(sandbox: Sandbox) -> None:
+    image, key, device = encrypted_disks()[1], f"all:key:{KEY}", f"/dev/mapper/luks-{FEDORA_UUID}"
+    command = [*GUESTMOUNT, "list", "--json", "--format=raw", "-a", str(image), "--key", key]
+    listed = subprocess.run(command, env=sandbox.environment, capture_output=True, text=True, check=True)
+    rows = {row["name"]: row for row in json.loads(listed.stdout)["filesystems"]}
+    home = rows[f"btrfsvol:{device}/home"]
+    assert (home["parents"], home["label"], home["uuid"]) == ([device], "fedora", rows[device]["uuid"])
+    with mounted(sandbox, [image], "--key", key, "-m", home["name"]) as warnings:
+        assert (sandbox.mountpoint / "me/file").read_text() == "at home"
+    assert warnings == []
+
+
 def test_everything_of_two_encrypted_systems_is_written_to(sandbox: Sandbox, tmp_path: Path) -> None:
     images = [tmp_path / image.name for image in encrypted_disks()]
     for image, source in zip(images, encrypted_disks(), strict=True):
@@ -51,7 +65,7 @@ def test_everything_of_two_encrypted_systems_is_written_to(sandbox: Sandbox, tmp
             (debian / "home/moved").rename(debian / "moved")
         with pytest.raises(OSError, match="Read-only"):
             (sandbox.mountpoint / "new").touch()
-    assert warnings == [f"/dev/mapper/luks-{FEDORA_UUID} itself is left out: its subvolumes are shown"]
+    assert warnings == []
     with mounted(sandbox, images[:1], "-i", "--rw", "--key", FOR_ALL):
         (sandbox.mountpoint / "etc/new").write_text("written")
         assert (sandbox.mountpoint / "home/moved").read_text() == "written"

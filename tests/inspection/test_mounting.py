@@ -8,6 +8,7 @@ import pytest
 
 from tests.guests.cache import run
 from tests.guests.families import families_disks
+from tests.guests.subvolumes import subvolumes_of_all_kinds
 from tests.guests.systems import apart_disk, subvolumes_disk, windows_disk
 from tests.inspection.conftest import mounted
 from tests.system.sandbox import Sandbox
@@ -53,6 +54,16 @@ def test_pieces_are_written_to(sandbox: Sandbox, tmp_path: Path) -> None:
 def test_subvolumes_are_put_together(sandbox: Sandbox) -> None:
     with inspected(sandbox, subvolumes_disk()) as warnings:
         assert (sandbox.mountpoint / "etc/fstab").is_file()
+        assert (sandbox.mountpoint / "home/me/file").read_text() == "at home"
+    assert warnings == []
+
+
+def test_root_is_not_there_again_below_its_snapshots(sandbox: Sandbox) -> None:
+    """It was an Input/output error, and the end of a backup."""
+    with inspected(sandbox, subvolumes_of_all_kinds(), "--root=/dev/sda2") as warnings:
+        snapshots = sandbox.mountpoint / ".snapshots"
+        assert list((snapshots / "1/snapshot").iterdir()) == []
+        assert (snapshots / "2/snapshot/etc/os-release").is_file()
         assert (sandbox.mountpoint / "home/me/file").read_text() == "at home"
     assert warnings == []
 

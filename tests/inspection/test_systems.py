@@ -15,6 +15,7 @@ from tests.guests.cache import run
 from tests.guests.disk import create_disk, loop_device, mounted
 from tests.guests.families import write_family
 from tests.guests.matrix import appliance
+from tests.guests.subvolumes import subvolumes_of_all_kinds
 from tests.guests.systems import apart_disk, subvolumes_disk, windows_disk
 
 pytestmark = [pytest.mark.appliance, pytest.mark.root]
@@ -96,3 +97,22 @@ def test_looking_writes_to_no_disk(tmp_path: Path) -> None:
         assert len(guest.call(procedures.INSPECT_OS, NoArgs())) == 3
         writes = guest.debug("sh", ["cat /sys/block/sd?/stat"]).splitlines()
     assert [line.split()[6] for line in writes] == ["0", "0", "0"]
+
+
+def test_restored_root_is_the_system_and_snapshots_are_none() -> None:
+    restored, opensuse = "btrfsvol:/dev/sda1/@", "/dev/sda2"
+    with appliance([subvolumes_of_all_kinds()]) as guest:
+        found = guest.call(procedures.FIND_SYSTEMS, NoArgs())
+    assert found.unread == []
+    assert [(each.root, each.system.hostname) for each in found.systems] == [
+        (restored, "state2"),
+        (opensuse, "unknown"),
+    ]
+    assert [each.mountpoints for each in found.systems] == [
+        [("/", restored), ("/home", "btrfsvol:/dev/sda1/@home")],
+        [
+            ("/", opensuse),
+            ("/home", "btrfsvol:/dev/sda2/@/home"),
+            ("/.snapshots", "btrfsvol:/dev/sda2/@/.snapshots"),
+        ],
+    ]

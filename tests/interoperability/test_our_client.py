@@ -6,7 +6,10 @@ from typing import Final
 
 import pytest
 
+from tests.guests.installations import encrypted_disks
 from tests.guests.linux import FILESYSTEMS, linux_disk
+from tests.guests.stacks import KEY
+from tests.inspection.conftest import mounted as inspected
 from tests.system.comparison import rsync_differences
 from tests.system.conftest import module_sandbox, sandbox
 from tests.system.sandbox import Sandbox
@@ -69,3 +72,10 @@ def test_extensions_are_asked_for_once_and_done_without(sandbox: Sandbox) -> Non
     log = sandbox.log()
     assert (log.count(HELLO), log.count(UNKNOWN)) == (1, 2)  # hello, and the streamed readdir of 1.49
     assert sandbox.guestunmount().returncode == 0
+
+
+def test_system_on_an_encrypted_device_is_opened(sandbox: Sandbox) -> None:
+    with inspected(sandbox, encrypted_disks()[:1], "-i", "--key", f"all:key:{KEY}") as warnings:
+        assert (sandbox.mountpoint / "boot/vmlinuz").read_text() == "a kernel"
+        assert (sandbox.mountpoint / "home/me/file").read_text() == "at home"
+    assert warnings == []

@@ -11,6 +11,7 @@ from typing import Final
 import pytest
 
 from tests.guests.disk import mounted
+from tests.guests.installations import mad_disk
 from tests.guests.mapped import loop_devices
 from tests.guests.stacks import SOURCE, TREE, stacked_disks
 from tests.system.sandbox import Sandbox
@@ -26,6 +27,8 @@ _EXTENDED: Final = 5
 _START: Final = 2048
 _DEADLINE_S: Final = 100.0
 """On a busy machine; alone it takes a tenth."""
+_ALL_DEADLINE_S: Final = 280.0
+"""The same of eight disks, each with another damage, which LVM, mdadm and blkid all look at."""
 
 
 @pytest.fixture(scope="module")
@@ -47,11 +50,11 @@ def words(images: Sequence[Path]) -> list[str]:
 
 
 @contextmanager
-def in_time() -> Iterator[None]:
+def in_time(limit_s: float = _DEADLINE_S) -> Iterator[None]:
     """Insist that a program does not hang, nor take long for damage: it reads a few sectors of small disks."""
     start_s = time.monotonic()
     yield
-    assert time.monotonic() - start_s < _DEADLINE_S
+    assert time.monotonic() - start_s < limit_s
 
 
 def refused(sandbox: Sandbox, images: Sequence[Path], device: str) -> str:
@@ -73,7 +76,7 @@ def test_volume_with_a_missing_disk_says_so_and_does_not_hide_the_other_disk(
     line = refused(sandbox, parts, "/dev/linear/lv")
     assert re.search(r"VG linear is missing PV \S+ \(last written to /dev/sdb\)", line), line
     assert "the filesystems are /dev/sdb (ext4)" in line
-    with sandbox.mounted(parts[1], ["/dev/sdb"], *words(parts[:1])) as root:
+    with in_time(), sandbox.mounted(parts[1], ["/dev/sdb"], *words(parts[:1])) as root:
         assert sums_of_mount(root / TREE) == expected
 
 
@@ -99,7 +102,7 @@ def test_what_survives_the_loss_of_disks_is_read(sandbox: Sandbox, images: dict[
     mounts = [f"{device}:/{name}" for name, device in devices.items()]
     mounts[-1] += ":degraded"
     parts = [images[name] for name in left]
-    with sandbox.mounted(parts[-1], ["/dev/md/one", *mounts], *words(parts[:-1])) as root:
+    with in_time(), sandbox.mounted(parts[-1], ["/dev/md/one", *mounts], *words(parts[:-1])) as root:
         for place in (root, *(root / name for name in devices)):
             assert sums_of_mount(place / TREE) == expected, place
 
@@ -108,6 +111,7 @@ def test_what_survives_the_loss_of_disks_is_read(sandbox: Sandbox, images: dict[
     ("left", "device", "reason"),
     [
         (["raid0-1"], "/dev/md/zero", "ot enough devices to start the array"),
+        (["raid5-2"], "/dev/md/five", "ot enough devices to start the array"),
         (["btrfs-raid1-1"], "/dev/sda", "devices of this btrfs are missing: the option degraded may read it"),
     ],
 )
@@ -174,6 +178,17 @@ def _endless(sectors: int) -> dict[int, bytes]:
     }
 
 
+def write_senseless(image: Path, filesystem: bytes, tables: Callable[[int], dict[int, bytes]]) -> None:
+    """Make an image whose first partition is a filesystem."""
+    with image.open("wb") as file:
+        file.truncate(64 << 20)
+        file.seek(_START * _SECTOR_BYTES)
+        file.write(filesystem)
+        for sector, content in tables(len(filesystem) // _SECTOR_BYTES).items():
+            file.seek(sector * _SECTOR_BYTES)
+            file.write(content)
+
+
 @pytest.mark.parametrize("tables", [_overlapping, _endless])
 def test_senseless_table_does_not_hide_the_partition_that_makes_sense(
     sandbox: Sandbox,
@@ -181,17 +196,10 @@ def test_senseless_table_does_not_hide_the_partition_that_makes_sense(
     expected: Sums,
     tables: Callable[[int], dict[int, bytes]],
 ) -> None:
-    data = images["whole-0"].read_bytes()
     image = sandbox.directory / "senseless.img"
-    with image.open("wb") as file:
-        file.truncate(64 << 20)
-        file.seek(_START * _SECTOR_BYTES)
-        file.write(data)
-        for sector, content in tables(len(data) // _SECTOR_BYTES).items():
-            file.seek(sector * _SECTOR_BYTES)
-            file.write(content)
+    write_senseless(image, images["whole-0"].read_bytes(), tables)
     refused(sandbox, [image], "/dev/sda2")
-    with sandbox.mounted(image, ["/dev/sda1"], "--format=raw") as root:
+    with in_time(), sandbox.mounted(image, ["/dev/sda1"], "--format=raw") as root:
         assert sums_of_mount(root / TREE) == expected
 
 
@@ -219,3 +227,64 @@ def test_filesystem_that_the_kernel_does_not_know_is_named(sandbox: Sandbox) -> 
                 file.seek(label + number * 1024)
                 file.write(struct.pack("<QQQ", 0x00BAB10C, 5000, 1))
     assert "the appliance's kernel has no zfs_member" in refused(sandbox, [image], "/dev/sda")
+
+
+@pytest.fixture(scope="module")
+def damaged(images: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Give a disk with a system and a mad fstab, /dev/sda, and one of each damage, as options with a wrong key."""
+    directory = tmp_path_factory.mktemp("damaged")
+    overlapping, endless = directory / "overlapping.img", directory / "endless.img"
+    for image, tables in ((overlapping, _overlapping), (endless, _endless)):
+        write_senseless(image, images["whole-0"].read_bytes(), tables)
+    parts = [images[name] for name in ("linear-0", "luks2-0", "raid1-1", "raid5-2")]
+    return [
+        *words([mad_disk(), *parts, _half(images["whole-0"], directory), overlapping, endless]),
+        "--key=all:key:wrong",
+    ]
+
+
+DAMAGE: Final = (
+    "/dev/sdc is encrypted and stays closed: No key available with this passphrase",
+    r"/dev/linear/lv was not looked at: VG linear is missing PV \S+ \(last written to /dev/sdb\)",
+    r"/dev/md\d+ was not looked at: .*ot enough devices to start the array",
+    r"/dev/sdf was not looked at: EXT4-fs \(/dev/sdf\): bad geometry",
+    r"/dev/sda3 was not looked at: EXT4-fs \(/dev/sda3\)",
+)
+
+
+def warnings_of(said: str) -> list[str]:
+    """Return the warnings among what a program said, and insist that it names all that is damaged."""
+    start = "guestmount-py: warning: "
+    lines = [line.removeprefix(start) for line in said.splitlines() if line.startswith(start)]
+    for pattern in DAMAGE:
+        assert len([line for line in lines if re.match(pattern, line)]) == 1, (pattern, lines)
+    return lines
+
+
+def test_system_is_mounted_beside_every_damage(sandbox: Sandbox, damaged: list[str]) -> None:
+    with in_time(_ALL_DEADLINE_S):
+        done = sandbox.guestmount(*damaged, "-i", "--ro", sandbox.mountpoint)
+    try:
+        assert done.returncode == 0, done.stderr
+        lines = warnings_of(done.stderr)
+        assert "/bad is left out: UUID=nothing-like-it is on none of the disks" in lines
+        assert (sandbox.mountpoint / "data/again/x").read_text() == "data"
+    finally:
+        assert sandbox.guestunmount().returncode == 0
+    assert sandbox.left() == []
+
+
+def test_all_that_is_whole_is_listed_beside_every_damage(sandbox: Sandbox, damaged: list[str]) -> None:
+    with in_time(_ALL_DEADLINE_S):
+        done = sandbox.guestmount("list", *damaged)
+    assert done.returncode == 0, done.stderr
+    assert len(warnings_of(done.stderr)) == len(DAMAGE)
+    rows = [tuple(line.split()[:3]) for line in done.stdout.splitlines()]
+    filesystems = {name: kind for name, what, kind in rows if what == "filesystem"}
+    (array,) = (name for name, kind in filesystems.items() if name.startswith("/dev/md") and kind == "ext4")
+    for name in ("/dev/sda1", "/dev/sda2", array, "/dev/sdg1", "/dev/sdh1"):
+        assert filesystems[name] == "ext4", name
+    assert ("/dev/sdc", "encrypted", "device") in rows
+    assert [name for name, what, _ in rows if what == "system"] == ["/dev/sda1"]
+    assert {name for name, what, _ in rows if what == "disk"} == {f"/dev/sd{letter}" for letter in "abcdefgh"}
+    assert sandbox.left() == []

@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import subprocess
 import sys
 import threading
@@ -78,6 +79,12 @@ def showing(sandbox: Sandbox) -> list[str]:
     return found
 
 
+def dumping(sandbox: Sandbox) -> list[int]:
+    """Return the processes that a core dump may be made of, which the kernel does not make of one byte."""
+    limit = re.compile(r"^Max core file size +[01] +[01] +bytes", re.MULTILINE)
+    return [each for each in sandbox.processes() if not limit.search(Path(f"/proc/{each}/limits").read_text())]
+
+
 @contextmanager
 def watched(sandbox: Sandbox) -> Iterator[None]:
     """Insist that nothing shows a key at any time until the block ends."""
@@ -104,6 +111,7 @@ def ended(sandbox: Sandbox) -> Iterator[Path]:
     try:
         assert any((sandbox.mountpoint / TREE).iterdir())
         assert showing(sandbox) == []
+        assert dumping(sandbox) == []
         yield sandbox.mountpoint
     finally:
         done = sandbox.guestunmount()
