@@ -10,7 +10,7 @@ from appliance.patience import patience
 from appliance.state import State
 from guestmount_py.config import GuestMount
 from guestmount_py.handle import Guest
-from guestmount_py.unlocking import ENCRYPTED_TYPES
+from guestmount_py.unlocking import encrypted_devices
 from rpc.codec import Pairs
 from rpc.errors import GuestmountError, RemoteProtocolError
 
@@ -116,7 +116,7 @@ async def find_systems_if_possible(guest: Guest, report: Callable[[str], None]) 
 async def _found(guest: Guest) -> Found:
     if not guest.files.extended:
         systems = [await _standard(guest, root) for root in await guest.inspect_os()]
-        return Found(systems, [device for device, kind in await guest.files.filesystems() if kind in ENCRYPTED_TYPES])
+        return Found(systems, [each.device for each in await encrypted_devices(guest, set())])
     answer = await guest.find_systems()
     unread = {device: f"{device} was not looked at: {_words(device, reason)}" for device, reason in answer.unread}
     systems = [

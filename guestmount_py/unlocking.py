@@ -60,7 +60,7 @@ async def unlock(guest: Guest, keys: Keys, wanted: Sequence[str] | None, *, writ
     if wanted is not None and not (wanted := await _missing(guest, wanted)):
         return []
     seen: set[str] = set()
-    found = await _encrypted(guest, seen)
+    found = await encrypted_devices(guest, seen)
     if found and guest.config.memory_mib is None and not guest.config.encrypted:
         await guest.shutdown()
         guest.configure(encrypted=True)
@@ -85,7 +85,7 @@ async def unlock(guest: Guest, keys: Keys, wanted: Sequence[str] | None, *, writ
             await guest.lvm_scan(True)
             is_news = False
             wanted = wanted and await _missing(guest, wanted)
-            found += await _encrypted(guest, seen)
+            found += await encrypted_devices(guest, seen)
     if wanted and failures:
         raise GuestmountError(f"cannot mount {wanted[0]}: {'; '.join(failures.values())}")
     return list(failures.values())
@@ -101,8 +101,13 @@ async def _missing(guest: Guest, names: Sequence[str]) -> list[str]:
     return missing
 
 
-async def _encrypted(guest: Guest, seen: set[str]) -> list[Encrypted]:
-    """Find the encrypted devices among those not seen yet: disks with their partitions, then what they make up."""
+async def encrypted_devices(guest: Guest, seen: set[str]) -> list[Encrypted]:
+    """Find the encrypted devices among those not seen yet: disks with their partitions, then what they make up.
+
+    Args:
+        guest: launched.
+        seen: devices that have been looked at; it is added to.
+    """
     partitions = await guest.list_partitions()
     devices = []
     for disk in await guest.list_devices():

@@ -78,4 +78,4 @@ def test_system_on_an_encrypted_device_is_opened(sandbox: Sandbox) -> None:
     with inspected(sandbox, encrypted_disks()[:1], "-i", "--key", f"all:key:{KEY}") as warnings:
         assert (sandbox.mountpoint / "boot/vmlinuz").read_text() == "a kernel"
         assert (sandbox.mountpoint / "home/me/file").read_text() == "at home"
-    assert warnings == []
+    assert [line for line in warnings if "is still" not in line] == []
