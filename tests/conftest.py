@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 from collections.abc import Generator, Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 import pytest
@@ -80,14 +81,15 @@ def note(request: pytest.FixtureRequest) -> results.Note:
 
 @pytest.fixture(scope="session")
 def appliance_files() -> ApplianceFiles:
-    """Build the appliance, try KVM and make a template, before any test measures time or reads messages."""
+    """Build the appliance, try KVM and make the templates, before any test measures time or reads messages."""
 
     async def prepare() -> ApplianceFiles:
         files = await find_appliance(print)
         config = config_from_environment((), verbose=False)
         await choose_accelerator(config, files, print)
         if config.template:
-            await prepare_template(config, print, files)
+            for each in (config, replace(config, encrypted=True)):
+                await prepare_template(each, print, files)
         return files
 
     return trio.run(prepare)
