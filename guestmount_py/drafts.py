@@ -22,6 +22,11 @@ _RUN_BYTES: Final = 64
 """More than stands before each run on the way to the guest."""
 
 
+def promised_now_ns() -> int:
+    """Return the time that data promised now get, or an empty file: in order, whenever the guest makes them."""
+    return time.clock_gettime_ns(_CLOCK)
+
+
 @dataclass(slots=True)
 class Run:
     """Data that lie one after the other in a file."""
@@ -39,7 +44,7 @@ class Draft:
         max_bytes: how much it may take on the way to the guest.
         place: the directory and the name that comes or goes by it.
         target: of a symbolic link that it makes.
-        written_ns: when the last data were promised, by the clock of the host's kernel, as touch(1) has it.
+        written_ns: when the file or its last data were promised, by the clock of the host's kernel, as touch(1) has it.
         is_void: nobody can see the file any more, so what becomes of the step does not matter.
     """
 
@@ -111,7 +116,7 @@ class Draft:
             return False
         if append:
             self.wishes |= Wish.APPEND
-        self.written_ns = time.clock_gettime_ns(_CLOCK)
+        self.written_ns = promised_now_ns()
         last = self.runs[-1] if self.runs else None
         if last is not None and last.offset + last.size_bytes == offset:
             last.pieces.append(data)
@@ -149,9 +154,10 @@ class Draft:
 
     def seal(self) -> None:
         """Have what is not dated get the moment of the last data, and of its creation: nothing is added any more."""
-        if self.runs and self.creates:
+        dates_new = self.creates and not self.target
+        if dates_new:
             self.wishes |= Wish.ATIME
-        if self.runs and not self.wishes & Wish.MTIME:
+        if (self.runs or dates_new) and not self.wishes & Wish.MTIME:
             self.date(None, self.written_ns)
 
     def as_change(self, change: Change) -> Change:

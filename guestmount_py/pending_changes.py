@@ -123,7 +123,7 @@ class PendingChanges:
         place = node.parent, node.entry.name
         draft = self.draft(node)
         draft.create(place, mode, uid, gid, target)
-        draft.atime_ns = node.entry.fields[_ATIME_AT] * _NS + node.entry.fields[_ATIME_AT + 1]
+        draft.atime_ns = draft.written_ns = node.entry.fields[_ATIME_AT] * _NS + node.entry.fields[_ATIME_AT + 1]
         self._note_name(place, node.inode)
 
     def remove(self, node: Node) -> None:

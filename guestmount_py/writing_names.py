@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 import pyfuse3
 
+from guestmount_py.drafts import promised_now_ns
 from guestmount_py.entries import Entry
 from guestmount_py.errno_boundary import answers_errno
 from guestmount_py.guest_space import NAME_BYTES
@@ -127,8 +128,9 @@ class NamingOperations(KnownNames):
         owner = parent.entry.fields
         gid = owner[_GID_AT] if owner[_MODE_AT] & modes.S_ISGID else caller.gid
         moment = self._moment(parent)
+        dated = moment if target else divmod(promised_now_ns(), _NS)
         identity = PROMISED_DEVICE, self._inodes.next_promised(), mode, 1, caller.uid, gid
-        stat = hot.STATNS.pack(*identity, 0, len(target), owner[_BLKSIZE_AT], 0, *moment, *moment, *moment, *_SPARE)
+        stat = hot.STATNS.pack(*identity, 0, len(target), owner[_BLKSIZE_AT], 0, *dated, *dated, *moment, *_SPARE)
         entry = Entry(name, stat, 0, target or None, ())
         node = self._remember(entry, parent.inode)
         self._written.get(node.inode).is_fresh = True

@@ -217,3 +217,17 @@ def test_links_are_what_they_were_made_as(other: Actor, place: Path) -> None:
         assert os.readlink(name) == other.call(os.readlink, str(place / name)) == target
     os.unlink("moved")
     assert set(os.listdir()) == {"first", *targets} - {"moved"}
+
+
+@pytest.mark.parametrize("is_told", [False, True])
+def test_empty_file_is_dated_when_it_is_made(other: Actor, place: Path, is_told: bool) -> None:
+    os.listdir()
+    for number in range(3):
+        Path(f"{number}.before").write_bytes(b"data")
+        os.close(os.open(f"{number}", os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        told = os.lstat(f"{number}").st_mtime_ns if is_told else None
+        Path(f"{number}.after").write_bytes(b"data")
+        names = [str(place / f"{number}{suffix}") for suffix in (".before", "", ".after")]
+        before, now, after = (other.call(os.lstat, name).st_mtime_ns for name in names)
+        assert before <= now <= after
+        assert told in (None, now)
