@@ -304,13 +304,18 @@ class NamingOperations(KnownNames):
             return False
         around = self._written.get(above.inode)
         return (
-            (around.is_fresh or around.given_names > 0 or around.is_free is True or above.entry.is_unprotected)
+            self._gives_names(above)
             and (node.entry.is_unprotected or around.is_free is True or (file is not None and file.is_fresh))
             and not (file is not None and (file.opened or file.is_gone or file.has_others or file.aliases))
             and (node.parent, node.entry.name) == place
             and (node.entry.is_directory or (node.entry.fields[_NLINK_AT] == 1 and inode not in self._stale))
             and not self.behind.is_unmade(inode)
         )
+
+    def _gives_names(self, directory: Node) -> bool:
+        """Tell whether names can go from a directory: it is neither immutable nor append-only."""
+        written = self._written.get(directory.inode)
+        return written.is_fresh or written.given_names > 0 or written.is_free is True or directory.entry.is_unprotected
 
     def _is_empty(self, inode: Inode, parent: Node) -> bool:
         """Tell whether nothing will be in a directory any more, which nothing is mounted on."""

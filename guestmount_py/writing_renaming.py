@@ -30,7 +30,7 @@ class RenamingOperations(NamingOperations):
         parent, (name, new_name) = self._inodes.get(parents[0]), names
         if parents[0] != parents[1] or flags & ~pyfuse3.RENAME_NOREPLACE or not self._lets_promise(parent, new_name):
             return False
-        if self.behind.has_names(parent.inode, new_name):
+        if self.behind.has_names(parent.inode, new_name) or not self._gives_names(parent):
             return False
         listing = self._directories.cached(parent.inode)
         entry = listing.by_name.get(name) if listing is not None else None
@@ -90,6 +90,7 @@ class RenamingOperations(NamingOperations):
                 exchanged = bool(flags & pyfuse3.RENAME_EXCHANGE)
                 keep = other is not None and not exchanged and self._must_keep(other, target, replaced=True)
                 kept, *stats = await self._writing.rename(path, newpath, flags, keep=keep)
+                self._gave_name(self._inodes.get(source[0]))
                 if other is not None and not exchanged:
                     self._lost_name(other, target, kept, moment_of(stats[1]))
                 self._changed_names(self._inodes.get(source[0]), source[1], None, stats[0])

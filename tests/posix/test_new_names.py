@@ -231,3 +231,17 @@ def test_empty_file_is_dated_when_it_is_made(other: Actor, place: Path, is_told:
         before, now, after = (other.call(os.lstat, name).st_mtime_ns for name in names)
         assert before <= now <= after
         assert told in (None, now)
+
+
+def test_name_in_a_directory_that_only_takes_names_stays(world: Path, filesystem: str, place: Path) -> None:
+    directory = world / filesystem / "append-directory"
+    for number in range(3):  # in what the guest has let us make a file in, the next one is promised
+        name = directory / f"{place.name}-{number}"
+        assert name.name not in os.listdir(directory)
+        name.write_bytes(DATA)
+        with refused(errno.EPERM):
+            name.rename(directory / f"{place.name}-moved")
+        with refused(errno.EPERM):
+            name.unlink()
+        assert name.read_bytes() == DATA
+        assert name.name in os.listdir(directory)
