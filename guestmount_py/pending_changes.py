@@ -88,6 +88,10 @@ class PendingChanges:
         """Tell whether a name, or any, is still to come or go in a directory."""
         return directory in self._names if name is None else self._names.has((directory, name))
 
+    def has_directories_to_go(self, directory: Inode) -> bool:
+        """Tell whether a directory in one is still to go, which the guest counts as a link of it until then."""
+        return any(self._files[inode].node.entry.is_directory for inode in self._names.whose(directory))
+
     @property
     def is_idle(self) -> bool:
         """Tell whether nothing is pending."""

@@ -36,6 +36,8 @@ class KnownNames(LookingOperations):
     @asynccontextmanager
     async def _changing(self, directory: Inode) -> AsyncIterator[None]:
         """Begin nothing of a directory's own while the guest changes a name in it, which may move its times."""
+        if self.behind.has_directories_to_go(directory):
+            await self.behind.settle(directory)
         await self.behind.pause(directory)
         try:
             yield
