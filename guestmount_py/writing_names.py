@@ -262,12 +262,13 @@ class NamingOperations(KnownNames):
         opened = written is not None and written.opened > 0
         try:  # whoever reads it does so by a path: by this one, if it has no other
             async with self._changing(parent.inode), self._paths.alone() if opened else self._paths.shared():
-                path = os.path.join(self._inodes.path(parent.inode), name_bytes)
-                keep = self._must_keep(inode, (parent.inode, name_bytes))
-                kept, directory = await self._writing.remove(path, directory=False, keep=keep)
-                self._changed_names(parent, name_bytes, None, directory)
-                self._lost_name(inode, (parent.inode, name_bytes), kept, moment_of(directory))
-                self._gave_name(parent)
+                with self._holding_names(inode):
+                    path = os.path.join(self._inodes.path(parent.inode), name_bytes)
+                    keep = self._must_keep(inode, (parent.inode, name_bytes))
+                    kept, directory = await self._writing.remove(path, directory=False, keep=keep)
+                    self._changed_names(parent, name_bytes, None, directory)
+                    self._lost_name(inode, (parent.inode, name_bytes), kept, moment_of(directory))
+                    self._gave_name(parent)
         finally:
             self.behind.resume(inode)
 

@@ -2,8 +2,8 @@
 
 import os
 import stat as modes
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from errno import ENOENT
 from typing import Final
 
@@ -95,6 +95,20 @@ class KnownNames(LookingOperations):
         if replaced and modes.S_ISREG(node.entry.fields[2]):
             return True
         return written is not None and written.opened > 0
+
+    @contextmanager
+    def _holding_names(self, inode: Inode | None) -> Iterator[None]:
+        """Have the directories of a file's further names stay known while it loses one: it will be found by another."""
+        written = self._written.find(inode) if inode is not None else None
+        known = [self._inodes.find(parent) for parent, _ in written.aliases] if written is not None else []
+        held = [node for node in known if node is not None]
+        for node in held:
+            node.lookup_count += 1
+        try:
+            yield
+        finally:
+            for node in held:
+                self._release(node)
 
     def _path_beside(self, written: Written) -> bytes:
         """Return a path to a file that is kept though it has names: they were found again later."""

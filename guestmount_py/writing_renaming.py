@@ -86,17 +86,18 @@ class RenamingOperations(NamingOperations):
             await self.behind.pause(other)
         try:
             async with self._paths.alone():
-                path, newpath = (os.path.join(self._inodes.path(parent), name) for parent, name in (source, target))
-                exchanged = bool(flags & pyfuse3.RENAME_EXCHANGE)
-                keep = other is not None and not exchanged and self._must_keep(other, target, replaced=True)
-                kept, *stats = await self._writing.rename(path, newpath, flags, keep=keep)
-                self._gave_name(self._inodes.get(source[0]))
-                if other is not None and not exchanged:
-                    self._lost_name(other, target, kept, moment_of(stats[1]))
-                self._changed_names(self._inodes.get(source[0]), source[1], None, stats[0])
-                if other is not None and replaced is not None and exchanged:
-                    self._moved(other, replaced, target, source, stats[0])
-                self._moved(inode, moved, source, target, stats[1])
+                with self._holding_names(other):
+                    path, newpath = (os.path.join(self._inodes.path(parent), name) for parent, name in (source, target))
+                    exchanged = bool(flags & pyfuse3.RENAME_EXCHANGE)
+                    keep = other is not None and not exchanged and self._must_keep(other, target, replaced=True)
+                    kept, *stats = await self._writing.rename(path, newpath, flags, keep=keep)
+                    self._gave_name(self._inodes.get(source[0]))
+                    if other is not None and not exchanged:
+                        self._lost_name(other, target, kept, moment_of(stats[1]))
+                    self._changed_names(self._inodes.get(source[0]), source[1], None, stats[0])
+                    if other is not None and replaced is not None and exchanged:
+                        self._moved(other, replaced, target, source, stats[0])
+                    self._moved(inode, moved, source, target, stats[1])
         finally:
             if other is not None:
                 self.behind.resume(other)

@@ -58,8 +58,9 @@ def snapshot(root: str) -> dict[str, Entry]:
 
 def _walk(directory: str) -> list[str]:
     found = [directory]
-    for entry in os.scandir(directory):
-        found += _walk(entry.path) if entry.is_dir(follow_symlinks=False) else [entry.path]
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            found += _walk(entry.path) if entry.is_dir(follow_symlinks=False) else [entry.path]
     return found
 
 

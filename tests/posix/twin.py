@@ -70,7 +70,10 @@ class Twin:
         Raises:
             Difference: something is not the same.
         """
-        expected, found = (snapshot(root) for root in self._roots)
+        try:
+            expected, found = (snapshot(root) for root in self._roots)
+        except OSError as exc:
+            raise self._difference(f"there is what cannot be looked at: {exc}") from exc
         for name in sorted(expected.keys() | found.keys()):
             if expected.get(name) != found.get(name):
                 raise self._difference(f"{name} is {found.get(name)} instead of {expected.get(name)}")
