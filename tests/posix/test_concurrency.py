@@ -16,7 +16,7 @@ from tests.posix.actor import Actor
 ROUNDS: Final = 40
 ACTORS: Final = 4
 RACE_S: Final = 3.0
-SEEN_S: Final = 0.002
+SEEN_S: Final = 0.01
 
 
 @pytest.fixture(scope="module")
