@@ -16,7 +16,7 @@ from tests.posix.actor import Actor
 ROUNDS: Final = 40
 ACTORS: Final = 4
 RACE_S: Final = 3.0
-SEEN_S: Final = 0.01
+SEEN_S: Final = 0.002
 
 
 @pytest.fixture(scope="module")
@@ -218,9 +218,11 @@ def link_and_remove() -> None:
 @pytest.mark.parametrize("remove", [rename_and_remove, link_and_remove])
 def test_whoever_has_opened_a_file_can_read_it(crowd: list[Actor], remove: Callable[[], None]) -> None:
     reader, other, remover, _ = crowd
-    for actor, call in ((reader, read_again_and_again), (other, read_again_and_again), (remover, remove)):
-        actor.start(call)
-    seen = [reader.answer(), other.answer()]
-    remover.answer()
+    seen: list[dict[str, int]] = []
+    while not any("50" in outcomes for outcomes in seen) and len(seen) < 20:  # on a busy machine none may come to it
+        for actor, call in ((reader, read_again_and_again), (other, read_again_and_again), (remover, remove)):
+            actor.start(call)
+        seen += [reader.answer(), other.answer()]
+        remover.answer()
     assert all(outcomes.keys() <= {"50", "open: ENOENT"} for outcomes in seen), seen
     assert any("50" in outcomes for outcomes in seen), seen
