@@ -1,13 +1,14 @@
 """mount(8) and umount(8) without a process: their library, called from here; a process costs more than a mount."""
 
 import os
+from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     import ctypes
 
-_MOUNTED: Final = 1
+_DONE: Final = 1
 
 
 def mounted(device: str, target: bytes, options: str, vfstype: str) -> bool:
@@ -26,6 +27,15 @@ def mounted(device: str, target: bytes, options: str, vfstype: str) -> bool:
         values["fstype"] = vfstype.encode()
     if any(b"\0" in value for value in values.values()):
         return False  # C would cut there, and lose options that stand behind
+    return _done("mount", values)
+
+
+def unmounted(target: bytes) -> bool:
+    """Unmount as umount(8) would, but for filesystems that need a helper; tell whether that succeeded."""
+    return _done("umount", {"target": target})
+
+
+def _done(action: str, values: Mapping[str, bytes]) -> bool:
     try:
         library = _library()
     except OSError:
@@ -37,25 +47,9 @@ def mounted(device: str, target: bytes, options: str, vfstype: str) -> bool:
         failed = library.mnt_context_disable_helpers(context, 1)
         for name, value in values.items():  # without one of its options a mount must not go ahead
             failed = failed or getattr(library, f"mnt_context_set_{name}")(context, value)
-        if failed or library.mnt_context_mount(context):
+        if failed or getattr(library, f"mnt_context_{action}")(context):
             return False
-        return bool(library.mnt_context_get_status(context) == _MOUNTED)
-    finally:
-        library.mnt_free_context(context)
-
-
-def unmounted(target: bytes) -> bool:
-    """Unmount as umount(8) would, but for filesystems that need a helper; tell whether that succeeded."""
-    try:
-        library = _library()
-    except OSError:
-        return False
-    context = library.mnt_new_context()
-    if not context:
-        return False
-    try:
-        failed = library.mnt_context_disable_helpers(context, 1) or library.mnt_context_set_target(context, target)
-        return not failed and not library.mnt_context_umount(context)
+        return bool(library.mnt_context_get_status(context) == _DONE)
     finally:
         library.mnt_free_context(context)
 

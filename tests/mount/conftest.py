@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from guestmount_py.unmount import NOT_MOUNTED, UNMOUNTED, unmount
+from tests.guests.cache import run
 from tests.mount.source import build_source
 
 if TYPE_CHECKING:
@@ -59,6 +60,27 @@ def mounted(source: Path, scratch: Path, *options: str, may_log: str = "", exit_
             assert server.wait(30) == exit_status
     complaints = [text for text in log.read_text().splitlines() if not may_log or may_log not in text]
     assert complaints == []
+
+
+@contextmanager
+def mounted_ext4(directory: Path, size: str) -> Iterator[Path]:
+    """Make a filesystem of a size like "64M", mounted by this machine's kernel."""
+    image, root = directory / "disk.img", directory / "disk"
+    run("mke2fs", "-q", "-t", "ext4", image, size)
+    root.mkdir()
+    run("mount", "-o", "loop", image, root)
+    try:
+        yield root
+    finally:
+        run("umount", root)
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Path:
+    """A directory for a mount and its log."""
+    directory = tmp_path / "scratch"
+    directory.mkdir()
+    return directory
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 
 from tests.guests.cache import run
-from tests.mount.conftest import Mounted, mounted
+from tests.mount.conftest import Mounted, mounted, mounted_ext4
 from tests.posix.actor import close_below
 from tests.posix.syscalls import refused
 
@@ -24,21 +24,8 @@ pytestmark = pytest.mark.root
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A small filesystem, mounted."""
-    image, root = tmp_path / "disk.img", tmp_path / "disk"
-    run("mke2fs", "-q", "-t", "ext4", image, "64M")
-    root.mkdir()
-    run("mount", "-o", "loop", image, root)
-    try:
+    with mounted_ext4(tmp_path, "64M") as root:
         yield root
-    finally:
-        run("umount", root)
-
-
-@pytest.fixture
-def scratch(tmp_path: Path) -> Path:
-    directory = tmp_path / "scratch"
-    directory.mkdir()
-    return directory
 
 
 @contextmanager

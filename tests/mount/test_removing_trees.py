@@ -13,7 +13,7 @@ from typing import Final
 import pytest
 
 from tests.guests.cache import run
-from tests.mount.conftest import mounted
+from tests.mount.conftest import mounted, mounted_ext4
 from tests.posix.syscalls import refused
 
 DIRECTORIES: Final = 20
@@ -26,15 +26,9 @@ pytestmark = pytest.mark.root
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A filesystem with a tree."""
-    image, root = tmp_path / "disk.img", tmp_path / "disk"
-    run("mke2fs", "-q", "-t", "ext4", image, "256M")
-    root.mkdir()
-    run("mount", "-o", "loop", image, root)
-    try:
+    with mounted_ext4(tmp_path, "256M") as root:
         _plant(root / "tree")
         yield root
-    finally:
-        run("umount", root)
 
 
 def _plant(tree: Path) -> None:
@@ -44,13 +38,6 @@ def _plant(tree: Path) -> None:
         for count in range(FILES):
             (below.parent / f"file-{count}").touch()
             (below / f"file-{count}").touch()
-
-
-@pytest.fixture
-def scratch(tmp_path: Path) -> Path:
-    directory = tmp_path / "scratch"
-    directory.mkdir()
-    return directory
 
 
 def _names(tree: Path) -> set[str]:
