@@ -146,7 +146,10 @@ class GuestFiles:
         listed: list[Entry] | None = None
         if self.extended:
             async with self.walk([path], 1) as listings:
-                listed = await anext((entries async for found, entries in listings if found == path), None)
+                async for found, entries in listings:
+                    if found == path:
+                        listed = entries
+                        break
         return await self.list_directory(path) if listed is None else listed  # which says why it cannot be listed
 
     @asynccontextmanager
