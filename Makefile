@@ -37,10 +37,11 @@ test-booting: setup
 	tools/install-debian-packages $(TEST_PACKAGES)
 	GUESTMOUNT_PY_TEMPLATE=0 $(PYTEST) -m appliance $(addprefix --ignore=tests/,$(SAME_WHEN_BOOTED))
 
-# The tests that take chances, with as many of them under emulation as without; half an hour.
+# The tests that take chances, with as many of them under emulation as without; all formats of all filesystems; all that
+# is compared with libguestfs's own appliance. Some hours.
 test-long: setup
 	tools/install-debian-packages $(TEST_PACKAGES)
-	GUESTMOUNT_PY_LONG=1 $(PYTEST) tests/posix tests/writing
+	GUESTMOUNT_PY_LONG=1 $(PYTEST) tests/posix tests/writing tests/system/test_fidelity.py tests/interoperability
 
 lint: setup
 	$(BIN)/ruff check .

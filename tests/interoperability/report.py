@@ -15,9 +15,10 @@ _LINE_MAX: Final = 160
 _INTRODUCTION: Final = """\
 # Interoperability
 
-Written by `python -m tests.interoperability` from its latest runs; `make test` makes the same comparison. At one end is
-libguestfs's own library, 1.48.6 of Debian 12, at the other the daemon in our appliance or in libguestfs's, both around
-the same kernel, emulated, side by side on one machine.
+Written by `python -m tests.interoperability` from its latest runs. `make test` plays them with our appliance again, and
+what is quick with libguestfs's too; `make test-long` plays all with both. At one end is libguestfs's own library of
+Debian 12, 1.48.6, at the other the daemon in our appliance or in libguestfs's, both around the same kernel, emulated,
+side by side on one machine.
 
 """
 

@@ -13,11 +13,12 @@ from tests.interoperability.mixture import COUNT, SEED, Mixture
 from tests.interoperability.mixture_on_disks import make_root_image, play_mixture
 from tests.interoperability.side_by_side import side_by_side
 from tests.interoperability.stage import Stage
+from tests.thoroughness import LONG
 
 pytestmark = [pytest.mark.appliance, pytest.mark.root]
 
 _SEED: Final = int(os.environ.get("MIXTURE_SEED", SEED))
-_COUNT: Final = int(os.environ.get("MIXTURE_COUNT", COUNT))
+_COUNT: Final = int(os.environ.get("MIXTURE_COUNT", COUNT if LONG else COUNT // 4))
 
 
 def test_the_same_calls_get_the_same_answers(stages: dict[str, Stage], tmp_path: Path) -> None:

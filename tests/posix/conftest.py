@@ -23,6 +23,7 @@ from tests.posix.worlds import (
     mounted_by_kernel,
     mounted_by_us,
 )
+from tests.thoroughness import LONG
 
 _numbers = itertools.count()
 ALICE, BOB, FRIENDS = 1000, 1001, 2000
@@ -115,9 +116,6 @@ def world(world_kind: str, request: pytest.FixtureRequest) -> Path:
     }
     root: Path = request.getfixturevalue(worlds[world_kind])
     return root
-
-
-LONG = os.environ.get("GUESTMOUNT_PY_LONG") == "1"
 
 
 def share(count: int, world_kind: str) -> int:

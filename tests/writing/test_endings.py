@@ -16,10 +16,10 @@ import pytest
 
 from tests.guests.cache import run
 from tests.posix.actor import close_below
-from tests.posix.conftest import LONG
 from tests.posix.syscalls import refused
 from tests.system.conftest import open_sandbox
 from tests.system.sandbox import Sandbox, gone_within
+from tests.thoroughness import LONG
 from tests.writing.machines import make_image
 
 pytestmark = [pytest.mark.appliance, pytest.mark.fuse, pytest.mark.root]

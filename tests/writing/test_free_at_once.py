@@ -8,8 +8,8 @@ from typing import Final
 import pytest
 
 from tests.guests.cache import run
-from tests.posix.conftest import LONG
 from tests.system.conftest import open_sandbox
+from tests.thoroughness import LONG
 from tests.writing.machines import make_image
 
 pytestmark = [pytest.mark.appliance, pytest.mark.fuse, pytest.mark.root]

@@ -14,8 +14,8 @@ from typing import Final
 
 import pytest
 
-from tests.posix.conftest import LONG
 from tests.system.sandbox import REPOSITORY
+from tests.thoroughness import LONG
 from tests.writing.ledger import Ledger
 from tests.writing.machines import DaemonsMachine, KernelMachine, Machine, check_image, make_image, our_machine
 
