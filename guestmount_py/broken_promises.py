@@ -1,5 +1,7 @@
 """What was promised and could not be done, until whoever has to know has been told."""
 
+import os
+
 from guestmount_py.inode_numbers import Inode
 
 
@@ -11,18 +13,24 @@ class BrokenPromises:
         self._untold: set[Inode] = set()
         self._unmade: set[Inode] = set()
         self._lost = 0
+        self._last_errno = 0
         self._of_names: dict[Inode, int] = {}
 
     @property
-    def unreported(self) -> int:
-        """Return the number of files with an error that nobody was told of."""
-        return len(self._untold) + self._lost
+    def unreported(self) -> str:
+        """Say how many files have an error that nobody was told of, and the last error; empty if none has."""
+        count = len(self._untold) + self._lost
+        if not count:
+            return ""
+        files = "1 file" if count == 1 else f"{count} files"
+        return f"{files} could not be written as promised: {os.strerror(self._last_errno)}"
 
     def add(self, inode: Inode, number: int) -> None:
         """Note that something of a file failed, with this errno."""
         count, _ = self._errors.get(inode, (0, 0))
         self._errors[inode] = count + 1, number
         self._untold.add(inode)
+        self._last_errno = number
 
     def add_name(self, directory: Inode, number: int) -> None:
         """Note that a name could not come or go; fsync of its directory tells."""

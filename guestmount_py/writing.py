@@ -349,4 +349,4 @@ class WritingOperations(XattrOperations):
                 await self._writing.close_kept(kept)
         unreported = self.behind.broken.unreported
         if unreported:
-            raise GuestmountError(f"{unreported} files could not be written as promised")
+            raise GuestmountError(unreported)

@@ -6,6 +6,7 @@ from typing import Final
 
 import pytest
 
+from appliance.config import ApplianceFiles
 from tests.guests.installations import encrypted_disks
 from tests.guests.linux import FILESYSTEMS, linux_disk
 from tests.guests.stacks import KEY
@@ -46,8 +47,9 @@ FORMATS: Final = ("raw", "qcow2", "vmdk")
 
 
 @pytest.fixture(scope="session")
-def appliance_directory(their_appliance_directory: Path) -> Path:
+def appliance_directory(their_appliance_directory: Path, appliance_files: ApplianceFiles) -> Path:
     """Have the tests of tests/system use libguestfs's appliance."""
+    assert appliance_files  # KVM has been tried then, and nothing is said of it
     return their_appliance_directory
 
 

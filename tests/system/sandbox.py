@@ -1,6 +1,7 @@
 """The two programs, run as a user runs them but in private directories, and the proof that they leave nothing."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +15,8 @@ REPOSITORY: Final = Path(__file__).parents[2]
 COMMAND_TIMEOUT_S: Final = 300.0
 GUESTMOUNT: Final = (sys.executable, "-m", "guestmount_py.cli")
 GUESTUNMOUNT: Final = (sys.executable, "-m", "guestmount_py.unmount")
+_SLOW: Final = re.compile(r"^guestmount-py: the appliance is still starting: .*\n", re.MULTILINE)
+"""What is said every now and then of a launch that takes its time, which depends on what else the machine does."""
 
 
 class Sandbox:
@@ -44,14 +47,16 @@ class Sandbox:
     def guestmount(
         self, *arguments: str | Path, prefix: Sequence[str] = (), environment: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run guestmount-py; it returns when the mount is ready or has failed.
+        """Run guestmount-py; it returns when the mount is ready or has failed. That it takes long is left out.
 
         Args:
             arguments: of the program.
             prefix: a command that runs it, such as unshare or setpriv.
             environment: variables to add.
         """
-        return self._run((*prefix, *GUESTMOUNT, *arguments), environment or {})
+        done = self._run((*prefix, *GUESTMOUNT, *arguments), environment or {})
+        done.stderr = _SLOW.sub("", done.stderr)
+        return done
 
     def guestunmount(self) -> subprocess.CompletedProcess[str]:
         """Run guestunmount-py on the mount point."""
