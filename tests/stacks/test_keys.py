@@ -66,16 +66,14 @@ def typed(sandbox: Sandbox, words: Sequence[str], keys: Sequence[str]) -> tuple[
 
 def showing(sandbox: Sandbox) -> list[str]:
     """Return what shows a key: processes, and files that the programs made."""
-    found = []
-    for process in sandbox.processes():
-        for name in ("cmdline", "environ"):
-            with suppress(OSError):  # it ended
-                path = Path(f"/proc/{process}/{name}")
-                found += [str(path)] if KEY.encode() in path.read_bytes() else []
+    paths = [Path(f"/proc/{process}/{name}") for process in sandbox.processes() for name in ("cmdline", "environ")]
     for name in ("run", "tmp", "state", "stats.json"):
         place = sandbox.directory / name
-        files = [path for path in (place, *place.rglob("*")) if path.is_file()]
-        found += [str(path) for path in files if KEY.encode() in path.read_bytes()]
+        paths += [path for path in (place, *place.rglob("*")) if path.is_file()]
+    found = []
+    for path in paths:
+        with suppress(OSError):  # the process has ended, or the file was for a moment
+            found += [str(path)] if KEY.encode() in path.read_bytes() else []
     return found
 
 
