@@ -209,7 +209,8 @@ def xattr_answer(data: bytes, limit_bytes: int) -> tuple[bytes, ...]:
 
 def statfs_reply(found: Statvfs) -> bytes:
     """Answer STATFS with a filesystem's size and use."""
-    counts = (found.blocks, found.bfree, found.bavail, found.files, found.ffree)
+    counted = (found.blocks, found.bfree, found.bavail, found.files, found.ffree)
+    counts = (count % (1 << 64) for count in counted)  # the wire carries erofs's 2^64 - 1 files as -1
     return _STATFS_OUT.pack(*counts, found.bsize, found.namemax, found.frsize)
 
 
