@@ -1,78 +1,36 @@
 """Changing files' data and attributes, many in one call; and making them last."""
 
-import mmap
 import os
 import stat as modes
-import time
-from contextlib import suppress
 from errno import EINVAL, EIO, EPERM, ESTALE
 from fcntl import F_GETFL, F_SETFL, fcntl
-from functools import cache
 from typing import Final
 
-from daemon.devices import labelled_disks
 from daemon.kept import kept_path
+from daemon.mailbox import mailbox
 from daemon.namespace import group_of_new
 from daemon.registry import handles
-from daemon.session import CallError, Session
-from daemon.stat import PACKED, stat_fields
+from daemon.session import Session
+from daemon.statx import Statx, statx_buffer
 from rpc import constants, procedures
 from rpc.changes import DIRECT_BYTES, PAGE_BYTES, Change, Wish, decode_changes, encode_answer
-from rpc.procedures.writing import ChangeFilesArgs, ChangeXattrArgs, OpenMailboxArgs, SyncFileArgs
+from rpc.procedures.writing import ChangeFilesArgs, ChangeXattrArgs, SyncFileArgs
 
 _CREATE_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_FLAGS: Final = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW | os.O_CLOEXEC
-_NO_STAT: Final = bytes(PACKED.size)
-_SECTOR_BYTES: Final = 512
+_NO_STATX: Final = bytes(constants.STATX_BYTES)
 _TIMES: Final = Wish.ATIME | Wish.MTIME
 _OWNER: Final = Wish.UID | Wish.GID
 _SPECIAL_BITS: Final = modes.S_ISUID | modes.S_ISGID
 _NS: Final = 1_000_000_000
-_MAILBOX_S: Final = 30.0
-
-
-class _Mailbox:
-    """A disk that the host writes to and we read from, past the kernel's cache."""
-
-    def __init__(self, name: str) -> None:
-        self._disk: Final = os.open(f"/dev/{name}", os.O_RDONLY | os.O_DIRECT | os.O_CLOEXEC)
-        self.size_bytes: Final = os.lseek(self._disk, 0, os.SEEK_END)
-        self._buffer: Final = memoryview(mmap.mmap(-1, constants.MAILBOX_SLOT_BYTES))
-
-    def read(self, place: int, length: int) -> memoryview:
-        """Return what lies at a place; it is good until the next reading."""
-        rounded = length + -length % _SECTOR_BYTES
-        if rounded > len(self._buffer) or os.preadv(self._disk, (self._buffer[:rounded],), place) < length:
-            raise OSError(EIO, f"{length} bytes at {place} are not in the mailbox")
-        return self._buffer[:length]
-
-
-@cache
-def _mailbox() -> _Mailbox:
-    name = labelled_disks().get(constants.MAILBOX_SERIAL)
-    if name is None:
-        raise CallError("there is no mailbox")
-    return _Mailbox(name)
-
-
-@handles(procedures.OPEN_MAILBOX)
-def open_mailbox(_session: Session, args: OpenMailboxArgs) -> int:
-    """Wait for the disk that is the mailbox; return its size in bytes."""
-    if args.serial != constants.MAILBOX_SERIAL:
-        raise CallError(f"{args.serial} is not what a mailbox is called")
-    end_s = time.monotonic() + _MAILBOX_S
-    while time.monotonic() < end_s:
-        with suppress(CallError, FileNotFoundError):
-            return _mailbox().size_bytes
-        time.sleep(0.005)
-    raise CallError("the mailbox does not come")
 
 
 @handles(procedures.CHANGE_FILES)
 def change_files(session: Session, args: ChangeFilesArgs) -> bytes:
     """Make changes, each for itself, and tell of each what became of it."""
-    data = _mailbox().read(args.place, args.length) if args.length else memoryview(args.changes)
+    data = mailbox().read(args.place, args.length) if args.length else memoryview(args.changes)
     direct = bool(args.length)  # the mailbox's data stand at whole pages
+    statx = statx_buffer()  # before the guest's root, where nothing may be imported
     answers = []
     umask = os.umask(0)
     try:
@@ -81,39 +39,40 @@ def change_files(session: Session, args: ChangeFilesArgs) -> bytes:
                 if change.kept:
                     session.sysroot.__exit__()
                     try:
-                        answers.append(
-                            _answer(change._replace(path=kept_path(change.kept)), follow=True, direct=direct)
-                        )
+                        path = kept_path(change.kept)
+                        answers.append(_answer(change._replace(path=path), statx, follow=True, direct=direct))
                     finally:
                         session.sysroot.__enter__()
                 else:
-                    answers.append(_answer(change, follow=False, direct=direct))
+                    answers.append(_answer(change, statx, follow=False, direct=direct))
     finally:
         os.umask(umask)
     return b"".join(answers)
 
 
-def _answer(change: Change, *, follow: bool, direct: bool) -> bytes:
+def _answer(change: Change, statx: Statx, *, follow: bool, direct: bool) -> bytes:
     done = _Done()
     number = 0
     try:
-        if change.wishes & Wish.REMOVE:
+        if change.wishes & Wish.CREATE:
+            _make(change, done, statx, direct=direct)
+        elif change.wishes & Wish.REMOVE:
             info = os.lstat(change.path)
             _check(change, info)
             (os.rmdir if modes.S_ISDIR(info.st_mode) else os.unlink)(change.path)
-            return encode_answer(0, 0, _NO_STAT)
-        _make(change, done, follow=follow, direct=direct)
+            return encode_answer(0, 0, _NO_STATX)
+        else:
+            _change(change, done, statx, follow=follow, direct=direct)
     except OSError as exc:
         number = exc.errno or EIO
         if change.wishes & (Wish.REMOVE | Wish.CREATE) and not done.is_there:
-            return encode_answer(number, 0, _NO_STAT)
+            return encode_answer(number, 0, _NO_STATX)
     try:
-        info = done.info or os.stat(change.path, follow_symlinks=follow)
-        stat = PACKED.pack(*stat_fields(info))
+        found = done.statx or statx.one(change.path, follow=follow)
     except OSError as exc:
         number = number or exc.errno or EIO
-        stat = _NO_STAT
-    return encode_answer(number, done.written, stat)
+        found = _NO_STATX
+    return encode_answer(number, done.written, found)
 
 
 class _Done:
@@ -122,56 +81,53 @@ class _Done:
     written = 0
     is_there = False
     """The file that was to be made has been."""
-    info: os.stat_result | None = None
+    statx = b""
+    """The file as it is then, if that is known."""
 
 
-def _make(change: Change, done: _Done, *, follow: bool, direct: bool) -> None:
+def _make(change: Change, done: _Done, statx: Statx, *, direct: bool) -> None:
+    if modes.S_ISLNK(change.mode):
+        os.symlink(b"".join(bytes(data) for _, data in change.writes), change.path)
+        done.is_there = True
+        info = os.lstat(change.path)
+        _set_owner_of_new(change.path, change, info, follow=False)
+        _set_times(change.path, change, info, follow=False)
+        return
+    descriptor = os.open(change.path, _CREATE_FLAGS, change.mode)
+    try:
+        done.is_there = True
+        info = os.fstat(descriptor)
+        _write_all(descriptor, change, done, direct=direct)
+        _set_owner_of_new(descriptor, change, info, follow=True)
+        _set_times(descriptor, change, info, follow=True)
+        done.statx = statx.one(descriptor, follow=True)
+    finally:
+        os.close(descriptor)
+
+
+def _change(change: Change, done: _Done, statx: Statx, *, follow: bool, direct: bool) -> None:
     wishes = change.wishes
-    if wishes & Wish.CREATE and modes.S_ISLNK(change.mode):
-        _make_link(change, done)
-        return
-    if change.writes or wishes & (Wish.SIZE | Wish.CREATE):
-        descriptor = _opened(change, follow=follow)
-        try:
-            info = os.fstat(descriptor)
-            if wishes & Wish.CREATE:
-                done.is_there = True
-                change = _for_new_file(change, info)
-                wishes = change.wishes
-            elif not modes.S_ISREG(info.st_mode):
-                raise OSError(EINVAL, f"{os.strerror(EINVAL)} (not a regular file)", change.path)
-            _check(change, info)
-            if wishes & Wish.SIZE:
-                os.truncate(change.path if wishes & Wish.BY_NAME else descriptor, change.size)
-            for offset, data in change.writes:
-                if direct and len(data) >= DIRECT_BYTES and not offset % PAGE_BYTES and not wishes & Wish.APPEND:
-                    offset, data = _write_directly(descriptor, offset, memoryview(data), done)
-                _write(descriptor, offset, data, done)
-            if wishes & Wish.APPEND and fcntl(descriptor, F_GETFL) & os.O_APPEND:
-                change = change._replace(wishes=wishes & ~_TIMES)  # which nobody may set
-            _set(descriptor, change, info, follow=True)
-            done.info = os.fstat(descriptor)
-        finally:
-            os.close(descriptor)
-        return
-    info = os.stat(change.path, follow_symlinks=follow)
-    _check(change, info)
-    if wishes:
+    if not change.writes and not wishes & Wish.SIZE:
+        info = os.stat(change.path, follow_symlinks=follow)
+        _check(change, info)
         _set(change.path, change, info, follow=follow)
-    else:
-        done.info = info
-
-
-def _make_link(change: Change, done: _Done) -> None:
-    os.symlink(b"".join(bytes(data) for _, data in change.writes), change.path)
-    done.is_there = True
-    info = os.lstat(change.path)
-    _set(change.path, _for_new_file(change, info), info, follow=False)
+        return
+    descriptor = _opened(change, follow=follow)
+    try:
+        info = os.fstat(descriptor)
+        if not modes.S_ISREG(info.st_mode):
+            raise OSError(EINVAL, f"{os.strerror(EINVAL)} (not a regular file)", change.path)
+        _check(change, info)
+        _write_all(descriptor, change, done, direct=direct)
+        if wishes & Wish.APPEND and fcntl(descriptor, F_GETFL) & os.O_APPEND:
+            change = change._replace(wishes=wishes & ~_TIMES)  # which nobody may set
+        _set(descriptor, change, info, follow=True)
+        done.statx = statx.one(descriptor, follow=True)
+    finally:
+        os.close(descriptor)
 
 
 def _opened(change: Change, *, follow: bool) -> int:
-    if change.wishes & Wish.CREATE:
-        return os.open(change.path, _CREATE_FLAGS, change.mode)
     flags = _OPEN_FLAGS & ~os.O_NOFOLLOW if follow else _OPEN_FLAGS
     try:
         return os.open(change.path, flags)
@@ -193,15 +149,13 @@ def _opened_at_end(change: Change, flags: int) -> int:
     return descriptor
 
 
-def _for_new_file(change: Change, info: os.stat_result) -> Change:
-    """Return a change with what is left to be wished of a file that has just been made."""
-    wishes = change.wishes & ~(Wish.MODE | _OWNER)
+def _set_owner_of_new(target: int | bytes, change: Change, info: os.stat_result, *, follow: bool) -> None:
+    """Give a file that has just been made to its owner; ``follow`` must be true for a descriptor."""
     gid = change.gid if change.wishes & Wish.GID else group_of_new(change.path, info, change.gid)
-    if (info.st_uid, info.st_gid) != (change.uid, gid):
-        wishes |= _OWNER
+    if info.st_uid != change.uid or info.st_gid != gid:
+        os.chown(target, change.uid, gid, follow_symlinks=follow)
         if change.mode & _SPECIAL_BITS:  # which chown(2) takes away
-            wishes |= Wish.MODE
-    return change._replace(ino=0, wishes=wishes, gid=gid)
+            os.chmod(target, change.mode)
 
 
 def _check(change: Change, info: os.stat_result) -> None:
@@ -209,13 +163,18 @@ def _check(change: Change, info: os.stat_result) -> None:
         raise OSError(ESTALE, os.strerror(ESTALE), change.path)
 
 
-def _write(descriptor: int, offset: int, data: bytes | memoryview, done: _Done) -> None:
-    view = memoryview(data)
-    while view:
-        count = os.pwrite(descriptor, view, offset)
-        done.written += count
-        offset += count
-        view = view[count:]
+def _write_all(descriptor: int, change: Change, done: _Done, *, direct: bool) -> None:
+    """Cut a file, and write to it."""
+    if change.wishes & Wish.SIZE:
+        os.truncate(change.path if change.wishes & Wish.BY_NAME else descriptor, change.size)
+    for offset, data in change.writes:
+        if direct and len(data) >= DIRECT_BYTES and not offset % PAGE_BYTES and not change.wishes & Wish.APPEND:
+            offset, data = _write_directly(descriptor, offset, memoryview(data), done)
+        while data:
+            count = os.pwrite(descriptor, data, offset)
+            done.written += count
+            offset += count
+            data = data[count:]
 
 
 def _write_directly(descriptor: int, offset: int, data: memoryview, done: _Done) -> tuple[int, memoryview]:
@@ -241,7 +200,7 @@ def _write_directly(descriptor: int, offset: int, data: memoryview, done: _Done)
 
 
 def _set(target: int | bytes, change: Change, info: os.stat_result, *, follow: bool) -> None:
-    """Set owner, mode and times; ``follow`` must be true for a descriptor."""
+    """Set what is wished of owner, mode and times; ``follow`` must be true for a descriptor."""
     wishes = change.wishes
     if wishes & _OWNER:
         uid = change.uid if wishes & Wish.UID else -1
@@ -249,6 +208,11 @@ def _set(target: int | bytes, change: Change, info: os.stat_result, *, follow: b
         os.chown(target, uid, gid, follow_symlinks=follow)
     if wishes & Wish.MODE:
         os.chmod(target, change.mode)
+    _set_times(target, change, info, follow=follow)
+
+
+def _set_times(target: int | bytes, change: Change, info: os.stat_result, *, follow: bool) -> None:
+    wishes = change.wishes
     if wishes & _TIMES:
         atime_ns = _ns(change.atime) if wishes & Wish.ATIME else info.st_atime_ns
         mtime_ns = _ns(change.mtime)

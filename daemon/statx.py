@@ -1,15 +1,20 @@
 """statx(2) of many names at once: the kernel writes each ``struct statx`` where it is looked at or sent from."""
 
+import os
 from collections.abc import Sequence
+from errno import EIO
 from functools import cache
 from itertools import repeat
 from typing import Any, Final, NamedTuple
 
-STATX_BYTES: Final = 256
+from rpc.constants import STATX_BYTES
+
 NAMES_AT_ONCE: Final = 256
 _AT_FDCWD: Final = -100
 _AT_FLAGS: Final = 0x900
 """AT_SYMLINK_NOFOLLOW and AT_NO_AUTOMOUNT (linux/fcntl.h)."""
+_AT_NO_AUTOMOUNT: Final = 0x800
+_AT_EMPTY_PATH: Final = 0x1000
 _STATX_BASIC_STATS: Final = 0x7FF
 
 
@@ -42,6 +47,22 @@ class Statx(NamedTuple):
             for index, status in enumerate(failed):
                 if status:
                     self.data[index * STATX_BYTES : (index + 1) * STATX_BYTES] = bytes(STATX_BYTES)
+
+    def one(self, target: int | bytes, *, follow: bool) -> bytes:
+        """Return the ``struct statx`` of a descriptor, or of a path that ``os`` has taken before.
+
+        Raises:
+            OSError: as stat(2) fails.
+        """
+        if isinstance(target, int):
+            failed = self.call(target, b"", _AT_EMPTY_PATH, _STATX_BASIC_STATS, self.slots[0])
+        else:
+            flags = _AT_NO_AUTOMOUNT if follow else _AT_FLAGS
+            failed = self.call(_AT_FDCWD, target, flags, _STATX_BASIC_STATS, self.slots[0])
+        if failed:
+            os.stat(target, follow_symlinks=follow)
+            raise OSError(EIO, os.strerror(EIO), target)  # which it did not the second time
+        return self.data[:STATX_BYTES].tobytes()
 
 
 @cache

@@ -16,8 +16,9 @@ from typing import Final
 
 from daemon.registry import streams
 from daemon.session import CallError, Pieces, Session
-from daemon.statx import NAMES_AT_ONCE, STATX_BYTES, Statx, statx_buffer
+from daemon.statx import NAMES_AT_ONCE, Statx, statx_buffer
 from rpc import procedures
+from rpc.constants import STATX_BYTES
 from rpc.procedures.extensions import WalkArgs, WalkState
 
 _HEAD: Final = Struct(">5I")

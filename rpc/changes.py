@@ -9,7 +9,9 @@ from struct import Struct
 from struct import error as struct_error
 from typing import Final, NamedTuple
 
+from rpc import constants
 from rpc.errors import RemoteProtocolError
+from rpc.hot import packed_statx
 
 _HEAD: Final = Struct(">IIQQIIIqIqIQI")
 _WRITE: Final = Struct(">QII")
@@ -18,8 +20,7 @@ DIRECT_BYTES: Final = 64 * 1024
 """Data as long as this, at a whole page of the file, stand at a whole page here too: they need not be copied."""
 PAGE_BYTES: Final = 4096
 _ANSWER: Final = Struct(">IQ")
-_STATNS: Final = Struct(">22q")
-ANSWER_BYTES: Final = _ANSWER.size + _STATNS.size
+ANSWER_BYTES: Final = _ANSWER.size + constants.STATX_BYTES
 
 
 class Wish:
@@ -108,11 +109,12 @@ def decode_changes(data: memoryview) -> Iterator[Change]:
         RemoteProtocolError: it is cut short.
     """
     at = 0
+    unpack_head = _HEAD.unpack_from  # what is looked up for each change costs the guest
     try:
         while at < len(data):
-            path_bytes, wishes, kept, ino, mode, uid, gid, *times, size, count = _HEAD.unpack_from(data, at)
+            (path_bytes, wishes, kept, ino, mode, uid, gid, a_s, a_ns, m_s, m_ns, size, count) = unpack_head(data, at)
             at += _HEAD.size
-            path = bytes(data[at : at + path_bytes])
+            path = data[at : at + path_bytes].tobytes()
             at += path_bytes
             writes = []
             for _ in range(count):
@@ -122,15 +124,14 @@ def decode_changes(data: memoryview) -> Iterator[Change]:
                 at += size_bytes
             if at > len(data):
                 raise RemoteProtocolError("a change is cut short")
-            a_s, a_ns, m_s, m_ns = times
             yield Change(path, kept, ino, wishes, mode, uid, gid, (a_s, a_ns), (m_s, m_ns), size, writes)
     except struct_error as exc:
         raise RemoteProtocolError("a change is cut short") from exc
 
 
-def encode_answer(errno: int, written: int, stat: bytes) -> bytes:
-    """Return what became of a change, as bytes."""
-    return _ANSWER.pack(errno, written) + stat
+def encode_answer(errno: int, written: int, statx: bytes) -> bytes:
+    """Return what became of a change, as bytes, with the file's ``struct statx``, all zeros if there is none."""
+    return _ANSWER.pack(errno, written) + statx
 
 
 def decode_answers(data: bytes, count: int) -> list[Answer]:
@@ -144,5 +145,5 @@ def decode_answers(data: bytes, count: int) -> list[Answer]:
     answers = []
     for at in range(0, len(data), ANSWER_BYTES):
         errno, written = _ANSWER.unpack_from(data, at)
-        answers.append(Answer(errno, written, data[at + _ANSWER.size : at + ANSWER_BYTES]))
+        answers.append(Answer(errno, written, packed_statx(data, at + _ANSWER.size)))
     return answers

@@ -177,41 +177,33 @@ def _walk_part(data: bytes) -> WalkPart:
         raise RemoteProtocolError(f"{len(names)} names where {count} are said to be")
     stats = []
     links = []
-    pack, makedev = _PACKED.pack, os.makedev
     for index, row in enumerate(_STATX.iter_unpack(memoryview(data)[at_stats:])):
-        (
-            mask,
-            blksize,
-            flags,
-            nlink,
-            uid,
-            gid,
-            mode,
-            ino,
-            size,
-            blocks,
-            known,
-            *times,
-            r_major,
-            r_minor,
-            major,
-            minor,
-        ) = row
-        if not mask:
-            stats.append(_UNREADABLE)
-            continue
-        a_s, a_ns, c_s, c_ns, m_s, m_ns = times
-        rdev = makedev(r_major, r_minor) if r_major or r_minor else 0
-        device = makedev(major, minor)
-        facts = (device, ino, mode, nlink, uid, gid, rdev, size, blksize, blocks)
-        stats.append(pack(*facts, a_s, a_ns, m_s, m_ns, c_s, c_ns, known & ~flags & _PROTECTED == _PROTECTED))
-        if modes.S_ISLNK(mode):
+        stats.append(_packed(row, tells_protected=True))
+        if modes.S_ISLNK(row[6]):
             links.append(index)
     targets = data[at_targets:at_stats].split(b"\0") if links else []
     if len(targets) != len(links) or bool(targets_bytes) > bool(links):
         raise RemoteProtocolError(f"{len(targets)} targets of {len(links)} links")
     path = data[_WALK_HEAD.size : at_names]
     return WalkPart(path, state, names, b"".join(stats), dict(zip(links, targets, strict=True)))
+
+
+def _packed(row: tuple[int, ...], *, tells_protected: bool) -> bytes:
+    """Pack the fields of a ``struct statx`` as a ``STATNS``; an empty one is of a file that could not be looked at."""
+    mask, blksize, flags, nlink, uid, gid, mode, ino, size, blocks, known, *times, r_major, r_minor, major, minor = row
+    if not mask:
+        return _UNREADABLE
+    a_s, a_ns, c_s, c_ns, m_s, m_ns = times
+    rdev = os.makedev(r_major, r_minor) if r_major or r_minor else 0
+    facts = (os.makedev(major, minor), ino, mode, nlink, uid, gid, rdev, size, blksize, blocks)
+    is_free = tells_protected and known & ~flags & _PROTECTED == _PROTECTED
+    return _PACKED.pack(*facts, a_s, a_ns, m_s, m_ns, c_s, c_ns, is_free)
+
+
+def packed_statx(data: bytes, offset: int) -> bytes:
+    """Return the ``struct statx`` at an offset as a ``STATNS`` that tells of no protection; zeros if it is empty."""
+    row = _STATX.unpack_from(data, offset)
+    return _packed(row, tells_protected=False) if row[0] else bytes(STATNS.size)
 
 
 def decode_dirents(data: bytes) -> Iterator[Dirent]:
