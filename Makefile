@@ -42,7 +42,7 @@ test-booting: setup
 # is compared with libguestfs's own appliance. Some hours.
 test-long: setup
 	tools/install-debian-packages $(TEST_PACKAGES)
-	GUESTMOUNT_PY_LONG=1 $(PYTEST) tests/posix tests/writing tests/system/test_fidelity.py tests/interoperability
+	GUESTMOUNT_PY_LONG=1 $(PYTEST) tests/posix tests/writing tests/system/test_fidelity.py tests/interoperability tests/formats/test_list.py
 
 lint: setup
 	$(BIN)/ruff check .

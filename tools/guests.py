@@ -28,7 +28,7 @@ LUKS1 (qemu takes it for one of its own), and inspects nothing beside an fstab w
 `apart` has); names of physical volumes are not compared, for it gives the kernel's, which change from run to run. The
 other columns tell how bytes came, in letters: R from a raw image, Q from a qcow2 one, E from qemu's export of an
 image, G by the guest; with g some by the guest, too. First with `--plane=auto`, then `qemu` and `guest`, if they were
-tried.
+tried. `make test` compares the lists of whole systems, `make test-long` all.
 """
 
 

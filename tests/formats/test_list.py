@@ -21,6 +21,7 @@ from tests.guests.results import Note
 from tests.guests.stacks import disks_of_stacks, drive_names, stacked_disks
 from tests.guests.systems import apart_disk, subvolumes_disk, windows_disk
 from tests.system.sandbox import GUESTMOUNT, Sandbox
+from tests.thoroughness import LONG
 
 pytestmark = [
     pytest.mark.appliance,
@@ -79,23 +80,26 @@ class Guests(NamedTuple):
         table: that they are in.
         disks: returns their images, and by the names of the devices that all lies on their rows.
         programs: those of libguestfs that are asked.
+        is_long: they take theirs many minutes.
     """
 
     table: str
     disks: Callable[[], tuple[list[Path], dict[str, str]]]
     programs: tuple[Program, ...]
+    is_long: bool
 
 
 GUESTS: Final = {
-    "filesystems": Guests("filesystems", _filesystems, (VIRT_FILESYSTEMS,)),
-    "stacks": Guests("stacks", _stacks, (VIRT_FILESYSTEMS,)),
-    "systems": Guests("systems", _systems, (VIRT_FILESYSTEMS, VIRT_INSPECTOR)),
-    "apart": Guests("systems", _apart, (VIRT_FILESYSTEMS,)),
+    "filesystems": Guests("filesystems", _filesystems, (VIRT_FILESYSTEMS,), is_long=True),
+    "stacks": Guests("stacks", _stacks, (VIRT_FILESYSTEMS,), is_long=True),
+    "systems": Guests("systems", _systems, (VIRT_FILESYSTEMS, VIRT_INSPECTOR), is_long=False),
+    "apart": Guests("systems", _apart, (VIRT_FILESYSTEMS,), is_long=False),
 }
 
 
-@pytest.mark.parametrize("guests", GUESTS.values(), ids=GUESTS)
-def test_list_tells_what_libguestfs_tells(sandbox: Sandbox, note: Note, guests: Guests) -> None:
+@pytest.mark.parametrize("name", [name for name, guests in GUESTS.items() if LONG or not guests.is_long])
+def test_list_tells_what_libguestfs_tells(sandbox: Sandbox, note: Note, name: str) -> None:
+    guests = GUESTS[name]
     images, rows = guests.disks()
     listed = subprocess.run(
         [*GUESTMOUNT, "list", "--json", "--format=raw", *(word for image in images for word in ("-a", str(image)))],

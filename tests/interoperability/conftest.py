@@ -11,7 +11,9 @@ import pytest
 
 from tests.interoperability.appliances import OURS, THEIRS, build_ours, open_stage, their_appliance
 from tests.interoperability.stage import Stage
+from tests.thoroughness import LONG
 
+collect_ignore = [] if LONG else ["test_extremes_of_our_client.py"]
 _PROGRAMS: Final = ("guestfish", "guestmount", "virt-copy-out", "virt-df", "supermin")
 
 

@@ -14,26 +14,14 @@ from tests.inspection.conftest import mounted as inspected
 from tests.system.comparison import rsync_differences
 from tests.system.conftest import module_sandbox, sandbox
 from tests.system.sandbox import Sandbox
-from tests.system.test_extremes import (
-    extreme,
-    test_5_gib_sparse_file_reads_right_at_both_ends,
-    test_5_gib_sparse_file_uses_the_blocks_it_uses_in_the_guest,
-    test_directory_of_200_000_entries_has_the_kernels_inode_numbers,
-    test_directory_of_200_000_entries_lists_each_once,
-    test_foreign_filesystem_holds_what_was_written,
-)
+from tests.system.test_extremes import test_foreign_filesystem_holds_what_was_written
 from tests.system.test_fidelity import Mounted, mounted_disk, references, test_every_attribute_agrees_with_the_kernels
 from tests.thoroughness import LONG
 
 __all__ = [
-    "extreme",
     "module_sandbox",
     "references",
     "sandbox",
-    "test_5_gib_sparse_file_reads_right_at_both_ends",
-    "test_5_gib_sparse_file_uses_the_blocks_it_uses_in_the_guest",
-    "test_directory_of_200_000_entries_has_the_kernels_inode_numbers",
-    "test_directory_of_200_000_entries_lists_each_once",
     "test_every_attribute_agrees_with_the_kernels",
     "test_foreign_filesystem_holds_what_was_written",
 ]
