@@ -281,6 +281,7 @@ async def _copy(source: Guest, target: Guest, act: Callable[[], object]) -> None
         async def until_it_acts() -> AsyncIterator[bytes]:
             yield await anext(pieces)
             act()
+            await trio.sleep(0.5)  # who dies might come to the end of so little otherwise
             async for piece in pieces:
                 yield piece
 
