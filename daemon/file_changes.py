@@ -11,7 +11,7 @@ from daemon.mailbox import mailbox
 from daemon.namespace import group_of_new
 from daemon.registry import handles
 from daemon.session import Session
-from daemon.statx import Statx, statx_buffer
+from daemon.statx import OWNERS, Statx, statx_buffer
 from rpc import constants, procedures
 from rpc.changes import DIRECT_BYTES, PAGE_BYTES, Change, Wish, decode_changes, encode_answer
 from rpc.procedures.writing import ChangeFilesArgs, ChangeXattrArgs, SyncFileArgs
@@ -22,7 +22,6 @@ _NO_STATX: Final = bytes(constants.STATX_BYTES)
 _TIMES: Final = Wish.ATIME | Wish.MTIME
 _OWNER: Final = Wish.UID | Wish.GID
 _SPECIAL_BITS: Final = modes.S_ISUID | modes.S_ISGID
-_NS: Final = 1_000_000_000
 
 
 @handles(procedures.CHANGE_FILES)
@@ -89,18 +88,21 @@ def _make(change: Change, done: _Done, statx: Statx, *, direct: bool) -> None:
     if modes.S_ISLNK(change.mode):
         os.symlink(b"".join(bytes(data) for _, data in change.writes), change.path)
         done.is_there = True
-        info = os.lstat(change.path)
-        _set_owner_of_new(change.path, change, info, follow=False)
-        _set_times(change.path, change, info, follow=False)
+        _set_times(change.path, change, follow=False)
+        found = statx.one(change.path, follow=False)
+        if _give_to_owner(change.path, change, found, follow=False):
+            found = statx.one(change.path, follow=False)
+        done.statx = found
         return
     descriptor = os.open(change.path, _CREATE_FLAGS, change.mode)
     try:
         done.is_there = True
-        info = os.fstat(descriptor)
         _write_all(descriptor, change, done, direct=direct)
-        _set_owner_of_new(descriptor, change, info, follow=True)
-        _set_times(descriptor, change, info, follow=True)
-        done.statx = statx.one(descriptor, follow=True)
+        _set_times(descriptor, change, follow=True)
+        found = statx.one(descriptor, follow=True)
+        if _give_to_owner(descriptor, change, found, follow=True):
+            found = statx.one(descriptor, follow=True)
+        done.statx = found
     finally:
         os.close(descriptor)
 
@@ -110,7 +112,7 @@ def _change(change: Change, done: _Done, statx: Statx, *, follow: bool, direct: 
     if not change.writes and not wishes & Wish.SIZE:
         info = os.stat(change.path, follow_symlinks=follow)
         _check(change, info)
-        _set(change.path, change, info, follow=follow)
+        _set(change.path, change, follow=follow)
         return
     descriptor = _opened(change, follow=follow)
     try:
@@ -121,7 +123,7 @@ def _change(change: Change, done: _Done, statx: Statx, *, follow: bool, direct: 
         _write_all(descriptor, change, done, direct=direct)
         if wishes & Wish.APPEND and fcntl(descriptor, F_GETFL) & os.O_APPEND:
             change = change._replace(wishes=wishes & ~_TIMES)  # which nobody may set
-        _set(descriptor, change, info, follow=True)
+        _set(descriptor, change, follow=True)
         done.statx = statx.one(descriptor, follow=True)
     finally:
         os.close(descriptor)
@@ -149,13 +151,16 @@ def _opened_at_end(change: Change, flags: int) -> int:
     return descriptor
 
 
-def _set_owner_of_new(target: int | bytes, change: Change, info: os.stat_result, *, follow: bool) -> None:
-    """Give a file that has just been made to its owner; ``follow`` must be true for a descriptor."""
-    gid = change.gid if change.wishes & Wish.GID else group_of_new(change.path, info, change.gid)
-    if info.st_uid != change.uid or info.st_gid != gid:
-        os.chown(target, change.uid, gid, follow_symlinks=follow)
-        if change.mode & _SPECIAL_BITS:  # which chown(2) takes away
-            os.chmod(target, change.mode)
+def _give_to_owner(target: int | bytes, change: Change, statx: bytes, *, follow: bool) -> bool:
+    """Give a file that has just been made to its owner if it is not his; ``follow`` must be true for a descriptor."""
+    uid, gid = OWNERS.unpack_from(statx)
+    wanted = change.gid if change.wishes & Wish.GID else group_of_new(change.path, gid, change.gid)
+    if uid == change.uid and gid == wanted:
+        return False
+    os.chown(target, change.uid, wanted, follow_symlinks=follow)
+    if change.mode & _SPECIAL_BITS:  # which chown(2) takes away
+        os.chmod(target, change.mode)
+    return True
 
 
 def _check(change: Change, info: os.stat_result) -> None:
@@ -199,7 +204,7 @@ def _write_directly(descriptor: int, offset: int, data: memoryview, done: _Done)
     return offset, data
 
 
-def _set(target: int | bytes, change: Change, info: os.stat_result, *, follow: bool) -> None:
+def _set(target: int | bytes, change: Change, *, follow: bool) -> None:
     """Set what is wished of owner, mode and times; ``follow`` must be true for a descriptor."""
     wishes = change.wishes
     if wishes & _OWNER:
@@ -208,21 +213,19 @@ def _set(target: int | bytes, change: Change, info: os.stat_result, *, follow: b
         os.chown(target, uid, gid, follow_symlinks=follow)
     if wishes & Wish.MODE:
         os.chmod(target, change.mode)
-    _set_times(target, change, info, follow=follow)
+    _set_times(target, change, follow=follow)
 
 
-def _set_times(target: int | bytes, change: Change, info: os.stat_result, *, follow: bool) -> None:
-    wishes = change.wishes
-    if wishes & _TIMES:
-        atime_ns = _ns(change.atime) if wishes & Wish.ATIME else info.st_atime_ns
-        mtime_ns = _ns(change.mtime)
-        if not wishes & Wish.MTIME:  # as it is now: what was written moved it
-            mtime_ns = os.stat(target, follow_symlinks=follow).st_mtime_ns
-        os.utime(target, ns=(atime_ns, mtime_ns), follow_symlinks=follow)
-
-
-def _ns(moment: tuple[int, int]) -> int:
-    return moment[0] * _NS + moment[1]
+def _set_times(target: int | bytes, change: Change, *, follow: bool) -> None:
+    wishes = change.wishes & _TIMES
+    if not wishes:
+        return
+    atime_ns, mtime_ns = change.atime_ns, change.mtime_ns
+    if wishes != _TIMES:  # the other one stays: of mtime, what was written moved it
+        info = os.stat(target, follow_symlinks=follow)
+        atime_ns = atime_ns if wishes & Wish.ATIME else info.st_atime_ns
+        mtime_ns = mtime_ns if wishes & Wish.MTIME else info.st_mtime_ns
+    os.utime(target, ns=(atime_ns, mtime_ns), follow_symlinks=follow)
 
 
 @handles(procedures.SYNC_FILE)

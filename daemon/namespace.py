@@ -76,7 +76,7 @@ def _made(args: MakeFileArgs) -> Statns:
 
 def _give(target: int | bytes, info: os.stat_result, args: MakeFileArgs, *, follow: bool) -> bool:
     """Give a new file to its owner; tell whether that changed anything."""
-    gid = group_of_new(args.path, info, args.gid)
+    gid = group_of_new(args.path, info.st_gid, args.gid)
     if (info.st_uid, info.st_gid) == (args.uid, gid):
         return False
     os.chown(target, args.uid, gid, follow_symlinks=follow)
@@ -85,11 +85,17 @@ def _give(target: int | bytes, info: os.stat_result, args: MakeFileArgs, *, foll
     return True
 
 
-def group_of_new(path: bytes, info: os.stat_result, wanted: int) -> int:
-    """Return the group of a new file that somebody of the group ``wanted`` makes: a setgid directory decides."""
-    if info.st_gid == wanted or info.st_gid != os.getegid():  # another than the daemon's own is the directory's
-        return info.st_gid
-    return info.st_gid if os.lstat(os.path.dirname(path)).st_mode & modes.S_ISGID else wanted
+def group_of_new(path: bytes, gid: int, wanted: int) -> int:
+    """Return the group of a new file that somebody of the group ``wanted`` makes: a setgid directory decides.
+
+    Args:
+        path: of the file.
+        gid: which it has got.
+        wanted: if nothing decides.
+    """
+    if gid == wanted or gid != os.getegid():  # another than the daemon's own is the directory's
+        return gid
+    return gid if os.lstat(os.path.dirname(path)).st_mode & modes.S_ISGID else wanted
 
 
 @handles(procedures.LINK_FILE)

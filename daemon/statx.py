@@ -5,11 +5,14 @@ from collections.abc import Sequence
 from errno import EIO
 from functools import cache
 from itertools import repeat
+from struct import Struct
 from typing import Any, Final, NamedTuple
 
 from rpc.constants import STATX_BYTES
 
 NAMES_AT_ONCE: Final = 256
+OWNERS: Final = Struct("=20xII")
+"""stx_uid and stx_gid of a ``struct statx`` (linux/stat.h)."""
 _AT_FDCWD: Final = -100
 _AT_FLAGS: Final = 0x900
 """AT_SYMLINK_NOFOLLOW and AT_NO_AUTOMOUNT (linux/fcntl.h)."""

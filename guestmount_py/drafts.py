@@ -11,7 +11,6 @@ from rpc.changes import Change, Wish
 
 _TIMES: Final = Wish.ATIME | Wish.MTIME
 _ATTRIBUTES: Final = Wish.MODE | Wish.UID | Wish.GID | _TIMES
-_NS: Final = 1_000_000_000
 _CLOCK: Final = 5
 """CLOCK_REALTIME_COARSE (linux/time.h), by which kernels date files."""
 STEP_MAX_BYTES: Final = 4 << 20
@@ -168,8 +167,8 @@ class Draft:
             mode=self.mode,
             uid=self.uid,
             gid=self.gid,
-            atime=divmod(self.atime_ns, _NS),
-            mtime=divmod(self.mtime_ns, _NS),
+            atime_ns=self.atime_ns,
+            mtime_ns=self.mtime_ns,
             writes=[(0, self.target)] if self.target else [(run.offset, _joined(run.pieces)) for run in self.runs],
         )
 

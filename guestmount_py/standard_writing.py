@@ -41,6 +41,7 @@ _CALL_MAX_BYTES: Final = 1 << 20
 """Well below what a message may take."""
 _UINT32: Final = 1 << 32
 _TIMES: Final = Wish.ATIME | Wish.MTIME
+_NS: Final = 1_000_000_000
 _NO_STAT: Final = bytes(hot.STATNS.size)
 
 
@@ -120,8 +121,8 @@ class StandardWriting(GuestWriting):
         if wishes & Wish.MODE:
             await self._calls.do(procedures.CHMOD, ChmodArgs(Int32(change.mode), GuestPath(path)))
         if wishes & _TIMES and not done.appended:  # to a file whose times nobody may set
-            atime = change.atime if wishes & Wish.ATIME else (0, _OMITTED)
-            mtime = change.mtime if wishes & Wish.MTIME else (0, _OMITTED)
+            atime = divmod(change.atime_ns, _NS) if wishes & Wish.ATIME else (0, _OMITTED)
+            mtime = divmod(change.mtime_ns, _NS) if wishes & Wish.MTIME else (0, _OMITTED)
             await self._calls.do(procedures.UTIMENS, UtimensArgs(GuestPath(path), *map(Int64, (*atime, *mtime))))
 
     async def _write(self, path: bytes, offset: int, data: bytes, done: _Done, *, append: bool) -> None:

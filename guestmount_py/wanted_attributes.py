@@ -7,7 +7,6 @@ import pyfuse3
 
 from rpc.changes import Change, Wish
 
-_NS: Final = 1_000_000_000
 _ID_MASK: Final = 0xFFFFFFFF
 
 
@@ -41,8 +40,8 @@ class WantedAttributes(NamedTuple):
             mode=self.mode or 0,
             uid=self.uid or 0,
             gid=self.gid or 0,
-            atime=divmod(self.atime_ns or 0, _NS),
-            mtime=divmod(self.mtime_ns or 0, _NS),
+            atime_ns=self.atime_ns or 0,
+            mtime_ns=self.mtime_ns or 0,
             size=self.size_bytes or 0,
         )
 

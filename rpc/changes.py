@@ -19,6 +19,7 @@ _WRITE: Final = Struct(">QII")
 DIRECT_BYTES: Final = 64 * 1024
 """Data as long as this, at a whole page of the file, stand at a whole page here too: they need not be copied."""
 PAGE_BYTES: Final = 4096
+_NS: Final = 1_000_000_000
 _ANSWER: Final = Struct(">IQ")
 ANSWER_BYTES: Final = _ANSWER.size + constants.STATX_BYTES
 
@@ -53,7 +54,6 @@ class Change(NamedTuple):
         path: of the file, or what ``kept`` said of one that has no name any more.
         kept: the file has no name any more: its number in ``path`` is that of a descriptor.
         ino: the file's inode number; another file that has the path by now is left alone. 0 if any will do.
-        atime, mtime: seconds and nanoseconds.
         writes: offsets and data, in order.
     """
 
@@ -64,8 +64,8 @@ class Change(NamedTuple):
     mode: int = 0
     uid: int = 0
     gid: int = 0
-    atime: tuple[int, int] = (0, 0)
-    mtime: tuple[int, int] = (0, 0)
+    atime_ns: int = 0
+    mtime_ns: int = 0
     size: int = 0
     writes: Sequence[tuple[int, bytes | memoryview]] = ()
 
@@ -89,8 +89,9 @@ def encode_changes(changes: Sequence[Change]) -> list[bytes | memoryview]:
     parts: list[bytes | memoryview] = []
     at = 0
     for change in changes:
-        path, kept, ino, wishes, mode, uid, gid, atime, mtime, size, writes = change
-        parts.append(_HEAD.pack(len(path), wishes, kept, ino, mode, uid, gid, *atime, *mtime, size, len(writes)))
+        path, kept, ino, wishes, mode, uid, gid, atime_ns, mtime_ns, size, writes = change
+        times = (*divmod(atime_ns, _NS), *divmod(mtime_ns, _NS))
+        parts.append(_HEAD.pack(len(path), wishes, kept, ino, mode, uid, gid, *times, size, len(writes)))
         parts.append(path)
         at += _HEAD.size + len(path)
         for offset, data in writes:
@@ -124,7 +125,8 @@ def decode_changes(data: memoryview) -> Iterator[Change]:
                 at += size_bytes
             if at > len(data):
                 raise RemoteProtocolError("a change is cut short")
-            yield Change(path, kept, ino, wishes, mode, uid, gid, (a_s, a_ns), (m_s, m_ns), size, writes)
+            atime_ns, mtime_ns = a_s * _NS + a_ns, m_s * _NS + m_ns
+            yield Change(path, kept, ino, wishes, mode, uid, gid, atime_ns, mtime_ns, size, writes)
     except struct_error as exc:
         raise RemoteProtocolError("a change is cut short") from exc
 

@@ -117,7 +117,7 @@ def test_change_writes_then_owns_then_permits_then_dates(session: Session, tmp_p
     _make(session, b"/file", modes.S_IFREG | 0o600)
     wishes = Wish.UID | Wish.GID | Wish.MODE | Wish.ATIME | Wish.MTIME
     writes = [(0, b"begin"), (100, b"end")]
-    change = Change(b"/file", 0, 0, wishes, 0o4711, 5, 6, (7, 8), (-9, 10), 0, writes)
+    change = Change(b"/file", 0, 0, wishes, 0o4711, 5, 6, 7_000_000_008, -8_999_999_990, 0, writes)
     assert _changed(session, change) == [(0, 8)]
     info = (tmp_path / "file").stat()
     assert (tmp_path / "file").read_bytes() == b"begin" + bytes(95) + b"end"
@@ -126,7 +126,7 @@ def test_change_writes_then_owns_then_permits_then_dates(session: Session, tmp_p
 
 
 def test_change_makes_a_file_with_all_that_becomes_of_it(session: Session, tmp_path: Path) -> None:
-    made = Change(b"/file", 0, 0, Wish.CREATE | Wish.MTIME, 0o4751, 5, 6, (0, 0), (7, 8), 0, [(3, b"end")])
+    made = Change(b"/file", 0, 0, Wish.CREATE | Wish.MTIME, 0o4751, 5, 6, 0, 7_000_000_008, 0, [(3, b"end")])
     assert _changed(session, made, made) == [(0, 3), (17, 0)]
     info = (tmp_path / "file").stat()
     assert (tmp_path / "file").read_bytes() == bytes(3) + b"end"
