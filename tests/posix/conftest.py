@@ -121,11 +121,11 @@ def world(world_kind: str, request: pytest.FixtureRequest) -> Path:
 def share(count: int, world_kind: str) -> int:
     """Return how often to try what needs many tries: with LONG all of them, on real daemons and under emulation.
 
-    Otherwise half of them on real daemons. The kernel's own filesystems only prove the test.
+    Otherwise a quarter of them on real daemons. The kernel's own filesystems only prove the test.
     """
     if world_kind != KERNELS and LONG:
         return count
-    return count // 2 if world_kind == DAEMONS else count // 10
+    return count // 4 if world_kind == DAEMONS else count // 20
 
 
 def impossible_calls(world_kind: str) -> tuple[str, ...]:

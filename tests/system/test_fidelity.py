@@ -29,9 +29,12 @@ DIRECT: Final = {
     "vhdx": "export",
 }
 """How a mount reads an image of each format if it is left to itself."""
+_FORCED_MORE: Final[tuple[tuple[str, Plane], ...]] = (
+    *(("raw", "guest"), ("qcow2-backed", "qemu"), ("vmdk", "guest"), ("vdi", "guest"), ("vhdx", "guest")),
+)
 FORCED: Final[tuple[tuple[str, Plane], ...]] = (
-    *(("raw", "qemu"), ("raw", "guest"), ("qcow2-backed", "qemu"), ("qcow2-backed", "guest")),
-    *(("vmdk", "guest"), ("vdi", "guest"), ("vhdx", "guest")),
+    *(("raw", "qemu"), ("qcow2-backed", "guest")),
+    *(_FORCED_MORE if LONG else ()),
 )
 """What takes the same bytes another way: contents only, for attributes come the same way by every plane."""
 

@@ -14,7 +14,7 @@ from tests.writing.machines import make_image
 
 pytestmark = [pytest.mark.appliance, pytest.mark.fuse, pytest.mark.root]
 
-CYCLES: Final = 200 if LONG else 60
+CYCLES: Final = 200 if LONG else 24
 AT_ONCE: Final = 4
 
 

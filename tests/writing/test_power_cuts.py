@@ -28,7 +28,7 @@ CUTS: Final = (
     ("xfs", "raw", 20),
     ("btrfs", "raw", 20),
 )
-"""How often each disk's power is cut, one disk after another: 300 in all, a fifth of them unless LONG."""
+"""How often each disk's power is cut, one disk after another: 300 in all, a tenth of them unless LONG."""
 DAEMONS_CUTS: Final = (("ext4", 60), ("ext4", 60), ("xfs", 40))
 """Of disks that real daemons serve, without qemu: all of them always."""
 AT_ONCE: Final = 3
@@ -133,7 +133,7 @@ def test_every_synced_byte_survives_every_cut(appliance_directory: Path) -> None
         with our_machine(appliance_directory, filesystem, format_, seed) as machine:
             return cut_again_and_again(machine, count, seed, filesystem, format_)
 
-    chains = [(filesystem, format_, count if LONG else count // 5) for filesystem, format_, count in CUTS]
+    chains = [(filesystem, format_, count if LONG else count // 10) for filesystem, format_, count in CUTS]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         promises = sum(pool.map(chain, *zip(*chains, strict=True)))
     cuts = sum(count for _, _, count in chains)
