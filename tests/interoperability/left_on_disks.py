@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import stat
 import subprocess
 from collections.abc import Iterable, Iterator
@@ -13,6 +14,8 @@ from tests.interoperability.outcomes import without_identifiers
 
 _PROBE: Final = ("blkid", "--probe", "--output", "export")
 _TABLE: Final = ("sfdisk", "--dump")
+_TABLES_ID: Final = re.compile(r"^(PTUUID=|label-id: 0x)[0-9a-f]{8}$")
+"""A DOS table's, which is new in each run."""
 
 
 def files_left(image: Path, names: Iterable[str]) -> list[str]:
@@ -35,7 +38,7 @@ def disk_left(image: Path, name: str) -> str:
     for command in (_PROBE, _TABLE):
         finished = subprocess.run([*command, image], capture_output=True, text=True)
         lines = [line.replace(os.fspath(image), name) for line in finished.stdout.splitlines()]
-        texts += [without_identifiers(line) for line in lines]
+        texts += [_TABLES_ID.sub(r"\1<id>", without_identifiers(line)) for line in lines]
     return f"left on {name}: {'; '.join(texts)}"
 
 

@@ -5,8 +5,11 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+import trio
 
-from appliance.config import ApplianceFiles
+from appliance.accelerator import choose_accelerator
+from appliance.config import config_from_environment
+from appliance.locate import find_appliance
 from tests.guests.installations import encrypted_disks
 from tests.guests.linux import FILESYSTEMS, linux_disk
 from tests.guests.stacks import KEY
@@ -36,9 +39,14 @@ FORMATS: Final = ("raw", "qcow2", "vmdk") if LONG else ("raw",)
 
 
 @pytest.fixture(scope="session")
-def appliance_directory(their_appliance_directory: Path, appliance_files: ApplianceFiles) -> Path:
-    """Have the tests of tests/system use libguestfs's appliance."""
-    assert appliance_files  # KVM has been tried then, and nothing is said of it
+def appliance_directory(their_appliance_directory: Path) -> Path:
+    """Have the tests of tests/system use libguestfs's appliance, with which KVM has been tried."""
+
+    async def try_kvm() -> None:
+        files = await find_appliance(print, {"LIBGUESTFS_PATH": str(their_appliance_directory)})
+        await choose_accelerator(config_from_environment((), verbose=False), files, print)
+
+    trio.run(try_kvm)
     return their_appliance_directory
 
 
