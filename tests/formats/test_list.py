@@ -93,7 +93,7 @@ GUESTS: Final = {
     "filesystems": Guests("filesystems", _filesystems, (VIRT_FILESYSTEMS,), is_long=True),
     "stacks": Guests("stacks", _stacks, (VIRT_FILESYSTEMS,), is_long=True),
     "systems": Guests("systems", _systems, (VIRT_FILESYSTEMS, VIRT_INSPECTOR), is_long=False),
-    "apart": Guests("systems", _apart, (VIRT_FILESYSTEMS,), is_long=False),
+    "apart": Guests("systems", _apart, (VIRT_FILESYSTEMS,), is_long=True),
 }
 
 
