@@ -16,6 +16,7 @@ import pytest
 from tests.guests import large_key
 from tests.guests.stacks import KEY, TREE, luks, stacked_disks
 from tests.system.sandbox import COMMAND_TIMEOUT_S, GUESTMOUNT, Sandbox
+from tests.thoroughness import LONG
 
 pytestmark = [pytest.mark.appliance, pytest.mark.fuse, pytest.mark.root]
 
@@ -186,7 +187,7 @@ def test_what_cannot_be_opened_is_one_line_without_keys(
     assert sandbox.left() == []
 
 
-@pytest.mark.parametrize("words", [("-i",), ("-m", large_key.OPENED)])
+@pytest.mark.parametrize("words", [("-i",), ("-m", large_key.OPENED)][: 2 if LONG else 1])
 def test_key_that_takes_much_memory_gets_it_when_it_is_typed(sandbox: Sandbox, words: Sequence[str]) -> None:
     """Nothing says before the disk is looked at that the appliance needs more memory: it is launched again."""
     image = large_key.large_key_disk()
