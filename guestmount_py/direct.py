@@ -21,7 +21,8 @@ _LOOK_S: Final = 0.005
 """How long after another process came to write to an image it may still be read directly."""
 _LOOK_SHARE: Final = 0.01
 """Of the time, at most, that goes into looking: over a network locks are not asked for in microseconds."""
-
+_LOOK_MAX_S: Final = 0.25
+"""Nothing is read for longer without looking, though looking was slow: the network was, or this process had to wait."""
 
 _SCRATCH_BYTES: Final = 128 << 10
 
@@ -68,7 +69,7 @@ class DirectPlane:
     def look(self) -> None:
         """Give up the drives whose images others write to by now; to be called before each direct read.
 
-        It costs a look at the clock, and every few milliseconds about 2 µs for each file of an image.
+        It costs a look at the clock, and after some milliseconds about 2 µs for each file of an image.
         """
         now = monotonic()
         if now < self._look_at:
@@ -90,7 +91,7 @@ class DirectPlane:
             del self._watched[serial]
             self._changes += 1
         after = monotonic()
-        self._look_at = after + max(_LOOK_S, (after - now) / _LOOK_SHARE)
+        self._look_at = after + min(max(_LOOK_S, (after - now) / _LOOK_SHARE), _LOOK_MAX_S)
 
     def _check(self) -> None:
         if self._gone.is_set():

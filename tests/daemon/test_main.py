@@ -94,7 +94,9 @@ def test_worker_whose_channel_is_closed_ends_alone() -> None:
         (worker,) = children(process)
         descriptor = os.pidfd_open(worker)
         channels[1].channel.close()
-        assert select.select([descriptor], [], [], WAIT_S)[0]
+        ended = select.poll()
+        ended.register(descriptor, select.POLLIN)
+        assert ended.poll(WAIT_S * 1000)
         assert channels[0].call(PING_DAEMON, NoArgs()) is None
         channels[0].channel.close()
         assert process.wait(WAIT_S) == 0

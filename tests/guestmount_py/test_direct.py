@@ -25,6 +25,8 @@ from tests.guestmount_py.mapped_guest import DRIVE, FILESYSTEM_NUMBER, LAST, Ext
 
 SIZE_BYTES = 1 << 20
 UNWRITTEN = 0x800
+LOOK_S = 0.3
+"""An image is looked at more often than this, however slow looking was."""
 
 
 @pytest.fixture
@@ -104,7 +106,7 @@ def write(path: Path, offset: int) -> None:
     with path.open("r+b") as image:
         image.seek(offset)
         image.write(b"x")
-    time.sleep(0.05)
+    time.sleep(LOOK_S)
 
 
 async def test_drive_that_somebody_wrote_to_is_read_by_the_guest_and_its_zeros_too(guest: MappedGuest) -> None:
@@ -126,6 +128,24 @@ async def test_drive_that_somebody_wrote_to_is_read_by_the_guest_and_its_zeros_t
     assert guest.planes() == {"zeros": 4101, "pread": 4106}
 
 
+async def test_process_that_had_to_wait_while_it_looked_soon_looks_again(
+    guest: MappedGuest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = ImageFile.change
+
+    def slow(file: ImageFile) -> str | None:
+        time.sleep(0.05)
+        return look(file)
+
+    monkeypatch.setattr(ImageFile, "change", slow)
+    guest.watched = True
+    guest.add(b"file", 5, (0, 0, 4096, LAST))
+    async with guest.mounted() as operations:
+        assert await read(operations, b"file") == guest.image.read_bytes()[:5]
+        write(guest.image, 0)
+        assert await read(operations, b"file") == b"GGGGG"
+
+
 async def test_zeros_on_a_drive_that_was_truncated_are_eio(guest: MappedGuest) -> None:
     """Whoever cut it off may have put data where the old map has a hole, and the guest cannot tell either."""
     guest.watched = True
@@ -134,7 +154,7 @@ async def test_zeros_on_a_drive_that_was_truncated_are_eio(guest: MappedGuest) -
         assert await read(operations, b"hole") == bytes(5)
         (node,) = (each.node for each in await list_plus(operations, ROOT) if each.name == b"hole")
         os.truncate(guest.image, 4096)
-        await trio.sleep(0.05)
+        await trio.sleep(LOOK_S)
         for question in (read(operations, b"hole"), seek(operations, node, 0, os.SEEK_DATA)):
             with pytest.raises(OSError, match="for the kernel") as caught:
                 await question

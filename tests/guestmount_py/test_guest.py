@@ -1,11 +1,13 @@
 """The daemon is not trusted: what it says wrong is an error, never a file."""
 
 import errno
+import struct
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from guestmount_py.fuse_wire import statfs_reply
 from rpc import procedures
 from rpc.codec import FileName
 from rpc.errors import ProcedureError, RemoteProtocolError
@@ -225,6 +227,15 @@ async def test_negative_filesystem_size_is_refused() -> None:
     async with fake_guest(daemon) as (guest, _):
         with pytest.raises(RemoteProtocolError):
             await guest.statvfs(b"/")
+
+
+async def test_more_files_than_63_bits_count_are_possible() -> None:
+    """erofs says that it has room for 2^64 - 1; they come as -1, and statfs(2) shows them unsigned."""
+    daemon = FakeDaemon()
+    daemon.answer(procedures.STATVFS, lambda _args: Statvfs(4096, 4096, 10, 0, 0, -1, -1, -1, 0, 0, 255))
+    async with fake_guest(daemon) as (guest, _):
+        found = await guest.statvfs(b"/")
+    assert struct.unpack_from("<5Q", statfs_reply(found)) == (10, 0, 0, (1 << 64) - 1, (1 << 64) - 1)
 
 
 @pytest.mark.parametrize("contents", [[], [b"\0\0\0\1\0\0\0\1a\0\0\0"] * 3, [b"\0\0\0\1" + b"\0\0\0\x65" + bytes(104)]])

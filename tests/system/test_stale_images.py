@@ -21,8 +21,8 @@ from tests.system.test_planes import statistics_after
 pytestmark = [pytest.mark.appliance, pytest.mark.fuse, pytest.mark.root]
 
 NAMES = ("a", "b", "c")
-LOOK_S = 0.05
-"""An image is looked at more often than this."""
+LOOK_S = 0.3
+"""An image is looked at more often than this, however busy the machine is."""
 OLD, NEW = (random.Random(seed).randbytes(200_001) for seed in (1, 2))
 
 
