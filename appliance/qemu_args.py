@@ -109,7 +109,7 @@ def machine_arguments(config: ApplianceConfig, accelerator: str) -> list[str]:
     return [
         *("-no-user-config", "-nodefaults", "-display", "none", "-no-reboot", "-sandbox", _SANDBOX),
         *("-machine", f"q35,accel={accelerator},graphics=off", "-cpu", _CPU[accelerator]),
-        *("-smp", str(config.smp), "-m", str(config.ram_mib), "-serial", "stdio"),
+        *("-smp", str(config.cpus), "-m", str(config.ram_mib), "-serial", "stdio"),
     ]
 
 

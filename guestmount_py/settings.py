@@ -17,7 +17,7 @@ class Settings(TypedDict, total=False):
 
     memory_mib: int | None
     encrypted: bool
-    smp: int
+    smp: int | None
     channel_count: int
     accelerator: Accelerator
     launch_timeout_s: float
@@ -38,8 +38,9 @@ def changed(config: ApplianceConfig, settings: Settings) -> ApplianceConfig:
     if config.ram_mib < MEMORY_MIN_MIB:
         raise UsageError(f"memory_mib={config.memory_mib}: the appliance needs {MEMORY_MIN_MIB} MiB at least")
     for name in ("smp", "channel_count", "launch_timeout_s"):
-        if getattr(config, name) <= 0:
-            raise UsageError(f"{name}={getattr(config, name)}: must be above 0")
+        value = getattr(config, name)
+        if value is not None and value <= 0:
+            raise UsageError(f"{name}={value}: must be above 0")
     return config
 
 

@@ -113,7 +113,7 @@ def decode_changes(data: memoryview) -> Iterator[Change]:
     unpack_head = _HEAD.unpack_from  # what is looked up for each change costs the guest
     try:
         while at < len(data):
-            (path_bytes, wishes, kept, ino, mode, uid, gid, a_s, a_ns, m_s, m_ns, size, count) = unpack_head(data, at)
+            path_bytes, wishes, kept, ino, mode, uid, gid, a_s, a_ns, m_s, m_ns, size, count = unpack_head(data, at)
             at += _HEAD.size
             path = data[at : at + path_bytes].tobytes()
             at += path_bytes

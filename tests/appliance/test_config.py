@@ -2,7 +2,14 @@ from pathlib import Path
 
 import pytest
 
-from appliance.config import LUKS2_MEMORY_MIB, MEMORY_MIB, Accelerator, ApplianceConfig, config_from_environment
+from appliance.config import (
+    LUKS2_MEMORY_MIB,
+    MEMORY_MIB,
+    Accelerator,
+    ApplianceConfig,
+    Drive,
+    config_from_environment,
+)
 from rpc.errors import UsageError
 
 
@@ -26,6 +33,17 @@ def test_variables_of_libguestfs_are_honoured() -> None:
 def test_encrypted_disks_get_more_memory_unless_the_user_says_how_much() -> None:
     assert ApplianceConfig(drives=(), encrypted=True).ram_mib == LUKS2_MEMORY_MIB > 1024 + MEMORY_MIB // 2
     assert ApplianceConfig(drives=(), encrypted=True, memory_mib=300).ram_mib == 300
+
+
+@pytest.mark.parametrize(("there", "given"), [(1, 1), (2, 2), (64, 2)])
+def test_guest_that_is_written_to_gets_two_processors_if_the_host_has_them(
+    there: int, given: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _pid: set(range(there)))
+    read, written = Drive(path=Path("a")), Drive(path=Path("b"), writable=True)
+    assert ApplianceConfig(drives=(read,)).cpus == 1
+    assert ApplianceConfig(drives=(read, written)).cpus == given
+    assert ApplianceConfig(drives=(written,), smp=3).cpus == 3
 
 
 @pytest.mark.parametrize(
