@@ -15,8 +15,10 @@ REPOSITORY: Final = Path(__file__).parents[2]
 COMMAND_TIMEOUT_S: Final = 300.0
 GUESTMOUNT: Final = (sys.executable, "-m", "guestmount_py.cli")
 GUESTUNMOUNT: Final = (sys.executable, "-m", "guestmount_py.unmount")
-_SLOW: Final = re.compile(r"^guestmount-py: the (?:appliance|guest) is still .*\n", re.MULTILINE)
-"""What is said every now and then of what takes its time, which depends on what else the machine does."""
+_SLOW: Final = re.compile(
+    r"^guestmount-py: (?:the (?:appliance|guest) is still .*|another process is .*; waiting for it)\n", re.MULTILINE
+)
+"""What is said now and then of what takes its time, which depends on what else the machine does."""
 
 
 class Sandbox:
