@@ -2,6 +2,7 @@
 
 import os
 import select
+from functools import cache
 from typing import Final, NamedTuple
 
 DEFAULT_SYSROOT: Final = b"/sysroot"
@@ -33,9 +34,10 @@ class Sysroot:
         self.path: Final = path
         self._is_plain_directory = is_plain_directory
         self._changes = select.poll()
-        self._changes.register(os.open(_PROC_MOUNTS, os.O_RDONLY | os.O_CLOEXEC), select.POLLPRI)
+        if not is_plain_directory:
+            self._changes.register(os.open(_PROC_MOUNTS, os.O_RDONLY | os.O_CLOEXEC), select.POLLPRI)
         self._is_mounted: bool | None = None
-        self._real_root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._real_root = _real_root()
 
     def __enter__(self) -> None:
         os.chroot(self.path)
@@ -83,6 +85,12 @@ class Sysroot:
             return os.readlink(b"/proc/self/fd/%d" % directory)
         finally:
             os.close(directory)
+
+
+@cache
+def _real_root() -> int:
+    """Open the process's root, which is where it stays but for ``with sysroot:``."""
+    return os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def _unescaped(field: bytes) -> bytes:

@@ -116,7 +116,9 @@ class Guestfsd:
         self.result(procedure, self.reply())
 
     def _cancel_word_came(self) -> bool:
-        while select.select([self.channel], [], [], 0)[0]:
+        waiting = select.poll()
+        waiting.register(self.channel, select.POLLIN)
+        while waiting.poll(0):
             if isinstance(self.next_event(), CancelWord):
                 return True
         return False
