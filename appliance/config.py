@@ -17,7 +17,6 @@ MEMORY_MIN_MIB: Final = 256
 """libguestfs's minimum."""
 LUKS2_MEMORY_MIB: Final = 1536
 """Room for Argon2id, to which cryptsetup gives up to 1 GiB (cryptsetup: configure.ac), beside the appliance itself."""
-
 _WRITERS_CPUS: Final = 2
 
 

@@ -37,6 +37,7 @@ async def test_data_arrive_as_they_were_sent(tmp_path: Path, appliance_files: Ap
             (answer,) = await writing.change([Change(b"/file", writes=[(3, data)])])
             assert (answer.errno, answer.written) == (0, len(data))
             assert await g.read_file("/file") == b"\0\0\0" + data
+            assert await g.debug("sh", ["nproc"]) == str(g.config.cpus)
             outside = ChangeFilesArgs(b"", UInt64(MAILBOX_BYTES), UInt32(512))
             with pytest.raises(ProcedureError):
                 await g.call(procedures.CHANGE_FILES, outside)

@@ -13,7 +13,7 @@ from tests.thoroughness import LONG
 
 pytestmark = [pytest.mark.appliance, pytest.mark.root]
 
-OURS_QUICK_S: Final = 20
+OURS_QUICK_S: Final = 30
 THEIRS_QUICK_S: Final = 12
 KEPT: Final = results.load()
 """What ``python -m tests.interoperability`` saw when it played them with both."""
