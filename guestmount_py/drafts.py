@@ -15,7 +15,7 @@ _CLOCK: Final = 5
 """CLOCK_REALTIME_COARSE (linux/time.h), by which kernels date files."""
 STEP_MAX_BYTES: Final = 4 << 20
 """What a message carries."""
-LONG_STEP_MAX_BYTES: Final = 7 << 20
+LONG_STEP_MAX_BYTES: Final = 12 << 20
 """What a slot of the mailbox holds, with what stands between the data so that they stand at whole pages."""
 _RUN_BYTES: Final = 64
 """More than stands before each run on the way to the guest."""

@@ -14,7 +14,7 @@ from guestmount_py.node_table import Node
 from guestmount_py.pending_file import PendingFile
 from guestmount_py.pending_names import PendingNames, Place
 
-_PENDING_MAX_BYTES: Final = 32 << 20
+_PENDING_MAX_BYTES: Final = 48 << 20
 _PENDING_MAX_FILES: Final = 512
 _PENDING_MAX_REMOVALS: Final = 16384
 """What goes takes 2 KB of ours until it has gone, and nothing is lost with it when the power fails."""

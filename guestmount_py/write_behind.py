@@ -48,6 +48,7 @@ class WriteBehind(PendingChanges):
 
     Attributes:
         is_lost: the appliance has gone: nothing should be promised any more.
+        written: is told how many bytes the guest has written, each time.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class WriteBehind(PendingChanges):
         self._name = name
         self._adopt = adopt
         self.is_lost = False
+        self.written: Callable[[int], None] = lambda _: None
 
     async def run(self) -> None:
         """Have the guest make what is pending, until cancelled."""
@@ -150,6 +152,7 @@ class WriteBehind(PendingChanges):
 
     def _made(self, file: PendingFile, step: Draft, answer: Answer) -> None:
         drafts = file.drafts
+        self.written(answer.written)
         drafts.under_way -= 1
         drafts.steps.remove(step)
         self._sent_bytes -= step.size_bytes

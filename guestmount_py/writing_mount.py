@@ -13,6 +13,7 @@ from guestmount_py.handle import Guest
 from guestmount_py.host_space import HostSpace
 from guestmount_py.node_table import NodeTable
 from guestmount_py.statistics import Statistics
+from guestmount_py.write_out import opened_write_out
 from guestmount_py.writing import WritingOperations
 from rpc import procedures
 from rpc.arguments import NoArgs
@@ -37,7 +38,8 @@ async def opened_writing(
 ) -> AsyncIterator[WritingOperations]:
     """Own the handlers of a mount that writes; ``finish`` is to be called before they are given up."""
     files = guest.files
-    async with guest.writing() as writing, trio.open_nursery() as nursery:
+    images = [drive.path for drive in config.drives if isinstance(drive.path, Path)]
+    async with guest.writing() as writing, opened_write_out(images) as write_out, trio.open_nursery() as nursery:
         folding = {
             device
             for mount, device in zip(config.mounts, root.mounted, strict=True)
@@ -45,13 +47,14 @@ async def opened_writing(
         }
         inodes = NodeTable(root.root, root.devices)
         operations = WritingOperations(files, writing, inodes, nursery, statistics, config.cache_mib, folding=folding)
+        operations.behind.written = write_out.note
         nursery.start_soon(operations.behind.run)
 
         async def flush() -> None:
             await operations.behind.settle_all()
             await guest.call(procedures.SYNC, NoArgs())
 
-        operations.space = HostSpace([drive.path for drive in config.drives if isinstance(drive.path, Path)], flush)
+        operations.space = HostSpace(images, flush)
         yield operations
         nursery.cancel_scope.cancel()
 

@@ -45,7 +45,7 @@ SAVE_WORD: Final = "guestmount_py_save=1"
 """The same, of ours: the machine is made a template of, so the daemon prepares for that before it opens a port."""
 MAILBOX_SERIAL: Final = "mailbox"
 """Serial number of the disk by which a host that writes hands long data over."""
-MAILBOX_SLOT_BYTES: Final = 8 << 20
+MAILBOX_SLOT_BYTES: Final = 14 << 20
 """Most that one call finds there."""
 STATX_BYTES: Final = 256
 """struct statx (linux/stat.h)."""

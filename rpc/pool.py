@@ -27,7 +27,8 @@ class _Waiter:
 class ChannelPool:
     """Spread calls over channels; the first one takes no transfers if there are others, so calls never wait for one.
 
-    Whoever waits longest gets the next channel that suits. A channel that is lost drops out; when none is left, or none
+    Whoever waits longest gets the next channel that suits; whoever need not wait gets the one that was used last, for
+    the guest has that process's memory and code at hand. A channel that is lost drops out; when none is left, or none
     suits, everybody gets ConnectionLost.
 
     Invariant: a channel is idle, lent to exactly one task, or lost; none that is idle suits anyone who waits.
@@ -100,7 +101,7 @@ class ChannelPool:
         if channel.is_lost:
             self._alive.remove(channel)
         else:
-            self._idle.insert(0 if channel is self._first else len(self._idle), channel)
+            self._idle.insert(int(self._first in self._idle), channel)
         still_waiting = []
         for waiter in self._waiting:
             suiting = (idle for idle in self._idle if self._suits(idle, waiter))

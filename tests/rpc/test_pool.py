@@ -220,3 +220,31 @@ async def test_error_in_the_callers_code_gives_the_channel_back(kind: str) -> No
         assert len(failures) == 1
         nursery.start_soon(ping, pool)
         await daemon.answer(PING_DAEMON, None)
+
+
+async def test_free_channel_that_was_used_last_is_taken_behind_the_first() -> None:
+    async with pool_of(4) as (pool, daemons), trio.open_nursery() as nursery:
+        headers = []
+        for daemon in daemons:
+            nursery.start_soon(ping, pool)
+            headers.append((await daemon.receive_call(PING_DAEMON))[0])
+
+        async def answer(number: int) -> None:
+            await daemons[number].send(daemons[number].connection.send_reply(headers[number], b""))
+            await trio.testing.wait_all_tasks_blocked()
+
+        asked: list[int] = []
+
+        async def note(number: int) -> None:
+            headers[number], _ = await daemons[number].receive_call(PING_DAEMON)
+            asked.append(number)
+
+        for number in (3, 1, 2, 0):
+            await answer(number)
+            nursery.start_soon(note, number)
+        for _ in daemons:
+            nursery.start_soon(ping, pool)
+            await trio.testing.wait_all_tasks_blocked()
+        for number in asked:
+            await answer(number)
+    assert asked == [0, 2, 1, 3]
