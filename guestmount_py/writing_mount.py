@@ -38,7 +38,7 @@ async def opened_writing(
 ) -> AsyncIterator[WritingOperations]:
     """Own the handlers of a mount that writes; ``finish`` is to be called before they are given up."""
     files = guest.files
-    images = [drive.path for drive in config.drives if isinstance(drive.path, Path)]
+    images = [drive.path for drive in config.drives if isinstance(drive.path, Path) and not drive.only_read]
     async with guest.writing() as writing, opened_write_out(images) as write_out, trio.open_nursery() as nursery:
         folding = {
             device

@@ -43,9 +43,9 @@ VERBOSE_WORD: Final = "guestfs_verbose=1"
 """Word of the appliance's kernel line, libguestfs's: the daemon writes every call to the console."""
 SAVE_WORD: Final = "guestmount_py_save=1"
 """The same, of ours: the machine is made a template of, so the daemon prepares for that before it opens a port."""
-MAILBOX_SERIAL: Final = "mailbox"
-"""Serial number of the disk by which a host that writes hands long data over."""
 MAILBOX_SLOT_BYTES: Final = 14 << 20
-"""Most that one call finds there."""
+"""Most that one call finds on the disk by which a host that writes hands long data over."""
+MAILBOX_SERIAL: Final = f"mailbox{MAILBOX_SLOT_BYTES >> 20}"
+"""Its serial number: a daemon that expects slots of another size does not find it."""
 STATX_BYTES: Final = 256
 """struct statx (linux/stat.h)."""

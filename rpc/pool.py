@@ -27,9 +27,9 @@ class _Waiter:
 class ChannelPool:
     """Spread calls over channels; the first one takes no transfers if there are others, so calls never wait for one.
 
-    Whoever waits longest gets the next channel that suits; whoever need not wait gets the one that was used last, for
-    the guest has that process's memory and code at hand. A channel that is lost drops out; when none is left, or none
-    suits, everybody gets ConnectionLost.
+    Whoever waits longest gets the next channel that suits. Whoever need not wait gets the first one or, of the others,
+    the one that was used last: the guest has that process's memory and code at hand. A channel that is lost drops out;
+    when none is left, or none suits, everybody gets ConnectionLost.
 
     Invariant: a channel is idle, lent to exactly one task, or lost; none that is idle suits anyone who waits.
     """

@@ -9,8 +9,9 @@ from typing import Final
 
 import pytest
 import trio
+import trio.testing
 
-from guestmount_py.write_out import EACH_BYTES, opened_write_out
+from guestmount_py.write_out import EACH_BYTES, WriteOut, opened_write_out
 from tests.guests.cache import run
 from tests.system.conftest import open_sandbox
 from tests.writing.machines import make_image
@@ -46,16 +47,54 @@ def wait_until_placed(path: Path, size_mib: int) -> None:
         time.sleep(0.05)
 
 
-async def test_image_is_written_out_when_enough_was_given(host: Path) -> None:
+async def test_image_is_written_out(host: Path) -> None:
     image, pipe = host / "image", host / "pipe"
     image.write_bytes(os.urandom(32 << 20))
     os.mkfifo(pipe)
     async with opened_write_out([host / "missing", pipe, host, image]) as write_out:
-        write_out.note(EACH_BYTES - 1)
-        await trio.sleep(0.5)
-        assert placed_mib(image) == 0
-        write_out.note(1)
+        write_out.note(EACH_BYTES)
         await trio.to_thread.run_sync(wait_until_placed, image, 32)
+
+
+async def begun_after(*counts: int) -> int:
+    """Return how often something is written out when so many bytes are noted, one after the other."""
+    begun = 0
+
+    def begin() -> None:
+        nonlocal begun
+        begun += 1
+
+    async with opened_write_out([]) as write_out:
+        write_out._begin = begin  # type: ignore[method-assign]
+        for count in counts:
+            write_out.note(count)
+            await trio.sleep(0.1)
+    return begun
+
+
+async def test_little_is_not_written_out() -> None:
+    assert await begun_after(EACH_BYTES - 1) == 0
+    assert await begun_after(EACH_BYTES - 1, 1, EACH_BYTES - 1) == 1
+    assert await begun_after(EACH_BYTES, EACH_BYTES) == 2
+
+
+async def test_disk_that_cannot_be_written_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    write_out = WriteOut({Path("disk.img"): -1})
+    write_out._begin()
+    assert caplog.messages == ["disk.img: what was written to it cannot be written out: Bad file descriptor"]
+
+
+async def test_lack_of_threads_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(*_args: object, **_keywords: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async with opened_write_out([]) as write_out:
+        with monkeypatch.context() as patched:
+            patched.setattr(trio.to_thread, "run_sync", refuse)
+            write_out.note(EACH_BYTES)
+            await trio.testing.wait_all_tasks_blocked()
+        write_out.note(EACH_BYTES)
+        await trio.testing.wait_all_tasks_blocked()
 
 
 @pytest.mark.appliance
