@@ -12,7 +12,7 @@ from guestmount_py.config import GuestMount
 from guestmount_py.handle import Guest
 from guestmount_py.unlocking import encrypted_devices
 from rpc.codec import Pairs
-from rpc.errors import GuestmountError, RemoteProtocolError
+from rpc.errors import GuestmountError, RemoteProtocolError, StateError
 
 FIRST: Final = "first"
 SINGLE: Final = "single"
@@ -95,7 +95,8 @@ async def find_systems(guest: Guest, report: Callable[[str], None]) -> Found:
         async with patience(_FIND_S, lambda: report("the guest is still looking for operating systems")):
             return await _found(guest)
     except trio.TooSlowError as exc:
-        await guest.kill_subprocess()
+        with suppress(StateError):  # it may have died meanwhile
+            await guest.kill_subprocess()
         raise GuestmountError(
             f"the guest did not find out within {_FIND_S:g} s which operating systems there are: mount with -m"
         ) from exc
