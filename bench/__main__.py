@@ -46,9 +46,12 @@ def main() -> int:
     except (Disagreement, OSError, RuntimeError, subprocess.SubprocessError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return EXIT_FAILED
-    options.json.write_text(json.dumps(measured, indent=1, ensure_ascii=False) + "\n")
+    text = json.dumps(measured, indent=1, ensure_ascii=False) + "\n"
+    if options.json is not None:
+        options.json.write_text(text)
     print(report.markdown_table(measured), report.cpu_table(measured), sep="\n\n")
     if options.write_docs:
+        RESULTS.write_text(text)
         report.write_docs(measured, DOCUMENT)
     slower = report.slower_rows(measured)
     if slower:
@@ -64,8 +67,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rows", nargs="+", choices=rows, default=rows, help="measure only these")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="samples per row; the median counts (%(default)s)")
     parser.add_argument("--quick", action="store_true", help="one round, in which guestmount writes nothing")
-    parser.add_argument("--json", type=Path, default=RESULTS, help="where to write the results (%(default)s)")
-    parser.add_argument("--write-docs", action="store_true", help="update docs/performance.md too")
+    parser.add_argument("--json", type=Path, help="where to write the results")
+    parser.add_argument("--write-docs", action="store_true", help="update docs/performance.md and bench/results.json")
     return parser.parse_args(arguments)
 
 

@@ -1,8 +1,11 @@
+import json
+import shutil
 from pathlib import Path
 
 import pytest
 
-from bench.report import MARKER, Cell, Results, markdown_table, scale_plot, slower_rows, write_docs
+from bench.__main__ import DOCUMENT, RESULTS
+from bench.report import MARKER, SCALE_PLOT, Cell, Results, markdown_table, scale_plot, slower_rows, write_docs
 
 
 def cell(value: float) -> Cell:
@@ -119,3 +122,12 @@ def test_write_docs_keeps_what_stands_above_the_marker(tmp_path: Path) -> None:
     assert text.startswith(f"# Performance\n\n{MARKER}\n\n- Measured: 2026-11-21 08:00 UTC\n")
     assert "old figures" not in text
     assert markdown_table(measured(1.0, 2.0)) in text
+
+
+def test_document_shows_the_results_that_are_kept(tmp_path: Path) -> None:
+    document = tmp_path / DOCUMENT.name
+    shutil.copyfile(DOCUMENT, document)
+    write_docs(json.loads(RESULTS.read_text()), document)
+    assert document.read_text() == DOCUMENT.read_text()
+    plot = DOCUMENT.with_name(SCALE_PLOT)
+    assert (tmp_path / SCALE_PLOT).read_text() == plot.read_text()
