@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+import trio
 
 from appliance.state import State
 from guestmount_py import inspection
@@ -118,3 +119,19 @@ async def test_daemon_that_does_not_come_back_is_one_line(hostile: Path, monkeyp
         assert said == ["warning: " + str(caught.value)]
         await guest.mount_ro("/dev/sda3", "/")
         assert await guest.read_file("/etc/os-release") == DEBIAN.encode()
+
+
+async def test_guest_that_is_dead_when_its_time_is_up_is_one_line(
+    hostile: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def die(guest: Guest) -> None:
+        await guest.kill_subprocess()
+        await trio.sleep_forever()
+
+    monkeypatch.setattr(inspection, "_FIND_S", 2.0)
+    monkeypatch.setattr(inspection, "_found", die)
+    async with Guest() as guest:
+        guest.add_drive(hostile, format="raw")
+        await guest.launch()
+        with pytest.raises(GuestmountError, match="did not find out within 2 s"):
+            await inspection.find_systems(guest, lambda _line: None)
