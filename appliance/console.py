@@ -8,6 +8,7 @@ import trio
 
 _KEPT_LINES: Final = 40
 _LINE_MAX_BYTES: Final = 500
+_PANIC: Final = b"Kernel panic"
 _NOISE: Final = ("SeaBIOS", "Booting from", "\x1b")
 
 
@@ -22,6 +23,7 @@ class Console:
         self._sink = sink
         self._lines: deque[bytes] = deque(maxlen=_KEPT_LINES)
         self._partial = b""
+        self._panic = b""
         self.ended: Final = trio.Event()
 
     async def pump(self, stream: trio.lowlevel.FdStream) -> None:
@@ -36,16 +38,22 @@ class Console:
         self._sink(data)
         *lines, self._partial = (self._partial + data).split(b"\n")
         self._partial = self._partial[-_LINE_MAX_BYTES:]
-        self._lines.extend(line[:_LINE_MAX_BYTES] for line in lines)
+        for line in lines:
+            self._lines.append(line[:_LINE_MAX_BYTES])
+            if _PANIC in line:
+                self._panic = self._lines[-1]  # what comes after it can be longer than what is kept
 
     @property
     def tail(self) -> list[str]:
         """Return the last lines, without the firmware's."""
-        lines = [line.decode("utf-8", "replace").strip() for line in (*self._lines, self._partial)]
+        lines = [_text(line) for line in (*self._lines, self._partial)]
         return [line for line in lines if line and not any(noise in line for noise in _NOISE)]
 
     @property
     def summary(self) -> str:
         """Return, in one line, the kernel's panic or else the last three lines."""
-        panics = [line for line in self.tail if "Kernel panic" in line]
-        return " | ".join(panics[-1:] or self.tail[-3:])
+        return _text(self._panic) or " | ".join(self.tail[-3:])
+
+
+def _text(line: bytes) -> str:
+    return line.decode("utf-8", "replace").strip()

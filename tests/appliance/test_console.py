@@ -28,7 +28,7 @@ def test_summary_is_the_panic_or_the_last_lines() -> None:
     console = Console(lambda data: None)
     console.feed(b"one\ntwo\nthree\nfour\n")
     assert console.summary == "two | three | four"
-    console.feed(b"Kernel panic - not syncing\nCall Trace:\n" + b"?\n" * 20)
+    console.feed(b"Kernel panic - not syncing\nCall Trace:\n" + b"?\n" * 200)
     assert console.summary == "Kernel panic - not syncing"
 
 

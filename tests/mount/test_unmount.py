@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -90,20 +92,35 @@ def test_fd_is_waited_for(source: Path, tmp_path: Path) -> None:
         assert process.wait(30) == 0
 
 
-def test_record_of_a_mount_that_is_ending_does_not_stop_the_next(source: Path, tmp_path: Path) -> None:
+def test_record_of_a_mount_that_is_ending_does_not_stop_the_next(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The kernel gives a device number away again while the last mount's process still sees its appliance off."""
-    (tmp_path / "first").mkdir()
-    with mounted(source, tmp_path / "first") as served:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    for attempt in range(20):  # another test's mount may be given the number
+        with _numbered_mount(source, tmp_path / f"{attempt} first") as number:
+            path = runtime_directory() / f"mount-{number}"
+            assert path.exists()
+        path.write_text("left behind")
+        with path.open() as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            with _numbered_mount(source, tmp_path / f"{attempt} second") as second:
+                pass
+        if second == number:
+            assert not path.exists()
+            return
+        path.unlink()
+    pytest.fail("no mount was given the number of the one before it")
+
+
+@contextmanager
+def _numbered_mount(source: Path, scratch: Path) -> Iterator[str]:
+    scratch.mkdir()
+    with mounted(source, scratch) as served:
+        assert (served.path / "file").read_bytes() == b"file"
         mount = find_mount(served.path)
         assert mount is not None
-        path = runtime_directory() / f"mount-{mount.number}"
-    path.write_text("left behind")
-    with path.open() as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        (tmp_path / "second").mkdir()
-        with mounted(source, tmp_path / "second") as served:
-            assert (served.path / "file").read_bytes() == b"file"
-    assert not path.exists()
+        yield mount.number
 
 
 def test_killed_server_leaves_an_error_not_an_empty_directory(source: Path, tmp_path: Path) -> None:

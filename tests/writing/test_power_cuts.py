@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +33,8 @@ DAEMONS_CUTS: Final = (("ext4", 60), ("ext4", 60), ("xfs", 40))
 """Of disks that real daemons serve, without qemu: all of them always."""
 AT_ONCE: Final = 3
 LONGEST_S: Final = 0.4
+PROMISES_MAX: Final = 3
+"""The writer has made up to so many when the time begins after which the power is cut, however slow it is."""
 WRITER_S: Final = 120.0
 
 
@@ -54,8 +56,8 @@ def cut_while_writing(machine: Machine, ledger: Ledger, source: random.Random, *
             assert writer.stdin is not None
             writer.stdin.write(json.dumps(ledger.names()) + "\n")
             writer.stdin.close()
-            with noted(writer, ledger) as begun:
-                assert begun.wait(WRITER_S)
+            with noted(writer, ledger) as wait_for:
+                wait_for(source.randrange(PROMISES_MAX + 1))
                 time.sleep(LONGEST_S * source.random())
                 ledger.trusting = not machine.lies_when_cut
                 done = machine.cut()
@@ -65,21 +67,31 @@ def cut_while_writing(machine: Machine, ledger: Ledger, source: random.Random, *
 
 
 @contextmanager
-def noted(writer: "subprocess.Popen[str]", ledger: Ledger) -> Iterator[threading.Event]:
-    """Keep the ledger of what the writer says; yields what is set when it begins, and at the end waits for its end."""
-    begun = threading.Event()
+def noted(writer: "subprocess.Popen[str]", ledger: Ledger) -> Iterator[Callable[[int], None]]:
+    """Keep the ledger of what the writer says, and at the end wait for its end.
+
+    Yields what waits until the writer has begun and then made so many promises.
+    """
+    said = threading.Condition()
+    lines, before = 0, ledger.promises
 
     def note() -> None:
+        nonlocal lines
         assert writer.stdout is not None
         for line in writer.stdout:
-            ledger.note(json.loads(line))
-            begun.set()
-        begun.set()
+            with said:
+                ledger.note(json.loads(line))
+                lines += 1
+                said.notify()
+
+    def wait_for(promises: int) -> None:
+        with said:
+            assert said.wait_for(lambda: lines and ledger.promises - before >= promises, WRITER_S)
 
     thread = threading.Thread(target=note)
     thread.start()
     try:
-        yield begun
+        yield wait_for
     finally:
         thread.join(WRITER_S)
         if thread.is_alive():
