@@ -140,8 +140,17 @@ def _is_locked(descriptor: int, byte: int) -> bool:
 
 
 def _in_use(path: Path, users: list[int], advice: str = "") -> DriveError:
-    who = f"process {', '.join(map(str, users))}" if users else "another process"
-    return DriveError(f"{path}: is in use by {who}: shut that down first{advice}")
+    who = f"process {', '.join(map(_named, users))}" if users else "another process"
+    return DriveError(f"{path}: is in use by {who}: unmount it or shut that down first{advice}")
+
+
+def _named(process: int) -> str:
+    """Return a process's number, and its program where that can be seen (proc(5), comm)."""
+    try:
+        program = Path(f"/proc/{process}/comm").read_bytes()
+    except OSError:
+        return str(process)
+    return f"{process} ({os.fsdecode(program.rstrip())})"
 
 
 def users_of(path: Path, *, writing: bool = False) -> list[int]:

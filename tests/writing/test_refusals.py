@@ -113,8 +113,9 @@ def test_image_that_another_mount_writes_to_and_one_that_reads_it(sandbox: Sandb
         words = ("--rw", "--format=raw", "-a", image, "-m", "/dev/sda", sandbox.mountpoint)
         finished = sandbox.guestmount(*words)
         assert finished.returncode == 1
-        users = re.findall(r"is in use by process ([\d, ]+): shut that down first, or use --ro\n", finished.stderr)
-        assert str(qemu) in users[0].split(", ")
+        pattern = r"is in use by process (.+): unmount it or shut that down first, or use --ro\n"
+        (users,) = re.findall(pattern, finished.stderr)
+        assert f"{qemu} (qemu-system-x86)" in users.split(", ")
         (root / "file").write_bytes(b"undisturbed")
         assert (root / "file").read_bytes() == b"undisturbed"
 
