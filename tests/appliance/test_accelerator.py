@@ -53,7 +53,7 @@ def _starts(tmp_path: Path) -> list[int]:
 async def test_kvm_that_crashes_or_hangs_leads_to_tcg_once_and_is_remembered(
     make_qemu: MakeQemu, files: ApplianceFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str
 ) -> None:
-    monkeypatch.setattr(accelerator, "_PROBE_S", 2.0)
+    monkeypatch.setattr(accelerator, "_PROBE_S", 5.0)
     config, said = make_qemu(script), list[str]()
     assert await choose_accelerator(config, files, said.append) == "tcg"
     assert await choose_accelerator(config, files, said.append) == "tcg"

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from tests.guests.cache import cached, run
 from tests.guests.disk import create_disk, kernel_mount_for_writing, loop_device, mounted
+from tests.system.sandbox import SLOW
 
 FILESYSTEMS: Final = ("ext4", "xfs", "btrfs")
 _SIZES_MIB: Final = (48, 304, 128)
@@ -108,8 +109,15 @@ def dirty(image: Path, bitmap: str) -> set[int]:
 
 
 def overlay_program(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "guestmount_py.overlay_cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, errors="surrogateescape")
+    return program("overlay_cli", *arguments)
+
+
+def program(module: str, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+    """Run one of our programs. That it takes long is left out of what it says."""
+    command = [sys.executable, "-m", f"guestmount_py.{module}", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, errors="surrogateescape")
+    done.stderr = SLOW.sub("", done.stderr)
+    return done
 
 
 @contextmanager

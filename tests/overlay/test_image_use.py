@@ -75,7 +75,7 @@ def test_process_that_may_write_is_seen(tmp_path: Path, flags: str, is_refused: 
         other.stdout.readline()
         try:
             if is_refused:
-                with pytest.raises(DriveError, match=f"in use by process {other.pid}: .* --ro"):
+                with pytest.raises(DriveError, match=f"in use by process {other.pid} \\(python.*\\): .* --ro"):
                     check_writable(image)
             else:
                 check_writable(image)

@@ -3,8 +3,6 @@
 import hashlib
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +12,7 @@ import pytest
 from guestmount_py.unmount import UNMOUNTED, unmount
 from tests.guests.cache import run
 from tests.overlay.conftest import Place
-from tests.overlay.disk import bitmaps, dirty, overlay_program
+from tests.overlay.disk import bitmaps, dirty, overlay_program, program
 
 pytestmark = [
     pytest.mark.appliance,
@@ -24,16 +22,11 @@ pytestmark = [
 ]
 
 
-def _program(*words: str | Path) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "guestmount_py.cli", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True)
-
-
 @contextmanager
 def _mounted(place: Place, *options: str | Path) -> Iterator[Path]:
     path = place.directory / "mnt"
     path.mkdir(exist_ok=True)
-    done = _program("-a", place.base, "-m", "/dev/sda1", "--overlay", place.overlay, *options, path)
+    done = program("cli", "-a", place.base, "-m", "/dev/sda1", "--overlay", place.overlay, *options, path)
     assert (done.returncode, done.stderr) == (0, "")
     try:
         yield path
@@ -80,7 +73,7 @@ def test_overlay_is_filled_shown_and_merged(guests: Place) -> None:
     assert _digest(guests.base) == before
     assert bitmaps(guests.overlay) == {"daily": ["auto"]}
     written = dirty(guests.overlay, "daily")
-    done = _program("overlay", "commit", guests.overlay)
+    done = program("cli", "overlay", "commit", guests.overlay)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert dirty(guests.base, "daily") == written
     assert not guests.overlay.exists()
@@ -102,8 +95,8 @@ def test_killed_mount_leaves_an_overlay_whose_commit_misses_nothing(guests: Plac
     pid_file = guests.directory / "pid"
     mnt = guests.directory / "mnt"
     mnt.mkdir()
-    done = _program(
-        *("-a", guests.base, "-m", "/dev/sda1", "--overlay", guests.overlay, "--rw", "--pid-file", pid_file, mnt)
+    done = program(
+        "cli", *("-a", guests.base, "-m", "/dev/sda1", "--overlay", guests.overlay, "--rw", "--pid-file", pid_file, mnt)
     )
     assert (done.returncode, done.stderr) == (0, "")
     _write(mnt)
@@ -113,7 +106,7 @@ def test_killed_mount_leaves_an_overlay_whose_commit_misses_nothing(guests: Plac
         os.close(descriptor)
     os.kill(int(pid_file.read_text()), signal.SIGKILL)
     run("fusermount3", "-u", mnt)
-    while (done := _program("overlay", "commit", guests.overlay)).returncode and "in use" in done.stderr:
+    while (done := program("cli", "overlay", "commit", guests.overlay)).returncode and "in use" in done.stderr:
         pass  # qemu is about to die
     assert (done.returncode, done.stderr) == (0, "")
     assert bitmaps(guests.base) == {"daily": ["auto"]}
@@ -162,7 +155,7 @@ def _write_durably(path: Path, data: bytes) -> None:
 def test_wrong_use_is_one_line(guests: Place, words: tuple[str, ...], status: int, said: str) -> None:
     mnt = guests.directory / "mnt"
     mnt.mkdir()
-    done = _program("-a", guests.base, "-m", "/dev/sda1", "--overlay", guests.overlay, *words, mnt)
+    done = program("cli", "-a", guests.base, "-m", "/dev/sda1", "--overlay", guests.overlay, *words, mnt)
     assert (done.returncode, done.stderr.count("\n")) == (status, 1)
     assert said in done.stderr
     assert not guests.overlay.exists()
@@ -170,8 +163,8 @@ def test_wrong_use_is_one_line(guests: Place, words: tuple[str, ...], status: in
 
 def test_directory_may_be_called_overlay(guests: Place) -> None:
     """The word is the name of a command only if a command's word follows."""
-    done = _program("overlay", "-a", guests.base)
+    done = program("cli", "overlay", "-a", guests.base)
     assert done.returncode == 2
     assert "nothing to mount" in done.stderr
-    assert "usage: guestmount-py overlay diff" in _program("overlay", "--help").stdout
-    assert _program("overlay").returncode == 2
+    assert "usage: guestmount-py overlay diff" in program("cli", "overlay", "--help").stdout
+    assert program("cli", "overlay").returncode == 2

@@ -15,7 +15,7 @@ REPOSITORY: Final = Path(__file__).parents[2]
 COMMAND_TIMEOUT_S: Final = 300.0
 GUESTMOUNT: Final = (sys.executable, "-m", "guestmount_py.cli")
 GUESTUNMOUNT: Final = (sys.executable, "-m", "guestmount_py.unmount")
-_SLOW: Final = re.compile(
+SLOW: Final = re.compile(
     r"^guestmount-py: (?:the (?:appliance|guest) is still .*|another process is .*; waiting for it)\n", re.MULTILINE
 )
 """What is said now and then of what takes its time, which depends on what else the machine does."""
@@ -57,7 +57,7 @@ class Sandbox:
             environment: variables to add.
         """
         done = self._run((*prefix, *GUESTMOUNT, *arguments), environment or {})
-        done.stderr = _SLOW.sub("", done.stderr)
+        done.stderr = SLOW.sub("", done.stderr)
         return done
 
     def guestunmount(self) -> subprocess.CompletedProcess[str]:
