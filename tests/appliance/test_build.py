@@ -159,7 +159,7 @@ async def test_appliance_written_by_an_ordinary_user_is_found_and_boots(user: Or
     said = list[str]()
     async with launch(config, files, log=said.append, console=lambda _data: None) as appliance:
         assert appliance.channels
-    assert said == []
+    assert [line for line in said if "is still starting" not in line] == []
 
 
 @pytest.mark.usefixtures("first_launches")

@@ -101,7 +101,7 @@ async def test_many_drives_are_all_there_in_order(appliance_files: ApplianceFile
 async def test_drive_that_qemu_refuses_is_a_drive_error_and_the_template_stays(
     appliance_files: ApplianceFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await prepare_template(ApplianceConfig(drives=()), pytest.fail)
+    await prepare_template(ApplianceConfig(drives=()), print)
     before = templates(cache.cache_directory())
     monkeypatch.setattr(restore, "drive_node", lambda _drive, _index: {"driver": "qcow2", "node-name": "drive0"})
     with pytest.raises(DriveError, match=r"qemu cannot attach it: blockdev-add: .*file"):
