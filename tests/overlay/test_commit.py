@@ -198,9 +198,26 @@ async def test_base_that_was_written_to_is_refused(place: Place) -> None:
     assert place.base.read_bytes() == before
 
 
+_SLOWLY = """
+import sys
+from guestmount_py import overlay_cli
+from guestmount_py.storage_daemon import StorageDaemon
+
+execute = StorageDaemon.execute
+
+async def slowly(self, command, **arguments):
+    more = {"speed": 1 << 20} if command == "block-commit" else {}
+    return await execute(self, command, **arguments, **more)
+
+StorageDaemon.execute = slowly
+sys.exit(overlay_cli.main(sys.argv[1:]))
+"""
+"""A commit that copies 1 MiB a second, so that it is in the middle of it when it is stopped."""
+
+
 def interrupted_commit(place: Place, number: int) -> tuple[int, str]:
     """Interrupt a commit when its journal is made; return its status and what it said."""
-    program = [sys.executable, "-m", "guestmount_py.overlay_cli", "commit", str(place.overlay)]
+    program = [sys.executable, "-c", _SLOWLY, "commit", str(place.overlay)]
     command = ["env", "--default-signal=HUP,INT", *program]  # whatever these tests were started by
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         while not place.overlay.with_name("overlay.qcow2.commit").exists():
@@ -228,7 +245,7 @@ async def test_interrupted_commit_says_what_to_do_and_can_be_ended(place: Place,
 
 def kill_commit(place: Place) -> None:
     """Kill a commit when it has begun to write to the base."""
-    program = [sys.executable, "-m", "guestmount_py.overlay_cli", "commit", str(place.overlay)]
+    program = [sys.executable, "-c", _SLOWLY, "commit", str(place.overlay)]
     with subprocess.Popen(program, stderr=subprocess.DEVNULL) as process:
         while "user.guestmount-py.commit" not in os.listxattr(place.overlay):
             assert process.poll() is None

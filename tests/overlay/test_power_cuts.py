@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -31,9 +32,11 @@ async def test_commit_killed_at_any_moment_can_be_ended(place: Place) -> None:
     while len(stages) < CUTS:
         await place.create()
         pages |= _write(place, dice, 50, 256 << 10)
-        while place.overlay.exists():
+        for kills in count():
+            if not place.overlay.exists():
+                break
             expected = _contents(place.overlay)
-            stages.append(_kill(place, dice))
+            stages.append(_kill(place, dice, longest_s=1 + 0.3 * kills))
             if place.overlay.exists():
                 run("qemu-img", "check", place.overlay)
                 assert _contents(place.overlay) == expected
@@ -62,7 +65,7 @@ def _contents(image: Path) -> bytes:
     return digest
 
 
-def _kill(place: Place, dice: random.Random) -> str:
+def _kill(place: Place, dice: random.Random, longest_s: float) -> str:
     """Kill a commit a while after its start, or after its journal was there; return how far it had come."""
     journal = place.overlay.with_name("overlay.qcow2.commit")
     resumed = journal.exists()
@@ -72,7 +75,7 @@ def _kill(place: Place, dice: random.Random) -> str:
                 time.sleep(0.0005)
             time.sleep(dice.random() * 0.1)
         else:
-            time.sleep(0.2 + dice.random() * 0.8)
+            time.sleep(dice.uniform(0.2, longest_s))
         victims = _children(process.pid) if dice.random() < 0.3 else []
         for pid in victims or [process.pid]:
             try:

@@ -15,8 +15,8 @@ from tests.system.sandbox import Sandbox, gone_within
 
 pytestmark = [pytest.mark.appliance, pytest.mark.fuse, pytest.mark.root]
 
-EIO_LIMIT_S: Final = 5.0
-QEMU_LIMIT_S: Final = 10.0
+EIO_LIMIT_S: Final = 30.0
+QEMU_LIMIT_S: Final = 60.0
 
 # Says a line once it has read something, and at the end another: the error, or that it came to the end.
 _READER: Final = """

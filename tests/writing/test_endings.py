@@ -141,8 +141,8 @@ def test_qemu_that_stands_still_only_makes_everybody_wait(appliance_directory: P
             (root / "before").write_bytes(LARGE)
             send(qemus, signal.SIGSTOP)
             again = threading.Timer(STOPPED_S, send, (qemus, signal.SIGCONT))
-            again.start()
             began = time.monotonic()
+            again.start()
             try:
                 promise(root)
                 with (root / "synced").open("wb", buffering=0) as file:
