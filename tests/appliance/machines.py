@@ -42,7 +42,7 @@ async def launched(
     """Launch; that it takes long is not among what is said."""
 
     def say(line: str) -> None:
-        if said is not None and not line.startswith("the appliance is still starting: "):
+        if said is not None and not line.startswith(("the appliance is still starting: ", "another process is ")):
             said.append(line)
 
     config = ApplianceConfig(drives=drives, qemu=str(qemu), launch_timeout_s=launch_timeout_s)

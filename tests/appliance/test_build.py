@@ -251,7 +251,7 @@ def test_change_of_the_daemon_rebuilds_quickly(user: OrdinaryUser, first_launche
     assert status == 0, messages
     assert place != first_launches[0][1]
     assert "downloading" not in messages
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 240
 
 
 def test_wrong_usage_shows_the_usage(user: OrdinaryUser) -> None:

@@ -140,7 +140,7 @@ async def test_killed_qemu_is_noticed(config: ApplianceConfig, appliance_files: 
     machine = StateMachine()
     async with launch(config, appliance_files, log=_ignore, console=_ignore, machine=machine) as appliance:
         os.kill(appliance.pid, signal.SIGKILL)
-        with trio.fail_after(5):
+        with trio.fail_after(60):
             await appliance.gone.wait()
         assert await appliance.wait() == -signal.SIGKILL
         assert machine.state is State.CONFIG
@@ -253,7 +253,7 @@ def test_qemu_ends_when_its_owner_is_killed(appliance_files: ApplianceFiles, tmp
             assert owner.stdout is not None
             qemu = int(owner.stdout.readline())
             owner.kill()
-        assert gone_within([qemu], 10)
+        assert gone_within([qemu], 60)
         assert list(Path(scratch).iterdir()) == []
 
 

@@ -11,14 +11,14 @@ import pytest
 
 from tests.formats.images import GUESSED, KEY, SNAPSHOT, encrypted, random_bytes, split, with_snapshot
 from tests.formats.servers import free_port, nbd_server, ssh_server, web_server
-from tests.system.sandbox import GUESTMOUNT, Sandbox
+from tests.system.sandbox import GUESTMOUNT, SLOW, Sandbox
 
 pytestmark = [pytest.mark.appliance, pytest.mark.fuse]
 _BLOB = hashlib.md5(random_bytes(1 << 20)).hexdigest()
 
 
 def _list(sandbox: Sandbox, *words: str | Path, prefix: Sequence[str] = ()) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
+    done = subprocess.run(
         [*prefix, *GUESTMOUNT, "list", *map(str, words)],
         env=sandbox.environment,
         stdin=subprocess.DEVNULL,
@@ -26,6 +26,8 @@ def _list(sandbox: Sandbox, *words: str | Path, prefix: Sequence[str] = ()) -> "
         text=True,
         timeout=300,
     )
+    done.stderr = SLOW.sub("", done.stderr)
+    return done
 
 
 def _sums(root: Path) -> dict[str, str]:

@@ -15,7 +15,7 @@ import pytest
 
 from tests.guests import large_key
 from tests.guests.stacks import KEY, TREE, luks, stacked_disks
-from tests.system.sandbox import COMMAND_TIMEOUT_S, GUESTMOUNT, Sandbox
+from tests.system.sandbox import COMMAND_TIMEOUT_S, GUESTMOUNT, SLOW, Sandbox
 from tests.thoroughness import LONG
 
 pytestmark = [pytest.mark.appliance, pytest.mark.fuse, pytest.mark.root]
@@ -34,8 +34,8 @@ def drives() -> list[str]:
 
 
 def start(sandbox: Sandbox, words: Sequence[str | Path], keys: str | None = None) -> subprocess.CompletedProcess[str]:
-    """Run guestmount-py without a terminal, with keys on its standard input."""
-    return subprocess.run(
+    """Run guestmount-py without a terminal, with keys on its standard input. That it takes long is left out."""
+    done = subprocess.run(
         [*GUESTMOUNT, *words, sandbox.mountpoint],
         env=sandbox.environment,
         cwd=sandbox.directory,
@@ -45,6 +45,8 @@ def start(sandbox: Sandbox, words: Sequence[str | Path], keys: str | None = None
         timeout=COMMAND_TIMEOUT_S,
         start_new_session=True,
     )
+    done.stderr = SLOW.sub("", done.stderr)
+    return done
 
 
 def typed(sandbox: Sandbox, words: Sequence[str], keys: Sequence[str]) -> tuple[int, str]:

@@ -5,6 +5,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.system.conftest import open_sandbox
 from tests.system.sandbox import REPOSITORY, Sandbox, gone_within
 
 GONE_S: Final = 20.0
+NAMESPACES_S: Final = 300.0
 SIZES_MIB: Final = {"ext4": 64, "xfs": 320, "btrfs": 256}
 _FORCED: Final = {"ext4": ("-F",), "xfs": ("-f",), "btrfs": ("-f",)}
 
@@ -74,7 +76,7 @@ class KernelMachine:
 
     def clear(self) -> None:
         """Unmount what a cut has left."""
-        run("umount", self._root)
+        _unmount(self.image, self._root)
 
 
 class DaemonsMachine:
@@ -128,9 +130,10 @@ class DaemonsMachine:
     def clear(self) -> None:
         """Unmount what a cut has left."""
         self._kill()
-        for root in (self._root, self._disk):
-            if find_mount(root) is not None:
-                run("umount", root)
+        if find_mount(self._root) is not None:
+            run("umount", self._root)
+        if find_mount(self._disk) is not None:
+            _unmount(self.image, self._disk)
         self._log.unlink(missing_ok=True)
 
 
@@ -227,6 +230,15 @@ def _replay(image: Path) -> None:
     root.mkdir()
     try:
         run("mount", "-o", "loop", image, root)
-        run("umount", root)
+        _unmount(image, root)
     finally:
         root.rmdir()
+
+
+def _unmount(image: Path, root: Path) -> None:
+    """Unmount an image, and wait until the kernel has done with it: other mount namespaces may hold copies a while."""
+    run("umount", root)
+    end_s = time.monotonic() + NAMESPACES_S
+    while run("losetup", "--associated", image):
+        assert time.monotonic() < end_s, f"{image} is still mounted in another namespace"
+        time.sleep(0.01)
